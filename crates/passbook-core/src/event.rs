@@ -1,1 +1,78 @@
-//! event
+//! Facts that happened to a link, written in the same transaction as the change itself.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::LinkId,
+    link::{LinkErrorCode, LinkState},
+    product::Product,
+};
+
+/// One fact. Holds ids, states and tags only: never data of the end user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// The link it happened to.
+    pub link_id: LinkId,
+    /// Position within the link, from 1, without gaps.
+    pub sequence: u64,
+    /// The application's instant.
+    pub at: Timestamp,
+    /// Tags of the link at that moment.
+    pub tags: Vec<String>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// The contract's events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event")]
+pub enum EventKind {
+    /// The link's state changed.
+    #[serde(rename = "link.state_changed")]
+    LinkStateChanged {
+        /// The new state.
+        state: LinkState,
+        /// Set in state `error`.
+        error: Option<LinkErrorCode>,
+    },
+    /// A refresh job of a product changed state.
+    #[serde(rename = "link.product_refresh")]
+    ProductRefresh {
+        /// The product.
+        product: Product,
+        /// The job's new state.
+        state: RefreshState,
+        /// Set when it failed.
+        error_message: Option<String>,
+    },
+    /// Transactions changed.
+    #[serde(rename = "transactions.updates_available")]
+    TransactionsUpdatesAvailable,
+}
+
+impl EventKind {
+    /// The contract's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LinkStateChanged { .. } => "link.state_changed",
+            Self::ProductRefresh { .. } => "link.product_refresh",
+            Self::TransactionsUpdatesAvailable => "transactions.updates_available",
+        }
+    }
+}
+
+/// States of a refresh job as events tell them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefreshState {
+    /// Accepted.
+    Pending,
+    /// A worker began.
+    InProgress,
+    /// Data stored.
+    Completed,
+    /// The attempt failed.
+    Failed,
+}

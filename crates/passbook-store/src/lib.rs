@@ -1,1 +1,9 @@
-//! passbook-store
+//! The store port, the sealing of secret fields, and the stores behind the port.
+//!
+//! Everything above this crate sees [`port::Store`] only; which database runs is decided in the server's composition
+//! root. Secret fields cross the port in the clear and are sealed inside it ([`sealing`]), so no caller can forget to.
+#![deny(missing_docs)]
+
+pub mod port;
+pub mod sealing;
+pub mod sqlite;

@@ -1,9 +1,67 @@
-//! The link aggregate.
+//! The link aggregate: one end user's lasting authorisation at one institution.
+//!
+//! A link moves `connecting` → `awaiting_token_exchange` → `connected`, may fall into `error` and ends as `deleted`.
+//! Every transition is a method here; each records the [`Event`]s that tell of it, and the store writes link and
+//! events together. [`lifecycle`] holds the transitions, [`refresh`] the rules about fetching.
 
+pub mod lifecycle;
+mod refresh;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use self::refresh::RefreshRefusal;
+use crate::{
+    account::Account,
+    account_numbers::AccountNumbers,
+    event::{Event, EventKind},
+    identity::Owner,
+    ids::{AccountId, LinkId, TransactionId},
+    product::{Product, ProductRecord, ProductSet},
+    tenant::Tenant,
+};
+
+/// How long the stub of a deleted link stays readable (contract, section 2.3).
+pub const STUB_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// Most accounts a link may hold.
+pub const ACCOUNTS_MAX: usize = 500;
+/// Most owners kept of one account.
+pub const OWNERS_MAX: usize = 20;
+
+/// The states of a link; the contract's closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// The end user is in Connect.
+    Connecting,
+    /// Made, waiting for the app to exchange its token.
+    AwaitingTokenExchange,
+    /// Usable.
+    Connected,
+    /// See the error code.
+    Error,
+    /// Only a stub remains.
+    Deleted,
+}
+
+impl LinkState {
+    /// The contract's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::AwaitingTokenExchange => "awaiting_token_exchange",
+            Self::Connected => "connected",
+            Self::Error => "error",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// Why a link is in state `error`; the contract's closed list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkErrorCode {
     /// A failure of ours.
@@ -28,4 +86,197 @@ pub enum LinkErrorCode {
     UserInputIncorrect,
     /// Partly done; can be finished later.
     Incomplete,
+}
+
+impl LinkErrorCode {
+    /// The contract's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SystemError => "system_error",
+            Self::ProviderError => "provider_error",
+            Self::InstitutionError => "institution_error",
+            Self::UserError => "user_error",
+            Self::AuthExpired => "auth_expired",
+            Self::NoAccounts => "no_accounts",
+            Self::UserSetupRequired => "user_setup_required",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::UserOauthDenied => "user_oauth_denied",
+            Self::UserInputIncorrect => "user_input_incorrect",
+            Self::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// The institution of a link, as shown with it. Kept with the link so that a read needs nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkInstitution {
+    /// Slug.
+    pub id: String,
+    /// Display name.
+    pub name: String,
+    /// Hex colour, for the avatar.
+    pub color: Option<String>,
+}
+
+/// A link with everything that is not sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Public id.
+    pub id: LinkId,
+    /// Owner.
+    pub tenant: Tenant,
+    /// The app's own id of the end user; emptied on delete.
+    pub customer_user_id: String,
+    /// Where.
+    pub institution: LinkInstitution,
+    /// Which connector serves it.
+    pub connector: String,
+    /// State.
+    pub state: LinkState,
+    /// Set exactly in state `error`.
+    pub error: Option<LinkErrorCode>,
+    /// Tags, in the app's order.
+    pub tags: Vec<String>,
+    /// Webhook URL.
+    pub webhook: Option<String>,
+    /// Everything the institution can give.
+    pub offered: ProductSet,
+    /// Granted products.
+    pub products: BTreeMap<Product, ProductRecord>,
+    /// Accounts, in the order in which they were first seen.
+    pub accounts: Vec<Account>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it first was both connected and had data; only then is it listed.
+    pub first_data_at: Option<Timestamp>,
+    /// When it first connected.
+    pub connected_at: Option<Timestamp>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// The last change; never before [`Link::created_at`].
+    pub changed_at: Timestamp,
+    /// Ordinals handed out so far.
+    pub counters: Counters,
+    /// Digests of upstream transaction keys that the bank withdrew or replaced, so that an older statement file cannot
+    /// bring them back.
+    pub withdrawn: BTreeSet<String>,
+    /// Events recorded since the aggregate was loaded; written with it.
+    #[serde(skip)]
+    pub recorded: Vec<Event>,
+}
+
+/// Ordinals handed out within a link; see [`crate::ids`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Events recorded.
+    pub events: u64,
+    /// Accounts ever made.
+    pub accounts: u64,
+    /// Transactions ever made.
+    pub transactions: u64,
+}
+
+/// The sealed part of a link that answers are made of.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSecrets {
+    /// Payment numbers by account.
+    pub numbers: BTreeMap<AccountId, AccountNumbers>,
+    /// Owners by account.
+    pub owners: BTreeMap<AccountId, Vec<Owner>>,
+}
+
+impl std::fmt::Debug for LinkSecrets {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LinkSecrets[secret]")
+    }
+}
+
+impl Link {
+    /// The granted products.
+    #[must_use]
+    pub fn granted(&self) -> ProductSet {
+        self.products.keys().copied().collect()
+    }
+
+    /// Products that a later session could add. Never `enrichment`: older official clients reject it here.
+    #[must_use]
+    pub fn available_products(&self) -> ProductSet {
+        if self.state == LinkState::Deleted {
+            return ProductSet::new();
+        }
+        self.offered.without(self.granted()).without([Product::Enrichment].into_iter().collect())
+    }
+
+    /// What blocks a product read or a refresh, in the contract's words (`link_error_code`); `None` when usable.
+    #[must_use]
+    pub fn blocked_by(&self) -> Option<&'static str> {
+        blocked_by(self.state, self.error)
+    }
+
+    /// Whether even the stub is gone.
+    #[must_use]
+    pub fn is_gone(&self, now: Timestamp) -> bool {
+        is_gone(self.deleted_at, now)
+    }
+
+    /// The account with this id.
+    #[must_use]
+    pub fn account(&self, id: &AccountId) -> Option<&Account> {
+        self.accounts.iter().find(|account| account.id == *id)
+    }
+
+    /// The newest success of any product.
+    #[must_use]
+    pub fn last_synced_at(&self) -> Option<Timestamp> {
+        self.products.values().filter_map(|record| record.refreshed_at).max()
+    }
+
+    /// Next ordinal for a transaction id.
+    pub(crate) fn next_transaction_id(&mut self, derivation: &crate::ids::Derivation) -> TransactionId {
+        self.counters.transactions += 1;
+        let scope = [self.tenant.app_id.as_str(), self.id.as_str()];
+        TransactionId::from_bits(derivation.bits("transaction", &scope, self.counters.transactions))
+    }
+
+    pub(crate) fn next_account_id(&mut self, derivation: &crate::ids::Derivation) -> AccountId {
+        self.counters.accounts += 1;
+        let scope = [self.tenant.app_id.as_str(), self.id.as_str()];
+        AccountId::from_bits(derivation.bits("account", &scope, self.counters.accounts))
+    }
+
+    fn record(&mut self, at: Timestamp, kind: EventKind) {
+        self.counters.events += 1;
+        self.changed_at = self.changed_at.max(at);
+        self.recorded.push(Event {
+            link_id: self.id.clone(),
+            sequence: self.counters.events,
+            at,
+            tags: self.tags.clone(),
+            kind,
+        });
+    }
+}
+
+/// [`Link::blocked_by`] for callers that hold only the stored columns.
+#[must_use]
+pub fn blocked_by(state: LinkState, error: Option<LinkErrorCode>) -> Option<&'static str> {
+    match state {
+        LinkState::Connected => None,
+        LinkState::Error => Some(error.map_or("error", LinkErrorCode::as_str)),
+        other => Some(other.as_str()),
+    }
+}
+
+/// [`Link::is_gone`] for callers that hold only the stored columns.
+#[must_use]
+pub fn is_gone(deleted_at: Option<Timestamp>, now: Timestamp) -> bool {
+    deleted_at.is_some_and(|at| now.duration_since(at) >= STUB_LIFETIME)
+}
+
+/// The id of the link that a session makes.
+#[must_use]
+pub fn derive_link_id(derivation: &crate::ids::Derivation, tenant: &Tenant, kind: &str, ordinal: u64) -> LinkId {
+    let scope = [tenant.app_id.as_str(), tenant.environment.as_str(), kind];
+    LinkId::from_bits(derivation.bits("link", &scope, ordinal))
 }

@@ -1,0 +1,146 @@
+//! Transitions of a link from first sign-in to deletion.
+
+use jiff::Timestamp;
+
+use super::{Counters, Link, LinkErrorCode, LinkInstitution, LinkState};
+use crate::{
+    event::EventKind,
+    ids::LinkId,
+    institution::Institution,
+    product::{Product, ProductRecord, ProductSet, ProductSettings},
+    tenant::Tenant,
+};
+
+/// What a new link is made of.
+pub struct NewLink<'a> {
+    /// Derived id.
+    pub id: LinkId,
+    /// Owner.
+    pub tenant: Tenant,
+    /// The app's own id of the end user.
+    pub customer_user_id: String,
+    /// Where; `name` and `id` are kept with the link.
+    pub institution: &'a Institution,
+    /// Webhook URL.
+    pub webhook: Option<String>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// The app's instant.
+    pub now: Timestamp,
+}
+
+impl Link {
+    /// A link in state `connecting`: the end user chose an institution.
+    #[must_use]
+    pub fn begin(new: NewLink<'_>) -> Self {
+        let mut link = Self {
+            id: new.id,
+            tenant: new.tenant,
+            customer_user_id: new.customer_user_id,
+            institution: LinkInstitution {
+                id: new.institution.id.clone(),
+                name: new.institution.name.clone(),
+                color: new.institution.color.clone(),
+            },
+            connector: new.institution.connector.clone(),
+            state: LinkState::Connecting,
+            error: None,
+            tags: new.tags,
+            webhook: new.webhook,
+            offered: new.institution.products,
+            products: std::iter::once((Product::Accounts, ProductRecord::default())).collect(),
+            accounts: Vec::new(),
+            created_at: new.now,
+            first_data_at: None,
+            connected_at: None,
+            deleted_at: None,
+            changed_at: new.now,
+            counters: Counters::default(),
+            withdrawn: std::collections::BTreeSet::new(),
+            recorded: Vec::new(),
+        };
+        link.enter(LinkState::Connecting, None, new.now);
+        link
+    }
+
+    /// Adds granted products. A product the institution does not have is not granted; `accounts` always is.
+    pub fn grant(&mut self, products: &[(Product, ProductSettings)]) {
+        for (product, settings) in products {
+            if self.offered.contains(*product) && *product != Product::Accounts {
+                let record = self.products.entry(*product).or_default();
+                record.settings.get_or_insert_with(|| settings.clone());
+            }
+        }
+    }
+
+    /// The end user starts again after a failed attempt of the same session.
+    pub fn retry_sign_in(&mut self, now: Timestamp) {
+        self.enter(LinkState::Connecting, None, now);
+    }
+
+    /// Sign-in worked: the app may exchange its token.
+    pub fn await_exchange(&mut self, now: Timestamp) {
+        self.enter(LinkState::AwaitingTokenExchange, None, now);
+    }
+
+    /// Sign-in failed, or access ended.
+    pub fn fail(&mut self, code: LinkErrorCode, now: Timestamp) {
+        self.enter(LinkState::Error, Some(code), now);
+    }
+
+    /// The app exchanged the token, or a statement file made the link.
+    pub fn connect(&mut self, now: Timestamp) {
+        self.connected_at.get_or_insert(now);
+        self.enter(LinkState::Connected, None, now);
+        self.note_first_data(now);
+    }
+
+    /// The token was not exchanged in time. Returns whether that changed anything.
+    pub fn expire_exchange(&mut self, now: Timestamp) -> bool {
+        let waiting = self.state == LinkState::AwaitingTokenExchange;
+        if waiting {
+            self.fail(LinkErrorCode::Incomplete, now);
+        }
+        waiting
+    }
+
+    /// Products to fetch as soon as the link is connected: those asked for, and accounts unless the sign-in has
+    /// already read them.
+    #[must_use]
+    pub fn products_to_prefetch(&self) -> ProductSet {
+        self.products
+            .iter()
+            .filter(|(product, record)| match &record.settings {
+                Some(settings) => settings.fetches_on_linking() && record.refreshed_at.is_none(),
+                None => **product == Product::Accounts && record.refreshed_at.is_none(),
+            })
+            .map(|(product, _)| *product)
+            .collect()
+    }
+
+    /// Removes everything but the contract's stub: ids, institution, state and tags.
+    pub fn delete(&mut self, now: Timestamp) {
+        self.enter(LinkState::Deleted, None, now);
+        self.deleted_at = Some(now);
+        self.customer_user_id.clear();
+        self.webhook = None;
+        self.products.clear();
+        self.accounts.clear();
+        self.withdrawn.clear();
+    }
+
+    pub(super) fn note_first_data(&mut self, now: Timestamp) {
+        if self.connected_at.is_some() && self.last_synced_at().is_some() {
+            self.first_data_at.get_or_insert(now);
+        }
+    }
+
+    fn enter(&mut self, state: LinkState, error: Option<LinkErrorCode>, now: Timestamp) {
+        let unchanged = self.state == state && self.error == error && self.counters.events > 0;
+        self.state = state;
+        self.error = error;
+        if !unchanged {
+            self.record(now, EventKind::LinkStateChanged { state, error });
+        }
+    }
+}
