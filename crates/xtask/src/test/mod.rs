@@ -1,0 +1,90 @@
+//! `cargo xtask test`: everything that must hold before a change is good, on a laptop and in CI alike.
+//!
+//! One selection (`--workspace --all-targets`) in one profile (`ci`) is built once; the lints, the tests, the
+//! conformance run and the torture runs all use it. What cannot run on this machine is skipped by name.
+
+mod conformance;
+mod packages;
+mod rust;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::pipeline::{Outcome, Step, run_steps};
+use crate::{check, command, proof};
+
+/// What `cargo xtask test` accepts.
+#[derive(Args)]
+pub struct Options {
+    /// Run only these steps (comma separated); the build they need must exist.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// List the steps and stop.
+    #[arg(long)]
+    list: bool,
+    /// Behave as in CI: install system packages, fail on a skip that ci/allowed-skips does not list.
+    #[arg(long, env = "CI", value_parser = clap::builder::FalseyValueParser::new())]
+    ci: bool,
+}
+
+/// What the steps know.
+pub struct Context {
+    ci: bool,
+}
+
+const STEPS: &[Step<Context>] = &[
+    Step { name: "format", about: "rustfmt leaves every file as it is", run: rust::format },
+    Step { name: "check", about: "crate arrows and forbidden text", run: check_repository },
+    Step { name: "clippy", about: "no lint in any target", run: rust::clippy },
+    Step { name: "build", about: "the server, the tests and the tools, once", run: rust::build },
+    Step { name: "rustdoc", about: "documentation builds without a warning", run: rust::documentation },
+    Step { name: "tests", about: "unit, behaviour and end-to-end tests", run: rust::tests },
+    Step { name: "doctests", about: "examples in the documentation run", run: rust::doctests },
+    Step { name: "python", about: "official SDK and oracles in target/venv", run: conformance::python },
+    Step { name: "number-oracles", about: "account numbers against independent validators", run: conformance::numbers },
+    Step { name: "conformance", about: "the official Python SDK drives the server", run: conformance::sdk },
+    Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
+    Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture_kill },
+    Step { name: "torture-full-disk", about: "short form of `cargo xtask torture full-disk`", run: torture_full_disk },
+];
+
+/// Runs the chosen steps.
+pub fn run(options: &Options) -> Result<()> {
+    if options.list {
+        for step in STEPS {
+            println!("{:<20} {}", step.name, step.about);
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = options.only.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        bail!("no step is called `{unknown}`; `cargo xtask test --list` shows them");
+    }
+    let wanted = |step: &&Step<Context>| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
+    let steps: Vec<_> = STEPS.iter().filter(wanted).collect();
+    run_steps(&steps, &Context { ci: options.ci }, options.ci)
+}
+
+fn check_repository(_: &Context) -> Result<Outcome> {
+    check::run()?;
+    Ok(Outcome::Passed)
+}
+
+/// Ten kills on each of two seeds is enough to notice a broken commit; the long form looks for rare ones.
+fn torture_kill(_: &Context) -> Result<Outcome> {
+    let program = proof::built("ci", "passbook-proof")?;
+    let server = proof::server("ci")?;
+    let short = ["torture", "kill", "--rounds", "10", "--secs-max", "2", "--server"];
+    command::run(command::command(program).args(short).arg(server))?;
+    Ok(Outcome::Passed)
+}
+
+fn torture_full_disk(_: &Context) -> Result<Outcome> {
+    // The experiment mounts its own small file system; containers often forbid the namespace that allows it.
+    if !command::answers(command::command("unshare").args(["--user", "--map-root-user", "--mount", "true"])) {
+        return Ok(Outcome::Skipped("`unshare --user --map-root-user --mount` is not permitted here".to_owned()));
+    }
+    let program = proof::built("ci", "passbook-proof")?;
+    let server = proof::server("ci")?;
+    command::run(command::command(program).args(["torture", "full-disk", "--levels", "3", "--server"]).arg(server))?;
+    Ok(Outcome::Passed)
+}

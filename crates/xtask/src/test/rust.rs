@@ -1,0 +1,64 @@
+//! The steps that Cargo runs.
+
+use anyhow::Result;
+
+use super::Context;
+use super::packages::{Package, provide};
+use crate::command::{answers, cargo, command, root, run};
+use crate::pipeline::Outcome;
+use crate::proof::target_directory;
+
+pub fn format(_: &Context) -> Result<Outcome> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    Ok(Outcome::Passed)
+}
+
+pub fn clippy(_: &Context) -> Result<Outcome> {
+    let selection = ["clippy", "--workspace", "--all-targets", "--profile", "ci", "--locked"];
+    run(cargo(&selection).args(["--", "-D", "warnings"]))?;
+    Ok(Outcome::Passed)
+}
+
+pub fn build(_: &Context) -> Result<Outcome> {
+    run(&mut cargo(&["build", "--workspace", "--all-targets", "--profile", "ci", "--locked"]))?;
+    Ok(Outcome::Passed)
+}
+
+pub fn documentation(_: &Context) -> Result<Outcome> {
+    let selection = ["doc", "--workspace", "--no-deps", "--document-private-items", "--profile", "ci", "--locked"];
+    run(cargo(&selection).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Outcome::Passed)
+}
+
+pub fn tests(_: &Context) -> Result<Outcome> {
+    // Both runners run the same tests; nextest reports better. It is never installed on the way: building it takes
+    // longer than building everything here.
+    if answers(&mut cargo(&["nextest", "--version"])) {
+        println!("runner: cargo nextest");
+        let selection = ["nextest", "run", "--workspace", "--all-targets", "--cargo-profile", "ci", "--locked"];
+        run(&mut cargo(&selection))?;
+    } else {
+        println!("runner: cargo test (cargo nextest does not answer)");
+        run(&mut cargo(&["test", "--workspace", "--all-targets", "--profile", "ci", "--locked"]))?;
+    }
+    Ok(Outcome::Passed)
+}
+
+pub fn doctests(_: &Context) -> Result<Outcome> {
+    run(&mut cargo(&["test", "--doc", "--workspace", "--profile", "ci", "--locked"]))?;
+    Ok(Outcome::Passed)
+}
+
+pub fn fuzz(context: &Context) -> Result<Outcome> {
+    if !root().join("fuzz/Cargo.toml").exists() {
+        return Ok(Outcome::Skipped("fuzz/Cargo.toml does not exist".to_owned()));
+    }
+    // libFuzzer's run-time is C++.
+    let compiler = Package { debian: &["g++"], answers: || answers(command("c++").arg("--version")) };
+    if let Some(skipped) = provide(&[compiler], context.ci)? {
+        return Ok(skipped);
+    }
+    let target = target_directory()?.join("fuzz");
+    run(cargo(&["check", "--manifest-path", "fuzz/Cargo.toml", "--target-dir"]).arg(target))?;
+    Ok(Outcome::Passed)
+}
