@@ -1,0 +1,144 @@
+//! Links (`/links`): one end user's lasting authorisation at one institution.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{InstitutionId, LinkId, LinkProducts, Product};
+use crate::wire::{null_as_default, open_enum::open_enum, redact::debug_redacted, timestamp};
+
+open_enum! {
+    /// Where a link is in its life.
+    PublicLinkState {
+        /// The end user is in Connect, or a reconnect is running.
+        Connecting = "connecting",
+        /// The end user finished; the app has not exchanged the token yet.
+        AwaitingTokenExchange = "awaiting_token_exchange",
+        /// Usable.
+        Connected = "connected",
+        /// Removed; a stub stays readable for 90 days.
+        Deleted = "deleted",
+        /// Not usable; `error_code` says why.
+        Error = "error",
+    }
+}
+
+open_enum! {
+    /// Why a link is in state `error`.
+    PublicLinkError {
+        /// The service failed.
+        SystemError = "system_error",
+        /// The data provider failed.
+        ProviderError = "provider_error",
+        /// The institution has an outage or maintenance.
+        InstitutionError = "institution_error",
+        /// The user did not finish: no institution chosen, sign-in failed, or the flow was abandoned.
+        UserError = "user_error",
+        /// Access ended: credentials changed, consent expired or was revoked. The user must reconnect.
+        AuthExpired = "auth_expired",
+        /// No account carries the requested kind of data.
+        NoAccounts = "no_accounts",
+        /// The user must act on the institution's own site first.
+        UserSetupRequired = "user_setup_required",
+        /// Wrong credentials.
+        InvalidCredentials = "invalid_credentials",
+        /// The user refused at the institution's OAuth page.
+        UserOauthDenied = "user_oauth_denied",
+        /// Wrong security answer or code.
+        UserInputIncorrect = "user_input_incorrect",
+        /// Partly done; the user can finish in a later session.
+        Incomplete = "incomplete",
+    }
+}
+
+open_enum! {
+    /// The upstream data provider.
+    Provider {
+        /// MoneyKit itself, or the server speaking its API.
+        Moneykit = "moneykit",
+        /// Finicity.
+        Finicity = "finicity",
+        /// Plaid.
+        Plaid = "plaid",
+        /// Yodlee.
+        Yodlee = "yodlee",
+        /// MX.
+        Mx = "mx",
+        /// Akoya.
+        Akoya = "akoya",
+    }
+}
+
+/// A link, embedded in most answers. `Debug` hides the webhook, whose URL may carry a secret of the app.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkCommon {
+    /// Link id.
+    pub link_id: LinkId,
+    /// Institution id.
+    pub institution_id: InstitutionId,
+    /// Institution name.
+    pub institution_name: String,
+    /// URL of the institution's avatar image.
+    pub institution_avatar: String,
+    /// State; links deleted less than 90 days ago show `deleted`.
+    pub state: PublicLinkState,
+    /// Set only in state `error`.
+    #[serde(default)]
+    pub error_code: Option<PublicLinkError>,
+    /// Deprecated: the newest `refreshed_at` of any product.
+    #[serde(default, with = "timestamp::option")]
+    pub last_synced_at: Option<Timestamp>,
+    /// The provider that last made the connection; it may change.
+    pub provider: Provider,
+    /// Tags of the link.
+    #[serde(default)]
+    pub link_tags: Option<Vec<String>>,
+    /// Deprecated alias of `link_tags`.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    /// Webhook URL.
+    #[serde(default)]
+    pub webhook: Option<String>,
+    /// Granted products.
+    pub products: LinkProducts,
+    /// Products that a further link session could add.
+    pub available_products: Vec<Product>,
+}
+
+debug_redacted!(LinkCommon {
+    show: [
+        link_id,
+        institution_id,
+        institution_name,
+        institution_avatar,
+        state,
+        error_code,
+        last_synced_at,
+        provider,
+        link_tags,
+        tags,
+        products,
+        available_products,
+    ],
+    hide: [webhook]
+});
+
+/// One page of active links: those that connected, have data, and are not deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetLinksResponse {
+    /// Links, oldest first; a null on the wire reads as an empty list.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub links: Vec<GetLinksLink>,
+    /// Cursor of the next page; empty at the end.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub next_cursor: String,
+}
+
+/// Id and creation time of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetLinksLink {
+    /// Link id.
+    pub link_id: LinkId,
+    /// Creation time.
+    #[serde(with = "timestamp")]
+    pub created_at: Timestamp,
+}
