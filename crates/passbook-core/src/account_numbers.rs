@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The number sets of one account. Wiped on drop; `Debug` shows which networks are present, never a digit.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+/// The number sets of one account. Each set is wiped on drop; `Debug` shows which networks are present, never a digit.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountNumbers {
     /// United States.
     pub ach: Option<AchNumber>,

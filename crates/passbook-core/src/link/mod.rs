@@ -280,3 +280,187 @@ pub fn derive_link_id(derivation: &crate::ids::Derivation, tenant: &Tenant, kind
     let scope = [tenant.app_id.as_str(), tenant.environment.as_str(), kind];
     LinkId::from_bits(derivation.bits("link", &scope, ordinal))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::{
+        lifecycle::NewLink,
+        *,
+    };
+    use crate::{
+        failure::{Failure, FailureClass},
+        ids::{AppId, JobId},
+        institution::{Country, Institution},
+        product::{ProductErrorCode, ProductSettings},
+        tenant::Environment,
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + seconds).unwrap()
+    }
+
+    fn set(products: &[Product]) -> ProductSet {
+        products.iter().copied().collect()
+    }
+
+    pub(crate) fn sample_link() -> Link {
+        let institution = Institution {
+            id: "credentials_bank".into(),
+            aliases: Vec::new(),
+            name: "Credentials Bank".into(),
+            country: Country::Us,
+            domain: None,
+            color: None,
+            color_dark: None,
+            is_featured: true,
+            connector: "sandbox".into(),
+            products: set(&[Product::Accounts, Product::AccountNumbers, Product::Transactions]),
+        };
+        Link::begin(NewLink {
+            id: LinkId::from_bits(1),
+            tenant: Tenant { app_id: AppId::from_bits(1), environment: Environment::Sandbox },
+            customer_user_id: "user-1".into(),
+            institution: &institution,
+            webhook: None,
+            tags: vec!["blue".into()],
+            now: at(0),
+        })
+    }
+
+    fn connected_link() -> Link {
+        let mut link = sample_link();
+        let prefetch = ProductSettings { prefetch: true, ..ProductSettings::default() };
+        link.grant(&[(Product::AccountNumbers, prefetch), (Product::Transactions, ProductSettings::default())]);
+        link.grant(&[(Product::Identity, ProductSettings::default())]);
+        link.note_fetched(Product::Accounts, at(1));
+        link.await_exchange(at(1));
+        link.connect(at(2));
+        link
+    }
+
+    #[test]
+    fn only_what_the_institution_has_is_granted() {
+        let link = connected_link();
+        assert_eq!(link.granted(), set(&[Product::Accounts, Product::AccountNumbers, Product::Transactions]));
+        assert!(link.available_products().is_empty());
+        assert_eq!(link.products_to_prefetch(), set(&[Product::AccountNumbers]));
+        assert_eq!(link.first_data_at, Some(at(2)), "listed only once connected");
+    }
+
+    #[test]
+    fn each_transition_records_one_event_in_sequence() {
+        let mut link = connected_link();
+        link.delete(at(3));
+        let states: Vec<_> = link
+            .recorded
+            .iter()
+            .map(|event| match &event.kind {
+                EventKind::LinkStateChanged { state, .. } => state.as_str(),
+                other => other.name(),
+            })
+            .collect();
+        assert_eq!(states, ["connecting", "awaiting_token_exchange", "connected", "deleted"]);
+        assert!(link.recorded.iter().zip(1..).all(|(event, n)| event.sequence == n));
+    }
+
+    #[test]
+    fn a_refresh_is_accepted_once_per_window_and_a_refused_call_spends_nothing() {
+        let mut link = connected_link();
+        let job = JobId::from_bits(1);
+        let numbers = set(&[Product::AccountNumbers]);
+        link.accept_refresh(numbers, &job, at(10)).unwrap();
+        let running = link.accept_refresh(numbers, &job, at(10)).unwrap_err();
+        assert_eq!(
+            running,
+            RefreshRefusal::Limited { product: Product::AccountNumbers, retry_after_seconds: 86_400 }
+        );
+        link.begin_attempt(numbers, &job, at(10));
+        link.complete_product(Product::AccountNumbers, at(11));
+
+        let both = set(&[Product::AccountNumbers, Product::Transactions]);
+        assert!(link.accept_refresh(both, &job, at(20)).is_err(), "one limited product rejects the call");
+        assert_eq!(link.products[&Product::Transactions].accepted_at, None);
+
+        assert!(link.accept_refresh(numbers, &job, at(10 + 86_399)).is_err());
+        assert!(link.accept_refresh(numbers, &job, at(10 + 86_400)).is_ok());
+    }
+
+    #[test]
+    fn a_prefetch_does_not_count_but_a_running_job_blocks() {
+        let mut link = connected_link();
+        let job = JobId::from_bits(1);
+        let numbers = set(&[Product::AccountNumbers]);
+        link.schedule(numbers, &job, at(3));
+        assert!(matches!(
+            link.accept_refresh(numbers, &job, at(3)),
+            Err(RefreshRefusal::Limited { retry_after_seconds: 1, .. })
+        ));
+        link.begin_attempt(numbers, &job, at(3));
+        link.complete_product(Product::AccountNumbers, at(4));
+        assert!(link.accept_refresh(numbers, &job, at(5)).is_ok());
+    }
+
+    #[test]
+    fn a_failed_attempt_keeps_data_and_returns_the_allowance_when_the_bank_was_down() {
+        for (class, returned) in [
+            (FailureClass::InstitutionDown, true),
+            (FailureClass::Timeout, true),
+            (FailureClass::Unexpected, true),
+            (FailureClass::NotSupported, false),
+            (FailureClass::RateLimited, false),
+        ] {
+            let mut link = connected_link();
+            let job = JobId::from_bits(1);
+            let numbers = set(&[Product::AccountNumbers]);
+            link.complete_product(Product::AccountNumbers, at(4));
+            let before = link.products[&Product::AccountNumbers].refreshed_at;
+            link.accept_refresh(numbers, &job, at(5)).unwrap();
+            link.begin_attempt(numbers, &job, at(6));
+            link.fail_product(Product::AccountNumbers, &Failure::new(class, "no"), at(7));
+            let record = &link.products[&Product::AccountNumbers];
+            assert_eq!(record.refreshed_at, before);
+            assert_eq!(record.last_attempted_at, Some(at(6)));
+            assert_eq!(link.state, LinkState::Connected);
+            assert_eq!(link.accept_refresh(numbers, &job, at(8)).is_ok(), returned, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn ended_access_takes_the_link_to_error() {
+        let mut link = connected_link();
+        let failure = Failure::new(FailureClass::ConsentExpired, "consent ended");
+        link.fail_product(Product::Transactions, &failure, at(5));
+        assert_eq!((link.state, link.error), (LinkState::Error, Some(LinkErrorCode::AuthExpired)));
+        assert_eq!(link.blocked_by(), Some("auth_expired"));
+        let fault = link.products[&Product::Transactions].error.clone().unwrap();
+        assert_eq!(fault.code, ProductErrorCode::AuthExpired);
+    }
+
+    #[test]
+    fn refreshed_at_rises_even_when_the_clock_stands_still() {
+        let mut link = connected_link();
+        link.complete_product(Product::Transactions, at(5));
+        let first = link.products[&Product::Transactions].refreshed_at;
+        link.complete_product(Product::Transactions, at(5));
+        assert!(link.products[&Product::Transactions].refreshed_at > first);
+    }
+
+    #[test]
+    fn a_stub_vanishes_after_ninety_days() {
+        let mut link = connected_link();
+        link.delete(at(0));
+        assert!(link.products.is_empty() && link.accounts.is_empty() && link.webhook.is_none());
+        assert!(link.available_products().is_empty());
+        assert!(!link.is_gone(at(90 * 86_400 - 1)));
+        assert!(link.is_gone(at(90 * 86_400)));
+    }
+
+    #[test]
+    fn an_exchange_that_expires_leaves_the_link_incomplete_but_not_a_connected_one() {
+        let mut link = sample_link();
+        link.await_exchange(at(1));
+        assert!(link.expire_exchange(at(2)));
+        assert_eq!(link.blocked_by(), Some("incomplete"));
+        assert!(!connected_link().expire_exchange(at(2)));
+    }
+}

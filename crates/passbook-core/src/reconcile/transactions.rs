@@ -1,0 +1,385 @@
+//! Transactions: matched by the upstream's key within an account, re-issued while pending.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use aws_lc_rs::digest;
+use jiff::civil::Date;
+
+use crate::{
+    ids::{AccountId, Derivation, TransactionId},
+    link::Link,
+    snapshot::{BankTransaction, BankTransactions},
+    transaction::{Direction, Transaction, TransactionDetails},
+};
+
+/// Most keys a link remembers as withdrawn. Banks correct a handful a year; the bound keeps the document small.
+const WITHDRAWN_MAX: usize = 2_000;
+
+/// What has to be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TransactionChanges {
+    /// New rows.
+    pub created: Vec<Transaction>,
+    /// Rows whose details or key changed; ids stay.
+    pub updated: Vec<Transaction>,
+    /// Rows that are gone.
+    pub removed: Vec<TransactionId>,
+    /// Reported rows that were stored already, exactly so.
+    pub unchanged: usize,
+}
+
+impl TransactionChanges {
+    /// Whether nothing has to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.created.is_empty() && self.updated.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// Compares the bank's transactions with the stored ones.
+///
+/// `stored` must hold every pending row of the link and every posted row on or after `reported.complete_since` (all of
+/// them when it is `None`). A pending row never becomes a posted one: it is removed and the posted one gets an id of
+/// its own; with a complete window every pending row is issued anew. Transactions of accounts the link does not know
+/// are left out.
+pub fn reconcile_transactions(
+    link: &mut Link,
+    stored: Vec<Transaction>,
+    reported: BankTransactions,
+    derivation: &Derivation,
+) -> TransactionChanges {
+    let accounts: HashMap<String, AccountId> =
+        link.accounts.iter().map(|account| (account.upstream_key.clone(), account.id.clone())).collect();
+    let mut merge = Merge::new(stored);
+
+    for withdrawn in reported.withdrawn {
+        if let Some(account_id) = accounts.get(&withdrawn.account_key) {
+            merge.withdraw(link, account_id, &withdrawn.upstream_key);
+        }
+    }
+    let mut occurrences = HashMap::new();
+    let mut items: Vec<(AccountId, String, BankTransaction)> = Vec::with_capacity(reported.items.len());
+    for item in reported.items {
+        if let Some(account_id) = accounts.get(&item.account_key) {
+            let key = match &item.upstream_key {
+                Some(key) => key.clone(),
+                None => content_key(&item.details, occurrences.entry(account_id.clone()).or_default()),
+            };
+            items.push((account_id.clone(), key, item));
+        }
+    }
+    // Ids follow the order of events, whatever order the bank lists them in, so that equal data gives equal ids.
+    items.sort_by(|(a_account, a_key, a), (b_account, b_key, b)| {
+        (a.details.date, a.details.datetime, a_account, a_key).cmp(&(b.details.date, b.details.datetime, b_account, b_key))
+    });
+    for (account_id, key, item) in items {
+        merge.report(link, derivation, account_id, key, item, reported.complete_since.is_some());
+    }
+    merge.finish(reported.complete_since)
+}
+
+/// The running comparison.
+struct Merge {
+    stored: BTreeMap<(AccountId, String), Transaction>,
+    seen: HashSet<(AccountId, String)>,
+    changes: TransactionChanges,
+}
+
+impl Merge {
+    fn new(stored: Vec<Transaction>) -> Self {
+        let stored = stored.into_iter().map(|row| ((row.account_id.clone(), row.upstream_key.clone()), row)).collect();
+        Self { stored, seen: HashSet::new(), changes: TransactionChanges::default() }
+    }
+
+    fn withdraw(&mut self, link: &mut Link, account_id: &AccountId, key: &str) {
+        if link.withdrawn.len() < WITHDRAWN_MAX {
+            link.withdrawn.insert(withdrawn_digest(account_id, key));
+        }
+        if let Some(row) = self.stored.remove(&(account_id.clone(), key.to_owned())) {
+            self.changes.removed.push(row.id);
+        }
+    }
+
+    fn report(
+        &mut self,
+        link: &mut Link,
+        derivation: &Derivation,
+        account_id: AccountId,
+        key: String,
+        item: BankTransaction,
+        live: bool,
+    ) {
+        let place = (account_id, key);
+        if link.withdrawn.contains(&withdrawn_digest(&place.0, &place.1)) || !self.seen.insert(place.clone()) {
+            return;
+        }
+        if let Some(replaced) = &item.replaces {
+            self.rename(link, &place, replaced);
+        }
+        match self.stored.get(&place) {
+            Some(row) if row.details.pending && (live || !item.details.pending) => {
+                let id = row.id.clone();
+                self.stored.remove(&place);
+                self.changes.removed.push(id);
+                self.create(link, derivation, place, item.details);
+            }
+            Some(row) if row.details == item.details => {
+                // A row that was only renamed still has to be written.
+                if !self.changes.updated.iter().any(|updated| updated.id == row.id) {
+                    self.changes.unchanged += 1;
+                }
+            }
+            Some(row) => {
+                let updated = Transaction { details: item.details, ..row.clone() };
+                self.changes.updated.retain(|earlier| earlier.id != updated.id);
+                self.changes.updated.push(updated.clone());
+                self.stored.insert(place, updated);
+            }
+            None => self.create(link, derivation, place, item.details),
+        }
+    }
+
+    /// The bank replaced one id by another: the row keeps its public id under the new key.
+    fn rename(&mut self, link: &mut Link, place: &(AccountId, String), replaced: &str) {
+        let old_place = (place.0.clone(), replaced.to_owned());
+        if link.withdrawn.len() < WITHDRAWN_MAX {
+            link.withdrawn.insert(withdrawn_digest(&old_place.0, &old_place.1));
+        }
+        let Some(mut row) = self.stored.remove(&old_place) else { return };
+        if self.stored.contains_key(place) {
+            self.changes.removed.push(row.id);
+        } else {
+            row.upstream_key.clone_from(&place.1);
+            self.changes.updated.push(row.clone());
+            self.stored.insert(place.clone(), row);
+        }
+    }
+
+    fn create(&mut self, link: &mut Link, derivation: &Derivation, place: (AccountId, String), details: TransactionDetails) {
+        let id = link.next_transaction_id(derivation);
+        let (account_id, upstream_key) = place;
+        self.changes.created.push(Transaction { id, account_id, upstream_key, details, original_id: None });
+    }
+
+    fn finish(mut self, complete_since: Option<Date>) -> TransactionChanges {
+        if let Some(since) = complete_since {
+            for (place, row) in self.stored {
+                if !self.seen.contains(&place) && (row.details.pending || row.details.date >= since) {
+                    self.changes.removed.push(row.id);
+                }
+            }
+        }
+        self.changes
+    }
+}
+
+/// A key for a transaction without one: what a person would recognise it by, and how many like it came before.
+fn content_key(details: &TransactionDetails, occurrences: &mut HashMap<String, u32>) -> String {
+    let description = details.raw_description.as_deref().or(details.description.as_deref()).unwrap_or_default();
+    let normalised = description.split_whitespace().collect::<Vec<_>>().join(" ").to_uppercase();
+    let direction = match details.direction {
+        Direction::Credit => "+",
+        Direction::Debit => "-",
+    };
+    let content = format!("{}|{direction}{}|{normalised}", details.date, details.amount.normalize());
+    let occurrence = occurrences.entry(content.clone()).or_insert(0);
+    *occurrence += 1;
+    format!("content:{}", hex(&digest::digest(&digest::SHA256, format!("{content}|{occurrence}").as_bytes()).as_ref()[..16]))
+}
+
+fn withdrawn_digest(account_id: &AccountId, key: &str) -> String {
+    hex(&digest::digest(&digest::SHA256, format!("{account_id}|{key}").as_bytes()).as_ref()[..12])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        account::AccountType,
+        link::tests::sample_link,
+        reconcile::{NewAccounts, reconcile_accounts},
+        snapshot::{BankAccount, WithdrawnTransaction, balance},
+    };
+
+    fn link() -> Link {
+        let mut link = sample_link();
+        let account = BankAccount {
+            upstream_key: "acct".into(),
+            account_type: AccountType::new("depository.checking"),
+            name: "Everyday".into(),
+            nickname: None,
+            mask: None,
+            balances: balance("USD", None, None, None),
+            closed: false,
+        };
+        reconcile_accounts(&mut link, vec![account], &NewAccounts::Permitted, true, &derivation());
+        link
+    }
+
+    fn derivation() -> Derivation {
+        Derivation::new(b"seed")
+    }
+
+    fn item(key: Option<&str>, date: &str, amount: &str, pending: bool) -> BankTransaction {
+        let (amount, direction) = Direction::split(amount.parse().unwrap());
+        BankTransaction {
+            account_key: "acct".into(),
+            upstream_key: key.map(Into::into),
+            replaces: None,
+            details: TransactionDetails {
+                amount,
+                direction,
+                currency: "USD".into(),
+                date: date.parse().unwrap(),
+                datetime: None,
+                description: Some("Coffee".into()),
+                raw_description: None,
+                pending,
+            },
+        }
+    }
+
+    fn file(items: Vec<BankTransaction>) -> BankTransactions {
+        BankTransactions { complete_since: None, items, withdrawn: Vec::new() }
+    }
+
+    /// Applies changes to a list the way a store does.
+    fn apply(stored: &mut Vec<Transaction>, changes: &TransactionChanges) {
+        stored.retain(|row| !changes.removed.contains(&row.id));
+        for updated in &changes.updated {
+            *stored.iter_mut().find(|row| row.id == updated.id).unwrap() = updated.clone();
+        }
+        stored.extend(changes.created.iter().cloned());
+    }
+
+    #[test]
+    fn the_same_report_twice_changes_nothing() {
+        let mut link = link();
+        let report = file(vec![
+            item(Some("1"), "2026-01-01", "-5", false),
+            item(None, "2026-01-02", "-3", false),
+            item(None, "2026-01-02", "-3", false),
+        ]);
+        let mut stored = Vec::new();
+        let first = reconcile_transactions(&mut link, Vec::new(), report.clone(), &derivation());
+        assert_eq!(first.created.len(), 3, "two like transactions without ids stay two");
+        apply(&mut stored, &first);
+        let second = reconcile_transactions(&mut link, stored, report, &derivation());
+        assert!(second.is_empty());
+        assert_eq!(second.unchanged, 3);
+    }
+
+    #[test]
+    fn a_changed_transaction_keeps_its_id() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let first =
+            reconcile_transactions(&mut link, vec![], file(vec![item(Some("1"), "2026-01-01", "-5", false)]), &derivation());
+        apply(&mut stored, &first);
+        let changed = file(vec![item(Some("1"), "2026-01-01", "-6", false)]);
+        let changes = reconcile_transactions(&mut link, stored.clone(), changed, &derivation());
+        assert_eq!(changes.updated.len(), 1);
+        assert_eq!(changes.updated[0].id, stored[0].id);
+    }
+
+    #[test]
+    fn a_complete_window_reissues_pending_items_and_removes_what_the_bank_dropped() {
+        let mut link = link();
+        let live = |items| BankTransactions {
+            complete_since: Some("2026-01-01".parse().unwrap()),
+            items,
+            withdrawn: Vec::new(),
+        };
+        let mut stored = Vec::new();
+        let first = reconcile_transactions(
+            &mut link,
+            vec![],
+            live(vec![
+                item(Some("old"), "2025-12-31", "-1", false),
+                item(Some("kept"), "2026-01-01", "-2", false),
+                item(Some("dropped"), "2026-01-02", "-3", false),
+                item(Some("pending"), "2026-01-03", "-4", true),
+            ]),
+            &derivation(),
+        );
+        apply(&mut stored, &first);
+        let id_of = |stored: &[Transaction], key: &str| {
+            stored.iter().find(|row| row.upstream_key == key).map(|row| row.id.clone())
+        };
+        let pending_before = id_of(&stored, "pending").unwrap();
+        let kept_before = id_of(&stored, "kept").unwrap();
+
+        let second = reconcile_transactions(
+            &mut link,
+            stored.clone(),
+            live(vec![item(Some("kept"), "2026-01-01", "-2", false), item(Some("pending"), "2026-01-03", "-4", true)]),
+            &derivation(),
+        );
+        apply(&mut stored, &second);
+
+        assert_eq!(id_of(&stored, "dropped"), None);
+        assert!(id_of(&stored, "old").is_some(), "before the window nothing is removed");
+        assert_eq!(id_of(&stored, "kept"), Some(kept_before));
+        assert_ne!(id_of(&stored, "pending").unwrap(), pending_before);
+    }
+
+    #[test]
+    fn a_file_keeps_a_pending_item_until_it_posts_under_a_new_id() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let pending = file(vec![item(Some("1"), "2026-01-01", "-5", true)]);
+        let first = reconcile_transactions(&mut link, vec![], pending.clone(), &derivation());
+        apply(&mut stored, &first);
+        assert!(reconcile_transactions(&mut link, stored.clone(), pending, &derivation()).is_empty());
+        let posted = file(vec![item(Some("1"), "2026-01-02", "-5", false)]);
+        let changes = reconcile_transactions(&mut link, stored.clone(), posted, &derivation());
+        assert_eq!((changes.created.len(), changes.removed.as_slice()), (1, &[stored[0].id.clone()][..]));
+    }
+
+    #[test]
+    fn a_replaced_transaction_keeps_its_id_and_older_files_cannot_bring_it_back() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let original = file(vec![item(Some("1"), "2026-01-01", "-5", false)]);
+        let first = reconcile_transactions(&mut link, vec![], original.clone(), &derivation());
+        apply(&mut stored, &first);
+        let id = stored[0].id.clone();
+        let mut replacement = item(Some("2"), "2026-01-01", "-7", false);
+        replacement.replaces = Some("1".into());
+        let correction = file(vec![replacement]);
+        let second = reconcile_transactions(&mut link, stored.clone(), correction.clone(), &derivation());
+        apply(&mut stored, &second);
+        assert_eq!((stored.len(), &stored[0].id, stored[0].upstream_key.as_str()), (1, &id, "2"));
+        assert_eq!(second.updated.len(), 1, "one write although it was renamed and changed");
+        for again in [original, correction] {
+            assert!(reconcile_transactions(&mut link, stored.clone(), again, &derivation()).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_withdrawn_transaction_is_removed_for_good() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let original = file(vec![item(Some("1"), "2026-01-01", "-5", false)]);
+        let first = reconcile_transactions(&mut link, vec![], original.clone(), &derivation());
+        apply(&mut stored, &first);
+        let mut deletion = file(Vec::new());
+        deletion.withdrawn.push(WithdrawnTransaction { account_key: "acct".into(), upstream_key: "1".into() });
+        let second = reconcile_transactions(&mut link, stored.clone(), deletion, &derivation());
+        apply(&mut stored, &second);
+        assert!(stored.is_empty());
+        assert!(reconcile_transactions(&mut link, stored, original, &derivation()).is_empty());
+    }
+
+    #[test]
+    fn transactions_of_unknown_accounts_are_left_out() {
+        let mut link = link();
+        let mut stray = item(Some("1"), "2026-01-01", "-5", false);
+        stray.account_key = "elsewhere".into();
+        assert!(reconcile_transactions(&mut link, vec![], file(vec![stray]), &derivation()).is_empty());
+    }
+}
