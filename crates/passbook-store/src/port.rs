@@ -43,6 +43,14 @@ pub trait Store: Send + Sync + 'static {
     /// The link that statement files of this key extend; see [`LinkWrite::import_key`].
     async fn find_link_by_import_key(&self, tenant: &Tenant, import_key: &str) -> Result<Option<LinkId>, StoreError>;
 
+    /// A connected link of this end user at this institution, if there is one.
+    async fn find_connected_link(
+        &self,
+        tenant: &Tenant,
+        customer_user_id: &str,
+        institution_id: &str,
+    ) -> Result<Option<LinkId>, StoreError>;
+
     /// Links that have data and are not deleted, by creation time then id, ascending, after `after` (exclusive).
     async fn list_links(
         &self,

@@ -33,7 +33,7 @@ impl Link {
     /// A link in state `connecting`: the end user chose an institution.
     #[must_use]
     pub fn begin(new: NewLink<'_>) -> Self {
-        let mut link = Self {
+        Self {
             id: new.id,
             tenant: new.tenant,
             customer_user_id: new.customer_user_id,
@@ -58,9 +58,7 @@ impl Link {
             counters: Counters::default(),
             withdrawn: std::collections::BTreeSet::new(),
             recorded: Vec::new(),
-        };
-        link.enter(LinkState::Connecting, None, new.now);
-        link
+        }
     }
 
     /// Adds granted products. A product the institution does not have is not granted; `accounts` always is.
@@ -73,7 +71,7 @@ impl Link {
         }
     }
 
-    /// The end user starts again after a failed attempt of the same session.
+    /// The end user signs in again: after a failed attempt of the same session, or to reconnect.
     pub fn retry_sign_in(&mut self, now: Timestamp) {
         self.enter(LinkState::Connecting, None, now);
     }
@@ -135,11 +133,16 @@ impl Link {
         }
     }
 
+    /// Moves to `state`. Steps of a first sign-in are not announced: no app knows the link yet, and the first event it
+    /// sees is the one that says `connected` (or why linking failed).
     fn enter(&mut self, state: LinkState, error: Option<LinkErrorCode>, now: Timestamp) {
-        let unchanged = self.state == state && self.error == error && self.counters.events > 0;
+        let unchanged = self.state == state && self.error == error;
+        let first_sign_in =
+            self.connected_at.is_none() && matches!(state, LinkState::Connecting | LinkState::AwaitingTokenExchange);
         self.state = state;
         self.error = error;
-        if !unchanged {
+        self.changed_at = self.changed_at.max(now);
+        if !unchanged && !first_sign_in {
             self.record(now, EventKind::LinkStateChanged { state, error });
         }
     }

@@ -283,10 +283,7 @@ pub fn derive_link_id(derivation: &crate::ids::Derivation, tenant: &Tenant, kind
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{
-        lifecycle::NewLink,
-        *,
-    };
+    use super::{lifecycle::NewLink, *};
     use crate::{
         failure::{Failure, FailureClass},
         ids::{AppId, JobId},
@@ -359,7 +356,7 @@ pub(crate) mod tests {
                 other => other.name(),
             })
             .collect();
-        assert_eq!(states, ["connecting", "awaiting_token_exchange", "connected", "deleted"]);
+        assert_eq!(states, ["connected", "deleted"], "a first sign-in is not announced");
         assert!(link.recorded.iter().zip(1..).all(|(event, n)| event.sequence == n));
     }
 
@@ -370,10 +367,7 @@ pub(crate) mod tests {
         let numbers = set(&[Product::AccountNumbers]);
         link.accept_refresh(numbers, &job, at(10)).unwrap();
         let running = link.accept_refresh(numbers, &job, at(10)).unwrap_err();
-        assert_eq!(
-            running,
-            RefreshRefusal::Limited { product: Product::AccountNumbers, retry_after_seconds: 86_400 }
-        );
+        assert_eq!(running, RefreshRefusal::Limited { product: Product::AccountNumbers, retry_after_seconds: 86_400 });
         link.begin_attempt(numbers, &job, at(10));
         link.complete_product(Product::AccountNumbers, at(11));
 

@@ -70,7 +70,12 @@ pub fn reconcile_transactions(
     }
     // Ids follow the order of events, whatever order the bank lists them in, so that equal data gives equal ids.
     items.sort_by(|(a_account, a_key, a), (b_account, b_key, b)| {
-        (a.details.date, a.details.datetime, a_account, a_key).cmp(&(b.details.date, b.details.datetime, b_account, b_key))
+        (a.details.date, a.details.datetime, a_account, a_key).cmp(&(
+            b.details.date,
+            b.details.datetime,
+            b_account,
+            b_key,
+        ))
     });
     for (account_id, key, item) in items {
         merge.report(link, derivation, account_id, key, item, reported.complete_since.is_some());
@@ -155,7 +160,13 @@ impl Merge {
         }
     }
 
-    fn create(&mut self, link: &mut Link, derivation: &Derivation, place: (AccountId, String), details: TransactionDetails) {
+    fn create(
+        &mut self,
+        link: &mut Link,
+        derivation: &Derivation,
+        place: (AccountId, String),
+        details: TransactionDetails,
+    ) {
         let id = link.next_transaction_id(derivation);
         let (account_id, upstream_key) = place;
         self.changes.created.push(Transaction { id, account_id, upstream_key, details, original_id: None });
@@ -184,7 +195,10 @@ fn content_key(details: &TransactionDetails, occurrences: &mut HashMap<String, u
     let content = format!("{}|{direction}{}|{normalised}", details.date, details.amount.normalize());
     let occurrence = occurrences.entry(content.clone()).or_insert(0);
     *occurrence += 1;
-    format!("content:{}", hex(&digest::digest(&digest::SHA256, format!("{content}|{occurrence}").as_bytes()).as_ref()[..16]))
+    format!(
+        "content:{}",
+        hex(&digest::digest(&digest::SHA256, format!("{content}|{occurrence}").as_bytes()).as_ref()[..16])
+    )
 }
 
 fn withdrawn_digest(account_id: &AccountId, key: &str) -> String {
@@ -277,8 +291,12 @@ mod tests {
     fn a_changed_transaction_keeps_its_id() {
         let mut link = link();
         let mut stored = Vec::new();
-        let first =
-            reconcile_transactions(&mut link, vec![], file(vec![item(Some("1"), "2026-01-01", "-5", false)]), &derivation());
+        let first = reconcile_transactions(
+            &mut link,
+            vec![],
+            file(vec![item(Some("1"), "2026-01-01", "-5", false)]),
+            &derivation(),
+        );
         apply(&mut stored, &first);
         let changed = file(vec![item(Some("1"), "2026-01-01", "-6", false)]);
         let changes = reconcile_transactions(&mut link, stored.clone(), changed, &derivation());
