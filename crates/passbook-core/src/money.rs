@@ -14,15 +14,15 @@ pub fn minor_digits(currency: &str) -> u32 {
     }
 }
 
-/// The decimal string of an amount: exact, with at least the currency's own digits (`7.1` USD becomes `7.10`).
+/// The amount as it is shown: exact, with at least the currency's own digits (`7.1` USD becomes `7.10`).
 #[must_use]
-pub fn amount_text(amount: Decimal, currency: &str) -> String {
+pub fn with_minor_digits(amount: Decimal, currency: &str) -> Decimal {
     let digits = minor_digits(currency);
     let mut amount = amount.normalize();
     if amount.scale() < digits {
         amount.rescale(digits);
     }
-    amount.to_string()
+    amount
 }
 
 #[cfg(test)]
@@ -38,7 +38,7 @@ mod tests {
             ("0", "GBP", "0.00"),
             ("1", "BHD", "1.000"),
         ] {
-            assert_eq!(amount_text(amount.parse().unwrap(), currency), text);
+            assert_eq!(with_minor_digits(amount.parse().unwrap(), currency).to_string(), text);
         }
     }
 }
