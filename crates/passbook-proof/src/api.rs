@@ -1,0 +1,123 @@
+//! Calls to the server as one client makes them: a token when needed, the same connection while it holds.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Connection, request};
+use crate::server::{Access, Server};
+
+/// Longer than any documented wait of the server (10 s), so that a slow answer is not taken for a lost one.
+const CALL_MAX: Duration = Duration::from_secs(20);
+/// How often one call asks for a new token before its 401 is believed.
+const TOKENS_PER_CALL: usize = 3;
+
+/// A client of one running server.
+pub struct Api {
+    address: SocketAddr,
+    access: Access,
+    connection: Option<Connection>,
+    token: Option<String>,
+}
+
+/// What a body is.
+pub enum Body<'a> {
+    /// None.
+    Empty,
+    /// JSON.
+    Json(&'a Value),
+    /// A statement file.
+    Statement(&'a str),
+}
+
+impl Api {
+    /// A client of this server; connects at the first call.
+    pub fn new(server: &Server) -> Self {
+        Self { address: server.address, access: server.access.clone(), connection: None, token: None }
+    }
+
+    /// One call. An error means that the outcome is unknown: the request may or may not have had its effect.
+    pub async fn call(&mut self, method: &str, path: &str, body: Body<'_>) -> io::Result<Answer> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let token = self.token().await?;
+            let bearer = format!("Bearer {token}");
+            let bytes = match &body {
+                Body::Empty => request(method, path, &[("authorization", &bearer)], b""),
+                Body::Json(value) => {
+                    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+                    request(method, path, &headers, value.to_string().as_bytes())
+                }
+                Body::Statement(text) => {
+                    let headers = [("authorization", bearer.as_str()), ("content-type", "application/x-ofx")];
+                    request(method, path, &headers, text.as_bytes())
+                }
+            };
+            let answer = self.exchange(&bytes).await?;
+            // The sandbox clock also ends tokens. A 401 has no effect, so the call may be made again.
+            if answer.status == 401 && attempt < TOKENS_PER_CALL {
+                self.token = None;
+                continue;
+            }
+            return Ok(answer);
+        }
+    }
+
+    /// A read, which may be repeated without harm when a connection was closed under it.
+    pub async fn get(&mut self, path: &str) -> Result<Answer> {
+        if let Ok(answer) = self.call("GET", path, Body::Empty).await {
+            return Ok(answer);
+        }
+        self.call("GET", path, Body::Empty).await.with_context(|| format!("GET {path}"))
+    }
+
+    /// A read that must succeed.
+    pub async fn get_json(&mut self, path: &str) -> Result<Value> {
+        let answer = self.get(path).await?;
+        if answer.status != 200 {
+            bail!("GET {path} answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
+        }
+        serde_json::from_slice(&answer.body).with_context(|| format!("GET {path}"))
+    }
+
+    /// The current access token, asked for when there is none.
+    pub async fn token(&mut self) -> io::Result<String> {
+        if let Some(token) = &self.token {
+            return Ok(token.clone());
+        }
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={}",
+            self.access.client_id, self.access.client_secret
+        );
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let answer = self.exchange(&request("POST", "/auth/token", &headers, form.as_bytes())).await?;
+        let token = answer.json()["access_token"].as_str().map(ToOwned::to_owned);
+        let token = token.ok_or_else(|| io::Error::other(format!("no token: {}", answer.status)))?;
+        self.token = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn exchange(&mut self, bytes: &[u8]) -> io::Result<Answer> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => Connection::open(self.address).await?,
+        };
+        let answer = tokio::time::timeout(CALL_MAX, connection.exchange(bytes)).await??;
+        self.connection = Some(connection);
+        Ok(answer)
+    }
+}
+
+/// The body of `POST /sandbox/links` for a user with every product.
+pub fn sandbox_link(customer: &str) -> Value {
+    json!({ "customer_user": { "id": customer } })
+}
+
+/// The path of `POST /passbook/links/import-file`.
+pub fn import_file_path(customer: &str) -> String {
+    format!("/passbook/links/import-file?customer_user_id={customer}")
+}

@@ -1,0 +1,109 @@
+//! Measurements, each against a yardstick on the same machine in the same minute.
+//!
+//! Absolute figures of a shared machine mean little. So everything is measured in alternating pairs, and what is
+//! reported is the ratio pair by pair, with its spread.
+
+mod import;
+mod memory;
+mod pairs;
+mod reads;
+mod report;
+mod seeding;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use tempfile::TempDir;
+
+use crate::record::root;
+use crate::server::Plan;
+use crate::torture::binary;
+
+/// What to measure.
+#[derive(Args)]
+pub struct Options {
+    /// The server binary; by default the one built beside this program.
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// A short trial with small stores; prints the report and leaves bench/RESULTS.md alone.
+    #[arg(long)]
+    quick: bool,
+    /// Pairs of runs for each comparison.
+    #[arg(long)]
+    pairs: Option<usize>,
+    /// Seconds of each run.
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Connections of the load.
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Where the stores are made; they reach a few GiB. By default the system's directory for temporary files.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+}
+
+/// The sizes of a run.
+struct Scale {
+    /// Links in the small, the usual and the large store.
+    small: u64,
+    usual: u64,
+    large: u64,
+    pairs: usize,
+    seconds: Duration,
+    connections: usize,
+    /// Numbers reads between the two looks at memory.
+    memory_reads: u64,
+}
+
+/// What every measurement gets.
+struct Bench {
+    scale: Scale,
+    binary: PathBuf,
+    directory: TempDir,
+}
+
+/// Measures everything and writes the report.
+pub async fn run(options: Options) -> Result<()> {
+    let quick = options.quick;
+    let scale = Scale {
+        small: 1_000,
+        usual: if quick { 5_000 } else { 100_000 },
+        large: if quick { 20_000 } else { 1_000_000 },
+        pairs: options.pairs.unwrap_or(if quick { 3 } else { 7 }),
+        seconds: Duration::from_secs(options.seconds.unwrap_or(if quick { 2 } else { 5 })),
+        connections: options.connections,
+        memory_reads: if quick { 50_000 } else { 1_000_000 },
+    };
+    let parent = options.directory.unwrap_or_else(std::env::temp_dir);
+    let directory = TempDir::with_prefix_in("passbook-bench-", parent)?;
+    let bench = Bench { scale, binary: binary(options.server)?, directory };
+    let mut report = report::Report::new(&bench.scale, quick);
+    memory::measure(&bench, &mut report).await.context("memory")?;
+    reads::against_yardstick(&bench, &mut report).await.context("reads against the yardstick")?;
+    import::measure(&bench, &mut report).await.context("import")?;
+    reads::large_against_small(&bench, &mut report).await.context("reads of a large store")?;
+    let text = report.text();
+    println!("{text}");
+    if !quick {
+        std::fs::write(root().join("bench/RESULTS.md"), text).context("bench/RESULTS.md")?;
+    }
+    Ok(())
+}
+
+impl Bench {
+    /// How to start the server on the store of this name.
+    fn plan(&self, name: &str) -> Plan {
+        Plan {
+            binary: self.binary.clone(),
+            data: self.path(name),
+            log: self.directory.path().join(format!("{name}.log")),
+            arguments: vec!["--seed".to_owned(), "1".to_owned()],
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new(self.directory.path()).join(name)
+    }
+}

@@ -1,0 +1,149 @@
+//! Reading account numbers: against the static yardstick, and from a large store against a small one.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Bench;
+use super::pairs::{Comparison, alternate};
+use super::report::Report;
+use super::seeding::prepare;
+use crate::api::Api;
+use crate::http::request;
+use crate::load::{Load, Until, run};
+use crate::process::cpu_seconds;
+use crate::server::Server;
+use crate::yardstick::Captured;
+
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Requests made beforehand; choosing among them costs nothing while measuring. Above this a store is sampled evenly.
+const REQUESTS_MAX: usize = 50_000;
+
+/// What one run has shown.
+pub struct Sample {
+    pub per_second: f64,
+    pub cpu_us: f64,
+    pub p99_us: f64,
+}
+
+/// Something that answers numbers reads.
+pub struct Subject {
+    pub address: SocketAddr,
+    pub pid: u32,
+    pub requests: Arc<Vec<Vec<u8>>>,
+}
+
+/// The usual store against the yardstick.
+pub async fn against_yardstick(bench: &Bench, report: &mut Report) -> Result<()> {
+    let ids = prepare(bench, "usual", bench.scale.usual).await?;
+    let server = Server::start(&bench.plan("usual")).await?;
+    let subject = subject(&server, &ids).await?;
+    let yardstick = Yardstick::start(bench, &server, &ids[0], Arc::clone(&subject.requests)).await?;
+    let pairs = compare(bench, &subject, &yardstick.subject).await?;
+    let title = format!("numbers read, {} links / static answer", bench.scale.usual);
+    add_rows(report, &title, &pairs);
+    server.stop().await
+}
+
+/// The large store against the small one, both served at once and loaded in turn.
+pub async fn large_against_small(bench: &Bench, report: &mut Report) -> Result<()> {
+    let small_ids = prepare(bench, "small", bench.scale.small).await?;
+    let large_ids = prepare(bench, "large", bench.scale.large).await?;
+    let (small, large) = (Server::start(&bench.plan("small")).await?, Server::start(&bench.plan("large")).await?);
+    let pairs = compare(bench, &subject(&large, &large_ids).await?, &subject(&small, &small_ids).await?).await?;
+    let title = format!("numbers read, {} links / {} links", bench.scale.large, bench.scale.small);
+    add_rows(report, &title, &pairs);
+    small.stop().await?;
+    large.stop().await
+}
+
+/// The numbers reads of a server's links, evenly sampled.
+pub async fn subject(server: &Server, ids: &[String]) -> Result<Subject> {
+    let token = Api::new(server).token().await?;
+    let bearer = format!("Bearer {token}");
+    let every = ids.len().div_ceil(REQUESTS_MAX);
+    let requests = ids.iter().step_by(every).map(|id| numbers_request(id, &bearer)).collect();
+    Ok(Subject { address: server.address, pid: server.pid(), requests: Arc::new(requests) })
+}
+
+fn numbers_request(id: &str, bearer: &str) -> Vec<u8> {
+    let headers = [("authorization", bearer), ("accept", "application/json"), ("moneykit-version", "2023-02-18")];
+    request("GET", &format!("/links/{id}/accounts/numbers"), &headers, b"")
+}
+
+async fn compare(bench: &Bench, first: &Subject, second: &Subject) -> Result<Vec<(Sample, Sample)>> {
+    for subject in [first, second] {
+        sample(bench, subject, Until::Elapsed(WARM_UP)).await?;
+    }
+    let until = Until::Elapsed(bench.scale.seconds);
+    alternate(
+        bench.scale.pairs,
+        async || sample(bench, first, until).await,
+        async || sample(bench, second, until).await,
+    )
+    .await
+}
+
+/// Loads one subject and takes its processor time before and after.
+async fn sample(bench: &Bench, subject: &Subject, until: Until) -> Result<Sample> {
+    let load = Load {
+        address: subject.address,
+        requests: Arc::clone(&subject.requests),
+        connections: bench.scale.connections,
+        until,
+        seed: 1,
+    };
+    let before = cpu_seconds(subject.pid)?;
+    let outcome = run(load).await?;
+    let used = cpu_seconds(subject.pid)? - before;
+    outcome.expect_only(200)?;
+    Ok(Sample {
+        per_second: outcome.per_second(),
+        cpu_us: used * 1e6 / outcome.total() as f64,
+        p99_us: outcome.latencies.quantile_us(0.99),
+    })
+}
+
+fn add_rows(report: &mut Report, title: &str, pairs: &[(Sample, Sample)]) {
+    report.add(&format!("{title}: requests/s"), &Comparison::of(pairs, |sample| sample.per_second));
+    report.add(&format!("{title}: server CPU us/request"), &Comparison::of(pairs, |sample| sample.cpu_us));
+    report.add(&format!("{title}: p99 us"), &Comparison::of(pairs, |sample| sample.p99_us));
+}
+
+/// The static answer in a process of its own; dropping it kills it.
+struct Yardstick {
+    child: Child,
+    subject: Subject,
+}
+
+impl Yardstick {
+    async fn start(bench: &Bench, server: &Server, id: &str, requests: Arc<Vec<Vec<u8>>>) -> Result<Self> {
+        let answer = Api::new(server).get(&format!("/links/{id}/accounts/numbers")).await?;
+        ensure!(answer.status == 200, "the numbers read to capture answered {}", answer.status);
+        let path = bench.path("captured.json");
+        std::fs::write(&path, serde_json::to_vec(&Captured::of(&answer))?)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("static").arg(&path).stdin(Stdio::null()).stdout(Stdio::piped());
+        let child = command.spawn().context("the yardstick")?;
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let subject = Subject { address, pid: child.id(), requests };
+        let mut yardstick = Self { child, subject };
+        let mut line = String::new();
+        let stdout = yardstick.child.stdout.take().context("the yardstick's output")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        yardstick.subject.address = line.trim().parse().context("the yardstick's address")?;
+        Ok(yardstick)
+    }
+}
+
+impl Drop for Yardstick {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,84 @@
+//! The report: one table of comparisons, some sentences, and how to get them again.
+
+use std::fmt::Write as _;
+
+use super::Scale;
+use super::pairs::{Comparison, Spread};
+use crate::record::{commit, machine, today};
+
+/// A report being collected.
+pub struct Report {
+    head: String,
+    rows: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    /// An empty report that says where and how it was made.
+    pub fn new(scale: &Scale, quick: bool) -> Self {
+        let command = if quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
+        let head = format!(
+            "# Measurements\n\nMade by `{command}` on {}, commit {}, {}.\n\n\
+             Load generator, server and yardstick share the machine. {} connections, closed loop; {} alternating pairs of \
+             {} s; the ratio is taken pair by pair. The yardstick (static answer) is the same HTTP stack answering the \
+             same headers and body from memory. CPU is the process's own user and system time.\n",
+            today(),
+            commit(),
+            machine(),
+            scale.connections,
+            scale.pairs,
+            scale.seconds.as_secs(),
+        );
+        Self { head, rows: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds a comparison as a row.
+    pub fn add(&mut self, title: &str, comparison: &Comparison) {
+        let row = [&comparison.first, &comparison.second, &comparison.ratio].map(shown);
+        let row = format!("| {title} | {} |", row.join(" | "));
+        eprintln!("{row}");
+        self.rows.push(row);
+    }
+
+    /// Adds a sentence.
+    pub fn note(&mut self, note: &str) {
+        eprintln!("{note}");
+        self.notes.push(note.to_owned());
+    }
+
+    /// The whole report as Markdown.
+    pub fn text(&self) -> String {
+        let mut text = self.head.clone();
+        text.push_str(
+            "\n| First / second: figure | first: median (min to max) | second | ratio |\n|---|---|---|---|\n",
+        );
+        for row in &self.rows {
+            writeln!(text, "{row}").expect("writing to a string");
+        }
+        for note in &self.notes {
+            write!(text, "\n{note}\n").expect("writing to a string");
+        }
+        text
+    }
+}
+
+fn shown(spread: &Spread) -> String {
+    // Three significant figures: no measurement here is better than that.
+    let number = |value: f64| match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        medium if medium >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    };
+    format!("{} ({} to {})", number(spread.median), number(spread.min), number(spread.max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_shown_with_three_digits_and_their_spread() {
+        let spread = Spread { min: 0.512_3, median: 12.345, max: 45_678.9 };
+        assert_eq!(shown(&spread), "12.3 (0.51 to 45679)");
+    }
+}

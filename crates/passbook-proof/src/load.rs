@@ -1,0 +1,110 @@
+//! Closed-loop load: each connection sends its next request when the answer to the one before has come.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::histogram::Histogram;
+use crate::http::Connection;
+use crate::rng::Rng;
+
+/// What to send and for how long.
+#[derive(Clone)]
+pub struct Load {
+    /// Where to.
+    pub address: SocketAddr,
+    /// The requests to choose from, at random with the seed; not empty.
+    pub requests: Arc<Vec<Vec<u8>>>,
+    /// Parallel connections.
+    pub connections: usize,
+    /// When to stop.
+    pub until: Until,
+    /// Seed of the choice.
+    pub seed: u64,
+}
+
+/// When a load stops.
+#[derive(Clone, Copy)]
+pub enum Until {
+    /// After this time.
+    Elapsed(Duration),
+    /// After this many requests in all (rounded up to a multiple of the connections).
+    Requests(u64),
+}
+
+/// What came back.
+#[derive(Default)]
+pub struct Outcome {
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Latencies of all answers.
+    pub latencies: Histogram,
+    /// From the first request to the last answer.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// All answers.
+    pub fn total(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+
+    /// Answers a second.
+    pub fn per_second(&self) -> f64 {
+        self.total() as f64 / self.took.as_secs_f64()
+    }
+
+    /// Fails unless every answer had this status.
+    pub fn expect_only(&self, status: u16) -> Result<()> {
+        let only = self.statuses.len() == 1 && self.statuses.contains_key(&status);
+        only.then_some(()).with_context(|| format!("expected only {status}, got {:?}", self.statuses))
+    }
+}
+
+/// Runs the load to its end. An error if a connection breaks: that is not what is measured here.
+pub async fn run(load: Load) -> Result<Outcome> {
+    let mut connections = Vec::new();
+    for _ in 0..load.connections {
+        connections.push(Connection::open(load.address).await.context("connecting")?);
+    }
+    let begun = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for (position, connection) in connections.into_iter().enumerate() {
+        tasks.spawn(drive(connection, load.clone(), position as u64, begun));
+    }
+    let mut outcome = Outcome::default();
+    while let Some(part) = tasks.join_next().await {
+        let part = part.context("a load task")??;
+        outcome.latencies.merge(&part.latencies);
+        for (status, count) in part.statuses {
+            *outcome.statuses.entry(status).or_default() += count;
+        }
+    }
+    outcome.took = begun.elapsed();
+    Ok(outcome)
+}
+
+async fn drive(mut connection: Connection, load: Load, stream: u64, begun: Instant) -> Result<Outcome> {
+    let mut rng = Rng::new(load.seed, stream);
+    let mut outcome = Outcome::default();
+    let share = match load.until {
+        Until::Requests(total) => total.div_ceil(load.connections as u64),
+        Until::Elapsed(_) => u64::MAX,
+    };
+    for _ in 0..share {
+        let request = &load.requests[rng.index(load.requests.len())];
+        let sent = Instant::now();
+        let status = connection.exchange_status(request).await.context("a request of the load")?;
+        outcome.latencies.record(sent.elapsed());
+        *outcome.statuses.entry(status).or_default() += 1;
+        if let Until::Elapsed(limit) = load.until
+            && begun.elapsed() >= limit
+        {
+            break;
+        }
+    }
+    Ok(outcome)
+}
