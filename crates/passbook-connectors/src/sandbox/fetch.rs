@@ -1,0 +1,87 @@
+//! A product of a customer at an instant.
+
+use jiff::Timestamp;
+use passbook_core::{
+    failure::{Failure, FailureClass},
+    product::Product,
+    snapshot::{BankAccount, BankAccountNumbers, BankAccountOwners, BankTransactions, Snapshot},
+};
+
+use super::{
+    bank::Bank,
+    credential::{Customer, TestUser},
+    custom,
+    ledger::{Books, window_start},
+    person::Person,
+    portfolio::{self, Holding},
+    stream::PersonKey,
+};
+use crate::port::Credential;
+
+/// The bank's view of `product` at `now`.
+pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product) -> Result<Snapshot, Failure> {
+    let (customer, key) = Customer::open(credential)?;
+    let bank = Bank::find(&customer.institution)
+        .ok_or_else(|| Failure::new(FailureClass::Unexpected, "the credential belongs to no simulated bank"))?;
+    let holdings = holdings(&customer, &key, bank);
+    match product {
+        Product::Accounts => Ok(Snapshot::Accounts(accounts(bank, &key, holdings, now))),
+        Product::AccountNumbers => Ok(Snapshot::AccountNumbers(account_numbers(holdings))),
+        Product::Identity => Ok(Snapshot::Identity(identity(customer, &key, bank, holdings))),
+        Product::Transactions => Ok(Snapshot::Transactions(transactions(bank, &key, &holdings, now))),
+        Product::Investments | Product::Enrichment => {
+            Err(Failure::new(FailureClass::NotSupported, "the simulated banks do not give this product"))
+        }
+    }
+}
+
+fn holdings(customer: &Customer, key: &PersonKey, bank: &Bank) -> Vec<Holding> {
+    match (customer.user, &customer.custom) {
+        (TestUser::Custom, Some(data)) => custom::holdings(data, key),
+        (TestUser::Custom, None) | (TestUser::NoAccounts, _) => Vec::new(),
+        (TestUser::Many, _) => portfolio::many(bank, key),
+        _ => portfolio::usual(bank, key),
+    }
+}
+
+fn accounts(bank: &Bank, key: &PersonKey, holdings: Vec<Holding>, now: Timestamp) -> Vec<BankAccount> {
+    let books = Books::of(bank, key);
+    holdings
+        .into_iter()
+        .map(|holding| BankAccount {
+            balances: books.balances(&holding, now),
+            upstream_key: holding.key,
+            account_type: holding.account_type,
+            name: holding.name,
+            nickname: None,
+            mask: holding.mask,
+            closed: false,
+        })
+        .collect()
+}
+
+fn account_numbers(holdings: Vec<Holding>) -> Vec<BankAccountNumbers> {
+    holdings
+        .into_iter()
+        .filter(|holding| !holding.numbers.is_empty())
+        .map(|holding| BankAccountNumbers { upstream_key: holding.key, numbers: holding.numbers })
+        .collect()
+}
+
+fn identity(customer: Customer, key: &PersonKey, bank: &Bank, holdings: Vec<Holding>) -> Vec<BankAccountOwners> {
+    let person = Person::derive(key, bank.country);
+    let given = customer.custom.and_then(|data| data.owners);
+    holdings
+        .into_iter()
+        .map(|holding| BankAccountOwners {
+            owners: given.clone().unwrap_or_else(|| person.owners(&holding.account_type)),
+            upstream_key: holding.key,
+        })
+        .collect()
+}
+
+fn transactions(bank: &Bank, key: &PersonKey, holdings: &[Holding], now: Timestamp) -> BankTransactions {
+    let books = Books::of(bank, key);
+    let items = holdings.iter().flat_map(|holding| books.transactions(holding, now)).collect();
+    BankTransactions { complete_since: Some(window_start(now)), items, withdrawn: Vec::new() }
+}

@@ -1,0 +1,193 @@
+//! The bank's books: balances and transactions of a person's accounts at any instant.
+//!
+//! Nothing is stored. A `household` says what happens in each month; this module places the instant in it. An item is
+//! pending from its initiation until it posts, under a key of its own, because banks issue a new key on posting. Once
+//! posted it never changes.
+
+mod calendar;
+mod entry;
+mod household;
+mod text;
+
+use jiff::{Span, Timestamp, civil::Date};
+use passbook_core::{
+    account::Balances,
+    snapshot::BankTransaction,
+    transaction::{Direction, TransactionDetails},
+};
+use rust_decimal::Decimal;
+
+use self::{
+    calendar::{Month, date_of, month_index},
+    entry::{Cause, Entry},
+    household::Household,
+};
+use super::{bank::Bank, portfolio::Holding, stream::PersonKey};
+
+pub(super) use household::Role;
+
+/// How far back a bank shows transactions.
+const HISTORY_MONTHS: i64 = 24;
+/// How many households of one person have transactions; further accounts have a balance only. Bounds the work and the
+/// size of a fetch of custom data.
+pub(super) const HOUSEHOLDS_MAX: u64 = 8;
+
+/// The first date of the history shown at `now`.
+pub(super) fn window_start(now: Timestamp) -> Date {
+    date_of(now).saturating_sub(Span::new().months(HISTORY_MONTHS))
+}
+
+/// The books of one person at one bank.
+pub(super) struct Books<'a> {
+    bank: &'a Bank,
+    key: &'a PersonKey,
+}
+
+impl<'a> Books<'a> {
+    /// Opens the books.
+    pub(super) fn of(bank: &'a Bank, key: &'a PersonKey) -> Self {
+        Self { bank, key }
+    }
+
+    /// The account's balances at `now`: `current` counts posted items, `available` also holds back pending ones that
+    /// take money away.
+    pub(super) fn balances(&self, holding: &Holding, now: Timestamp) -> Balances {
+        let standing = match holding.ledger {
+            Some((number, role)) => self.moving(number, role, now),
+            None => self.resting(holding),
+        };
+        Balances {
+            currency: Some(self.bank.currency().to_owned()),
+            available: standing.available.map(money),
+            current: Some(money(standing.current)),
+            limit: standing.limit.map(money),
+            balance_date: Some(now),
+        }
+    }
+
+    fn moving(&self, number: u64, role: Role, now: Timestamp) -> Standing {
+        let household = Household::derive(self.bank, self.key, number);
+        let month = month_index(date_of(now));
+        let now = now.as_second();
+        let mut posted = household.opening_balance(role, month);
+        let mut held = 0;
+        // An item waits at most three days, so whatever is pending posts in this month or the next.
+        for entry in (month..=month + 1).flat_map(|index| household.entries(role, index)) {
+            if entry.posted <= now {
+                posted += entry.cents;
+            } else if entry.initiated <= now {
+                held += entry.cents.min(0);
+            }
+        }
+        match role {
+            Role::Checking | Role::Savings => Standing { current: posted, available: Some(posted + held), limit: None },
+            Role::Card => {
+                let limit = household.card_limit;
+                Standing { current: -posted, available: Some(limit + posted + held), limit: Some(limit) }
+            }
+        }
+    }
+
+    /// A balance that stands still.
+    fn resting(&self, holding: &Holding) -> Standing {
+        let mut stream = self.key.stream("balance", &holding.key);
+        let mut between = |low: i64, high: i64| stream.between(low * 100, high * 100);
+        match holding.account_type.0.as_str() {
+            "liability.mortgage" => Standing::owed(between(80_000, 420_000)),
+            "liability.credit_card" | "liability.line_of_credit" => {
+                let (limit, owed) = (between(10, 40) / 100 * 100_000, between(0, 9_000));
+                Standing { current: owed, available: Some(limit - owed), limit: Some(limit) }
+            }
+            _ if holding.account_type.is_liability() => Standing::owed(between(4_000, 38_000)),
+            _ if holding.account_type.is_depository() => {
+                let current = between(1_000, 25_000);
+                Standing { current, available: Some(current), limit: None }
+            }
+            _ => Standing::owed(between(5_000, 180_000)),
+        }
+    }
+
+    /// The account's transactions of the 24 months that end at `now`, oldest first by month.
+    pub(super) fn transactions(&self, holding: &Holding, now: Timestamp) -> Vec<BankTransaction> {
+        let Some((number, role)) = holding.ledger else { return Vec::new() };
+        let household = Household::derive(self.bank, self.key, number);
+        let start = window_start(now);
+        let mut items = Vec::with_capacity(512);
+        for index in month_index(start)..=month_index(date_of(now)) + 1 {
+            let Some(month) = Month::at(index) else { continue };
+            for (position, entry) in household.entries(role, index).iter().enumerate() {
+                let Some(state) = State::of(entry, now) else { continue };
+                let Some(details) = self.details(&household, entry, state) else { continue };
+                if details.date >= start {
+                    let mark = if state == State::Pending { 'P' } else { 'T' };
+                    items.push(BankTransaction {
+                        account_key: holding.key.clone(),
+                        upstream_key: Some(format!("{mark}{}-{position:02}", month.digits())),
+                        replaces: None,
+                        details,
+                    });
+                }
+            }
+        }
+        items
+    }
+
+    /// `None` only where a date falls out of the representable years.
+    fn details(&self, household: &Household, entry: &Entry, state: State) -> Option<TransactionDetails> {
+        let shown = if state == State::Pending { entry.initiated } else { entry.posted };
+        let date = date_of(Timestamp::from_second(shown).ok()?);
+        let datetime = match entry.cause {
+            // The terminal's clock; other bookings have a day only.
+            Cause::Purchase { .. } | Cause::Subscription { .. } => Some(Timestamp::from_second(entry.initiated).ok()?),
+            _ => None,
+        };
+        let (amount, direction) = Direction::split(money(entry.cents));
+        let (description, raw_description) = text::describe(household, entry);
+        Some(TransactionDetails {
+            amount,
+            direction,
+            currency: self.bank.currency().to_owned(),
+            date,
+            datetime,
+            description: Some(description),
+            raw_description: Some(raw_description),
+            pending: state == State::Pending,
+        })
+    }
+}
+
+/// Balances in minor units; what is owed is positive on liabilities.
+struct Standing {
+    current: i64,
+    available: Option<i64>,
+    limit: Option<i64>,
+}
+
+impl Standing {
+    /// A value that nothing can be drawn from: a loan, an investment.
+    fn owed(current: i64) -> Self {
+        Self { current, available: None, limit: None }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Posted,
+}
+
+impl State {
+    /// `None`: it has not happened yet.
+    fn of(entry: &Entry, now: Timestamp) -> Option<Self> {
+        let now = now.as_second();
+        match () {
+            () if entry.posted <= now => Some(Self::Posted),
+            () if entry.initiated <= now => Some(Self::Pending),
+            () => None,
+        }
+    }
+}
+
+fn money(cents: i64) -> Decimal {
+    Decimal::new(cents, 2)
+}
