@@ -1,5 +1,61 @@
 //! Rust SDK for the MoneyKit account-linking API, version 2023-02-18, and for every server that speaks it.
+//!
+//! A *link* is one end user's lasting authorisation at one institution. The app's back end opens a link session, the
+//! end user signs in through the Connect widget, and the back end exchanges the widget's token for the link. From then
+//! on it reads the link's products: accounts, payment numbers, owners, transactions. A read never makes the server
+//! fetch from the bank; a refresh does, in the background.
+//!
+//! ```no_run
+//! # #[cfg(feature = "client")]
+//! # async fn example() -> Result<(), moneykit::Error> {
+//! use moneykit::{Client, api::AccountNumbersApi};
+//!
+//! let client = Client::builder()
+//!     .base_url("http://localhost:8080")
+//!     .client_credentials("sandbox_0123456789abcdef0123", "the client's secret")
+//!     .build()?;
+//!
+//! let answer = AccountNumbersApi::new(&client).get_account_numbers("mk_eqkWN34UEoa2NxyALG8pcV").await?;
+//! for account in &answer.accounts {
+//!     for ach in &account.numbers.ach {
+//!         println!("{} has the routing number {}", account.account_id, ach.routing_number);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is where
+//!
+//! - [`models`]: the wire vocabulary, one type per schema of the contract. Always built; `default-features = false`
+//!   builds nothing else.
+//! - [`Client`] (feature `client`, on by default): connections, the access token, repetitions.
+//! - [`api`]: the operations, grouped and named like the official SDKs. Every operation also exists as
+//!   `…_with_http_info`, which gives status and headers too.
+//! - [`Error`]: one opaque error that answers questions: [`error_code`](Error::error_code),
+//!   [`status`](Error::status), [`request_id`](Error::request_id), [`is_retryable`](Error::is_retryable).
+//!
+//! # Care with what is read
+//!
+//! `Debug` of no type in this crate shows account numbers, tokens, balances or personal data, and errors never quote an
+//! answer. The fields themselves are plain text: what the caller prints is the caller's choice.
 #![deny(missing_docs)]
+// Without the client the links above lead nowhere, which is not worth two versions of this page.
+#![cfg_attr(
+    not(feature = "client"),
+    expect(rustdoc::broken_intra_doc_links, reason = "the page describes both features")
+)]
 
+#[cfg(feature = "client")]
+pub mod api;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod error;
 pub mod models;
 mod wire;
+
+#[cfg(feature = "client")]
+pub use client::{ApiResponse, Client, ClientBuilder};
+#[cfg(feature = "client")]
+pub use error::Error;

@@ -1,0 +1,155 @@
+//! The async client: one connection pool, one token, shared by every API group.
+//!
+//! A [`Client`] is a handle; clones share everything and live on any task. [`ClientBuilder`] sets it up, `token` keeps
+//! the access token fresh, `exchange` does one HTTP exchange, `retry` decides about repeating it, `address` builds URLs
+//! that ids cannot escape from. The client never follows redirects, because they would carry credentials to places
+//! nobody configured, never uses a proxy from the environment, and reads no clock but the monotonic one.
+
+mod address;
+mod builder;
+mod exchange;
+mod retry;
+mod token;
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+pub use self::builder::ClientBuilder;
+pub(crate) use self::exchange::{Authorization, Call};
+use self::{address::BaseUrl, token::Tokens};
+use crate::{
+    Error,
+    api::{
+        AccessTokenApi, AccountNumbersApi, AccountsApi, IdentityApi, InstitutionsApi, LinkSessionApi, LinksApi,
+        ProductsApi, TransactionsApi,
+    },
+};
+
+/// A handle to one MoneyKit-compatible server. Cheap to clone; clones share connections and the access token.
+///
+/// With client credentials it fetches the access token by itself, renews it before it expires, and once more when the
+/// server says it expired; calls that need a token at the same time share one renewal.
+///
+/// Reads (`GET`) are repeated on 429, 503 and connection failures, waiting as long as `Retry-After` asks, up to 60
+/// seconds. Other calls are repeated only if no connection came about, because only that proves they had no effect.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    base_url: BaseUrl,
+    version: HeaderValue,
+    max_retries: u32,
+    tokens: Tokens,
+}
+
+/// An answer with its head, from the `…_with_http_info` variants.
+///
+/// `Debug` shows the status and the data's own redacted `Debug`, but no headers.
+#[derive(Clone)]
+pub struct ApiResponse<T> {
+    /// Status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The decoded body.
+    pub data: T,
+}
+
+impl<T> ApiResponse<T> {
+    pub(crate) fn map<U>(self, convert: impl FnOnce(T) -> U) -> ApiResponse<U> {
+        ApiResponse { status: self.status, headers: self.headers, data: convert(self.data) }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for ApiResponse<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ApiResponse")
+            .field("status", &self.status)
+            .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Starts a client. Needs at least a base URL.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Access tokens and keys.
+    #[must_use]
+    pub fn access_token(&self) -> AccessTokenApi {
+        AccessTokenApi::new(self)
+    }
+
+    /// Payment numbers.
+    #[must_use]
+    pub fn account_numbers(&self) -> AccountNumbersApi {
+        AccountNumbersApi::new(self)
+    }
+
+    /// Accounts and balances.
+    #[must_use]
+    pub fn accounts(&self) -> AccountsApi {
+        AccountsApi::new(self)
+    }
+
+    /// Account owners.
+    #[must_use]
+    pub fn identity(&self) -> IdentityApi {
+        IdentityApi::new(self)
+    }
+
+    /// The institution directory.
+    #[must_use]
+    pub fn institutions(&self) -> InstitutionsApi {
+        InstitutionsApi::new(self)
+    }
+
+    /// Link sessions and token exchange.
+    #[must_use]
+    pub fn link_session(&self) -> LinkSessionApi {
+        LinkSessionApi::new(self)
+    }
+
+    /// Links.
+    #[must_use]
+    pub fn links(&self) -> LinksApi {
+        LinksApi::new(self)
+    }
+
+    /// Refreshes.
+    #[must_use]
+    pub fn products(&self) -> ProductsApi {
+        ProductsApi::new(self)
+    }
+
+    /// Transactions.
+    #[must_use]
+    pub fn transactions(&self) -> TransactionsApi {
+        TransactionsApi::new(self)
+    }
+
+    /// Makes a call and decodes its answer.
+    pub(crate) async fn call<T: serde::de::DeserializeOwned>(&self, call: Call<'_>) -> Result<ApiResponse<T>, Error> {
+        let operation = call.operation;
+        let response = self.call_raw(call).await?;
+        exchange::decode(operation, response)
+    }
+
+    /// Makes a call whose answer has no body.
+    pub(crate) async fn call_empty(&self, call: Call<'_>) -> Result<ApiResponse<()>, Error> {
+        Ok(self.call_raw(call).await?.map(drop))
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Client").field("base_url", &self.inner.base_url).finish_non_exhaustive()
+    }
+}
