@@ -152,6 +152,22 @@ fn foreign_currency_exemption_needs_both_conditions() {
     }
 }
 
+/// Made-up row whose sum is `2a`: an `a` of 5 leaves the remainder 10, which must stand in both digits of `gh`.
+#[test]
+fn remainder_of_ten_fills_both_check_digits() {
+    let tables = tables("100100 100100 MOD11 0 0 0 0 0 0 2 0 0 0 0 0 0 0 4\n");
+    assert_eq!(judge(&tables, "100100", "50000010"), Verdict::Valid);
+    for wrong in ["50000001", "50000000", "50000011", "50000021"] {
+        assert_eq!(judge(&tables, "100100", wrong), Verdict::Invalid(Reason::ModulusMismatch), "{wrong}");
+    }
+}
+
+/// The published account of exception 3 with its last digit changed, which shifts the first sum by one.
+#[test]
+fn leaving_out_the_second_check_keeps_the_first() {
+    assert_eq!(judge(&tables(WEIGHTS), "820000", "73688638"), Verdict::Invalid(Reason::ModulusMismatch));
+}
+
 /// Without its last digit the account is 19, whose sum is 1 x 2 + 9 x 1 = 11 and passes. The plain sum is 21 plus the
 /// last digit, which only 1 completes to 22; so every other digit that passes does so by the second try.
 #[test]
