@@ -12,6 +12,7 @@ use passbook_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
     ledger::{HOUSEHOLDS_MAX, Role},
@@ -29,7 +30,7 @@ pub(super) struct CustomData {
     pub(super) owners: Option<Vec<Owner>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct CustomAccount {
     account_type: String,
     name: String,

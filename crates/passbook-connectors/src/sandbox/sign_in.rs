@@ -147,6 +147,10 @@ fn check_text(sign_in: &SignIn<'_>, user: TestUser, text: &SecretBytes, right: &
 fn come_back(sign_in: &SignIn<'_>, parameters: &BTreeMap<String, String>) -> Next {
     match (parameters.get("error").map(String::as_str), parameters.get("code").map(String::as_str)) {
         (Some("access_denied"), _) => Err(Failure::new(FailureClass::UserDenied, "the user refused at the bank")),
+        // RFC 6749, section 4.1.2.1.
+        (Some("server_error" | "temporarily_unavailable"), _) => {
+            Err(Failure::new(FailureClass::InstitutionDown, "the bank cannot sign anybody in at the moment"))
+        }
         (None, Some(code)) if !code.is_empty() => done(sign_in, TestUser::Good, "", Asked::Redirect),
         // What the bank wrote is not repeated: it arrives through the user's browser.
         _ => Err(Failure::new(FailureClass::Unexpected, "the bank sent the user back without an authorisation code")),

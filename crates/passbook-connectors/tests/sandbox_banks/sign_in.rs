@@ -110,7 +110,8 @@ async fn the_way_back_from_the_bank_needs_a_code() {
     for (pairs, class) in [
         (&[][..], FailureClass::Unexpected),
         (&[("code", "")], FailureClass::Unexpected),
-        (&[("error", "server_error")], FailureClass::Unexpected),
+        (&[("error", "server_error")], FailureClass::InstitutionDown),
+        (&[("error", "invalid_scope")], FailureClass::Unexpected),
         (&[("error", "access_denied"), ("code", "x")], FailureClass::UserDenied),
         (&[("error", "other"), ("code", "x")], FailureClass::Unexpected),
     ] {

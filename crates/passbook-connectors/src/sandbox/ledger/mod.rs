@@ -91,19 +91,20 @@ impl<'a> Books<'a> {
     /// A balance that stands still.
     fn resting(&self, holding: &Holding) -> Standing {
         let mut stream = self.key.stream("balance", &holding.key);
+        // In major units, drawn to the cent.
         let mut between = |low: i64, high: i64| stream.between(low * 100, high * 100);
         match holding.account_type.0.as_str() {
-            "liability.mortgage" => Standing::owed(between(80_000, 420_000)),
+            "liability.mortgage" => Standing::fixed(between(80_000, 420_000)),
             "liability.credit_card" | "liability.line_of_credit" => {
-                let (limit, owed) = (between(10, 40) / 100 * 100_000, between(0, 9_000));
+                let (limit, owed) = (between(10_000, 40_000) / 100_000 * 100_000, between(0, 9_000));
                 Standing { current: owed, available: Some(limit - owed), limit: Some(limit) }
             }
-            _ if holding.account_type.is_liability() => Standing::owed(between(4_000, 38_000)),
+            _ if holding.account_type.is_liability() => Standing::fixed(between(4_000, 38_000)),
             _ if holding.account_type.is_depository() => {
                 let current = between(1_000, 25_000);
                 Standing { current, available: Some(current), limit: None }
             }
-            _ => Standing::owed(between(5_000, 180_000)),
+            _ => Standing::fixed(between(5_000, 180_000)),
         }
     }
 
@@ -165,7 +166,7 @@ struct Standing {
 
 impl Standing {
     /// A value that nothing can be drawn from: a loan, an investment.
-    fn owed(current: i64) -> Self {
+    fn fixed(current: i64) -> Self {
         Self { current, available: None, limit: None }
     }
 }
