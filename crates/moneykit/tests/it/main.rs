@@ -1,1 +1,8 @@
+//! The client against a small HTTP server in the same process, on paused time: nothing here sleeps for real.
 
+mod calls;
+mod errors;
+mod refresh_and_wait;
+mod retries;
+mod support;
+mod token;
