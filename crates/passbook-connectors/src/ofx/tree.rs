@@ -92,8 +92,8 @@ impl<'a> Tree<'a> {
             match token {
                 Token::Open { name, is_empty } => builder.open(offset, name, is_empty)?,
                 Token::Close(name) => builder.close(offset, name)?,
-                Token::Text(raw) => builder.append(offset, decode_entities(raw))?,
-                Token::Literal(literal) => builder.append(offset, Cow::Borrowed(literal))?,
+                Token::Text(raw) => builder.append(offset, raw, decode_entities)?,
+                Token::Literal(literal) => builder.append(offset, literal, Cow::Borrowed)?,
             }
         }
         builder.finish()
@@ -241,18 +241,25 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn append(&mut self, offset: usize, text: Cow<'a, str>) -> Result<(), FileRefusal> {
+    /// Adds text to the value of the innermost open element; `decode` runs only on text within the limits.
+    fn append(
+        &mut self,
+        offset: usize,
+        raw: &'a str,
+        decode: impl FnOnce(&'a str) -> Cow<'a, str>,
+    ) -> Result<(), FileRefusal> {
         // Text after a child, outside of everything, or straight inside a known aggregate belongs to no leaf.
         let Some(&top) = self.open.last() else { return Ok(()) };
         let has_children = top + 1 != self.nodes.len();
         let node = &mut self.nodes[top];
-        let starts_blank = node.value.is_empty() && text.trim_ascii().is_empty();
+        let starts_blank = node.value.is_empty() && raw.trim_ascii().is_empty();
         if has_children || starts_blank || known_aggregate(node.name).is_some() {
             return Ok(());
         }
-        if node.value.len() + text.len() > VALUE_BYTES_MAX {
+        if node.value.len() + raw.len() > VALUE_BYTES_MAX {
             return Err(FileRefusal::new(format!("line {}: a value is too long", line_at(self.text, offset))));
         }
+        let text = decode(raw);
         if node.value.is_empty() {
             node.value = text;
         } else {
