@@ -10,13 +10,14 @@ use crate::command::{cargo, command, output, run};
 ///
 /// The profile of the tests is enough: what the experiments look for are lost writes, not speed.
 pub fn torture(arguments: &[String]) -> Result<()> {
-    build("ci")?;
+    // The whole workspace, as the tests build it: another selection unifies features differently and builds all again.
+    run(&mut cargo(&["build", "--workspace", "--all-targets", "--profile", "ci"]))?;
     run(command(built("ci", "passbook-proof")?).arg("torture").args(arguments).arg("--server").arg(server("ci")?))
 }
 
 /// Runs `passbook-proof bench` with everything built as it is released.
 pub fn bench(arguments: &[String]) -> Result<()> {
-    build("dist")?;
+    run(&mut cargo(&["build", "--package", "passbook", "--package", "passbook-proof", "--bins", "--profile", "dist"]))?;
     run(command(built("dist", "passbook-proof")?).arg("bench").args(arguments).arg("--server").arg(server("dist")?))
 }
 
@@ -36,9 +37,4 @@ pub fn target_directory() -> Result<PathBuf> {
     let metadata: serde_json::Value = serde_json::from_slice(&metadata).context("cargo metadata")?;
     let directory = metadata["target_directory"].as_str().context("cargo metadata names no target directory")?;
     Ok(PathBuf::from(directory))
-}
-
-fn build(profile: &str) -> Result<()> {
-    // Always the whole workspace: another selection unifies features differently and builds the dependencies again.
-    run(&mut cargo(&["build", "--workspace", "--profile", profile]))
 }

@@ -118,8 +118,10 @@ impl Campaign {
         }
         let wait_ms = self.rng.below(self.options.secs_max * 1000 + 1);
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        let cut_off_too_early = tasks.try_join_next().is_some();
         server.kill()?;
         self.kills += 1;
+        ensure!(!cut_off_too_early, "a request was cut off before the kill");
         while let Some(worker) = tasks.join_next().await {
             self.workers.push(worker.context("a worker")?);
         }
