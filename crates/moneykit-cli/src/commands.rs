@@ -1,0 +1,172 @@
+//! What each command does: one or a few calls, and an answer to print.
+
+use std::time::Duration;
+
+use moneykit::{
+    Client, Error,
+    api::{GetInstitutionsQuery, GetLinksQuery, GetTransactionsQuery, WaitOptions},
+    models::{
+        AccountNumbers, GetInstitutionsResponse, GetLinksResponse, LinkCommon, Product, RefreshProductsRequest,
+        TransactionType,
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    arguments::{Command, LinksCommand, Refresh, Transactions},
+    output::{Table, masked, or_dash},
+};
+
+/// An answer, ready to print either way.
+pub struct Answer {
+    pub table: String,
+    pub json: String,
+}
+
+impl Answer {
+    fn new(value: &impl Serialize, table: String) -> anyhow::Result<Self> {
+        Ok(Self { table, json: serde_json::to_string_pretty(value)? + "\n" })
+    }
+}
+
+/// Runs one command against the server behind `client`.
+pub async fn run(client: &Client, command: Command) -> anyhow::Result<Answer> {
+    match command {
+        Command::Token => {
+            let token = client.access_token().create_access_token().await?;
+            Answer::new(&token, format!("{}\n", token.access_token))
+        }
+        Command::Links { command: LinksCommand::List } => list_links(client).await,
+        Command::Links { command: LinksCommand::Get { link } } => show_link(&client.links().get_link(link).await?),
+        Command::Accounts { link } => list_accounts(client, &link).await,
+        Command::Numbers { link, reveal } => list_numbers(client, &link, reveal).await,
+        Command::Refresh(arguments) => show_link(&refresh(client, arguments).await?),
+        Command::Transactions(arguments) => list_transactions(client, arguments).await,
+        Command::Institutions { name, featured } => list_institutions(client, name, featured).await,
+    }
+}
+
+async fn list_links(client: &Client) -> anyhow::Result<Answer> {
+    let mut all = GetLinksResponse::default();
+    let mut query = GetLinksQuery::default();
+    loop {
+        let page = client.links().get_links(&query).await?;
+        all.links.extend(page.links);
+        // A server that repeats a cursor would keep us here forever.
+        if page.next_cursor.is_empty() || query.cursor.as_ref() == Some(&page.next_cursor) {
+            break;
+        }
+        query.cursor = Some(page.next_cursor);
+    }
+    let mut table = Table::new(&["LINK", "CREATED"]);
+    for link in &all.links {
+        table.row([&link.link_id, &link.created_at]);
+    }
+    Answer::new(&all, table.render())
+}
+
+fn show_link(link: &LinkCommon) -> anyhow::Result<Answer> {
+    let mut facts = Table::new(&["LINK", "INSTITUTION", "STATE", "ERROR", "TAGS"]);
+    let tags = link.link_tags.as_ref().map(|tags| tags.join(","));
+    facts.row([&link.link_id, &link.institution_name, &link.state, &or_dash(link.error_code.as_ref()), &or_dash(tags)]);
+    let mut products = Table::new(&["PRODUCT", "REFRESHED", "LAST ATTEMPT", "ERROR"]);
+    for product in Product::KNOWN {
+        if let Some(status) = link.products.status(product) {
+            let (refreshed, attempted) = (or_dash(status.refreshed_at), or_dash(status.last_attempted_at));
+            products.row([product, &refreshed, &attempted, &or_dash(status.error_code)]);
+        }
+    }
+    Answer::new(link, format!("{}\n{}", facts.render(), products.render()))
+}
+
+async fn list_accounts(client: &Client, link: &str) -> anyhow::Result<Answer> {
+    let answer = client.accounts().get_accounts(link, &[]).await?;
+    let mut table = Table::new(&["ACCOUNT", "TYPE", "NAME", "MASK", "CURRENT", "AVAILABLE", "CURRENCY"]);
+    for account in &answer.accounts {
+        let balances = &account.balances;
+        table.row([
+            &account.account_id,
+            &account.account_type,
+            &account.name,
+            &or_dash(account.account_mask.as_ref()),
+            &or_dash(balances.current),
+            &or_dash(balances.available),
+            &or_dash(balances.currency.as_ref()),
+        ]);
+    }
+    Answer::new(&answer, table.render())
+}
+
+async fn list_numbers(client: &Client, link: &str, reveal: bool) -> anyhow::Result<Answer> {
+    let answer = client.account_numbers().get_account_numbers(link).await?;
+    let mut table = Table::new(&["ACCOUNT", "NAME", "NETWORK", "NUMBER", "ROUTING"]);
+    for account in &answer.accounts {
+        for (network, number, routing) in networks(&account.numbers) {
+            let number = if reveal { number.to_owned() } else { masked(number) };
+            table.row([&account.account_id, &account.name, &network, &number, &routing]);
+        }
+    }
+    Answer::new(&answer, table.render())
+}
+
+/// Network, account number, and whatever routes a payment to it.
+fn networks(numbers: &AccountNumbers) -> Vec<(&'static str, &str, String)> {
+    let ach = numbers.ach.iter().map(|set| ("ach", set.account_number.as_str(), set.routing_number.clone()));
+    let eft = numbers
+        .eft
+        .iter()
+        .map(|set| ("eft", set.account_number.as_str(), format!("{}-{}", set.institution_number, set.branch_number)));
+    let bacs = numbers.bacs.iter().map(|set| ("bacs", set.account_number.as_str(), set.sort_code.clone()));
+    let international = numbers.international.iter().map(|set| ("international", set.iban.as_str(), set.bic.clone()));
+    ach.chain(eft).chain(bacs).chain(international).collect()
+}
+
+async fn refresh(client: &Client, arguments: Refresh) -> Result<LinkCommon, Error> {
+    let products: Vec<_> = arguments.products.iter().map(|name| Product::from(name.as_str())).collect();
+    if arguments.wait {
+        let options = WaitOptions { timeout: Duration::from_secs(arguments.timeout), ..WaitOptions::default() };
+        client.products().refresh_and_wait(arguments.link, products, options).await
+    } else {
+        client.products().refresh_products(arguments.link, &RefreshProductsRequest::new(products)).await
+    }
+}
+
+async fn list_transactions(client: &Client, arguments: Transactions) -> anyhow::Result<Answer> {
+    let query = GetTransactionsQuery {
+        account_ids: arguments.accounts.into_iter().map(Into::into).collect(),
+        size: Some(arguments.limit),
+        start_date: arguments.from,
+        end_date: arguments.to,
+        ..GetTransactionsQuery::default()
+    };
+    let answer = client.transactions().get_transactions(arguments.link, &query).await?;
+    let mut table = Table::new(&["DATE", "AMOUNT", "CURRENCY", "ACCOUNT", "DESCRIPTION"]);
+    for transaction in &answer.transactions {
+        let sign = if transaction.transaction_type == TransactionType::Debit { "-" } else { "+" };
+        let amount = format!("{sign}{}", transaction.amount);
+        let pending = if transaction.pending { " (pending)" } else { "" };
+        let description = format!("{}{pending}", or_dash(transaction.description.as_ref()));
+        table.row([&transaction.date, &amount, &transaction.currency, &transaction.account_id, &description]);
+    }
+    let summary = format!("{} of {}\n", answer.transactions.len(), answer.total);
+    Answer::new(&answer, table.render() + &summary)
+}
+
+async fn list_institutions(client: &Client, name: Option<String>, featured: bool) -> anyhow::Result<Answer> {
+    let mut all = GetInstitutionsResponse { institutions: Vec::new(), cursors: Default::default() };
+    let mut query = GetInstitutionsQuery { name, featured, limit: Some(1000), ..GetInstitutionsQuery::default() };
+    loop {
+        let page = client.institutions().get_institutions(&query).await?;
+        all.institutions.extend(page.institutions);
+        if page.cursors.next.is_none() || query.cursor == page.cursors.next {
+            break;
+        }
+        query.cursor = page.cursors.next;
+    }
+    let mut table = Table::new(&["INSTITUTION", "NAME", "COUNTRY", "DOMAIN"]);
+    for institution in &all.institutions {
+        let domain = or_dash(institution.domain.as_ref());
+        table.row([&institution.institution_id, &institution.name, &institution.country, &domain]);
+    }
+    Answer::new(&all, table.render())
+}
