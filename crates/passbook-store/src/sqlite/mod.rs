@@ -1,1 +1,295 @@
-//! s
+//! The embedded store: one SQLite file, used by one process.
+//!
+//! | file | tells |
+//! | --- | --- |
+//! | `open`, `key_file`, `ledger` | how a store is opened, refused, and how deletions outlive a restore |
+//! | `connection` | the settings of every connection |
+//! | `writer` | the one writing thread and its group commit |
+//! | `readers` | who reads where |
+//! | `prepare`, `apply` | a commit, before and inside the writer |
+//! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance` | the tables |
+//! | `columns`, `document`, `failure` | decoding and errors |
+//!
+//! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
+//! power loss; a lock, so that no second process can write; leases end when the store is opened, because the only
+//! process that could hold one is gone.
+//!
+//! Statements keep to the dialect that SQLite and PostgreSQL share, with numbered parameters.
+
+mod apply;
+mod clients;
+mod columns;
+mod connection;
+mod document;
+mod events;
+mod failure;
+mod instance;
+mod jobs;
+mod key_file;
+mod ledger;
+mod links;
+mod open;
+mod prepare;
+mod readers;
+mod sessions;
+mod transactions;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::{Timestamp, civil::Date};
+use passbook_core::{
+    ids::{AppId, JobId, LinkId, SessionId},
+    secret::SecretBytes,
+    tenant::Tenant,
+    transaction::Transaction,
+};
+
+use self::{
+    failure::{Closed, WriteError, unavailable},
+    prepare::Prepared,
+    readers::Readers,
+    writer::Writer,
+};
+pub use self::{
+    key_file::load_or_create_master_key,
+    ledger::LedgerError,
+    open::{OpenError, OpenOptions},
+};
+use crate::{
+    port::{
+        App, AppInstitution, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob, LinkAnswer, LinkPosition,
+        NumbersAnswer, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
+        TransactionPage,
+    },
+    sealing::Keys,
+};
+
+/// Commits that [`SqliteStore::bulk_load`] puts into one transaction.
+const BULK_GROUP: usize = 1000;
+
+/// The embedded store. Dropping it closes it, finishing what was queued.
+pub struct SqliteStore {
+    // Dropped first: the writer's end also ends the lock, and no connection may outlive that.
+    readers: Readers,
+    writer: Arc<Writer>,
+    keys: Arc<Keys>,
+}
+
+impl SqliteStore {
+    /// The keys derived from the store's master key.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// Commits many changes, a thousand to a transaction. **For measurements**: a lost guard fails its whole group.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; groups before the failing one stay committed.
+    #[doc(hidden)]
+    pub async fn bulk_load(&self, changes: impl IntoIterator<Item = Changes>) -> Result<u64, CommitError> {
+        let mut loaded = 0;
+        let mut group = Vec::with_capacity(BULK_GROUP);
+        let mut changes = changes.into_iter().peekable();
+        while let Some(next) = changes.next() {
+            group.push(self.prepare(next)?);
+            if group.len() == BULK_GROUP || changes.peek().is_none() {
+                loaded += group.len() as u64;
+                let group = std::mem::replace(&mut group, Vec::with_capacity(BULK_GROUP));
+                let version = self.keys.version();
+                self.writer
+                    .submit(move |connection, effects| {
+                        group.iter().try_for_each(|one| apply::apply(connection, one, version, effects))
+                    })
+                    .await?;
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn prepare(&self, changes: Changes) -> Result<Prepared, WriteError> {
+        prepare::prepare(&self.keys, changes, |link| {
+            let key = self
+                .readers
+                .point(|connection| links::lookup_data_key(connection, &self.keys, &link.tenant, &link.id))?;
+            Ok(key)
+        })
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn lookup_numbers_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<NumbersAnswer>, StoreError> {
+        self.readers.point(|connection| links::lookup_numbers_answer(connection, &self.keys, tenant, id))
+    }
+
+    async fn lookup_link_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<LinkAnswer>, StoreError> {
+        self.readers.point(|connection| links::lookup_link_answer(connection, tenant, id))
+    }
+
+    async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+        self.readers.point(|connection| links::lookup_link(connection, tenant, id))
+    }
+
+    async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError> {
+        self.readers.point(|connection| links::lookup_secrets(connection, &self.keys, tenant, id))
+    }
+
+    async fn find_link_by_import_key(&self, tenant: &Tenant, import_key: &str) -> Result<Option<LinkId>, StoreError> {
+        self.readers.point(|connection| links::find_link_by_import_key(connection, tenant, import_key))
+    }
+
+    async fn find_connected_link(
+        &self,
+        tenant: &Tenant,
+        customer_user_id: &str,
+        institution_id: &str,
+    ) -> Result<Option<LinkId>, StoreError> {
+        self.readers
+            .point(|connection| links::find_connected_link(connection, tenant, customer_user_id, institution_id))
+    }
+
+    async fn list_links(
+        &self,
+        tenant: &Tenant,
+        after: Option<&LinkPosition>,
+        limit: u32,
+    ) -> Result<Vec<LinkPosition>, StoreError> {
+        let (tenant, after) = (tenant.clone(), after.cloned());
+        self.readers.scan(move |connection| links::list_links(connection, &tenant, after.as_ref(), limit)).await
+    }
+
+    async fn list_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &TransactionFilter,
+    ) -> Result<TransactionPage, StoreError> {
+        let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
+        self.readers.scan(move |connection| transactions::list_transactions(connection, &tenant, &link, &filter)).await
+    }
+
+    async fn load_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        since: Option<Date>,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        let (tenant, link) = (tenant.clone(), link.clone());
+        self.readers.scan(move |connection| transactions::load_transactions(connection, &tenant, &link, since)).await
+    }
+
+    async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
+        let prepared = self.prepare(changes)?;
+        let version = self.keys.version();
+        self.writer
+            .submit(move |connection, effects| apply::apply(connection, &prepared, version, effects))
+            .await
+            .map_err(CommitError::from)
+    }
+
+    async fn take_ordinal(&self, app: &AppId, kind: &str) -> Result<u64, StoreError> {
+        let (app, kind) = (app.clone(), kind.to_owned());
+        Ok(self.writer.submit(move |connection, _| instance::take_ordinal(connection, &app, &kind)).await?)
+    }
+
+    async fn lease_jobs(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LeasedJob>, StoreError> {
+        let owner = owner.to_owned();
+        Ok(self.writer.submit(move |connection, _| jobs::lease_jobs(connection, &owner, now, until, limit)).await?)
+    }
+
+    async fn renew_lease(&self, job: &LeaseRef, until: Timestamp) -> Result<bool, StoreError> {
+        let job = job.clone();
+        Ok(self.writer.submit(move |connection, _| jobs::renew_lease(connection, &job, until)).await?)
+    }
+
+    async fn release_job(&self, job: &LeaseRef, due_at: Timestamp) -> Result<(), StoreError> {
+        let job = job.clone();
+        Ok(self.writer.submit(move |connection, _| jobs::release_job(connection, &job, due_at)).await?)
+    }
+
+    async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.point(jobs::next_due_at)
+    }
+
+    async fn count_due_jobs(&self, app: &AppId, now: Timestamp) -> Result<u64, StoreError> {
+        self.readers.point(|connection| jobs::count_due_jobs(connection, app, now))
+    }
+
+    async fn lookup_job_state(&self, job: &JobId) -> Result<Option<JobState>, StoreError> {
+        self.readers.point(|connection| jobs::lookup_job_state(connection, job))
+    }
+
+    async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
+        self.readers.point(|connection| sessions::lookup_session(connection, &self.keys, id))
+    }
+
+    async fn find_session_by_exchange_hash(
+        &self,
+        tenant: &Tenant,
+        hash: &[u8; 32],
+    ) -> Result<Option<StoredSession>, StoreError> {
+        self.readers.point(|connection| sessions::find_session_by_exchange_hash(connection, &self.keys, tenant, hash))
+    }
+
+    async fn lookup_app(&self, id: &AppId) -> Result<Option<App>, StoreError> {
+        self.readers.point(|connection| clients::lookup_app(connection, id))
+    }
+
+    async fn list_apps(&self) -> Result<Vec<App>, StoreError> {
+        self.readers.point(clients::list_apps)
+    }
+
+    async fn lookup_client(&self, client_id: &str) -> Result<Option<Client>, StoreError> {
+        self.readers.point(|connection| clients::lookup_client(connection, client_id))
+    }
+
+    async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+        self.readers.point(|connection| clients::find_token_by_hash(connection, hash))
+    }
+
+    async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError> {
+        let app = app.clone();
+        self.readers.scan(move |connection| clients::newest_time(connection, &app)).await
+    }
+
+    async fn list_app_institutions(&self, tenant: &Tenant) -> Result<Vec<AppInstitution>, StoreError> {
+        self.readers.point(|connection| instance::list_app_institutions(connection, tenant))
+    }
+
+    async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError> {
+        self.readers.point(|connection| instance::lookup_instance_value(connection, &self.keys, name))
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        if !self.writer.is_running() {
+            return Err(unavailable(Closed));
+        }
+        self.readers.point(|connection| {
+            connection.prepare_cached("SELECT 1 FROM write_probe WHERE probe_id = 1")?.exists([])?;
+            Ok(())
+        })
+    }
+
+    async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let before = before.as_microsecond();
+        Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, limit)).await?)
+    }
+
+    async fn close(&self) {
+        self.readers.close();
+        let writer = Arc::clone(&self.writer);
+        // Waits for the thread, which may be syncing; a runtime that is shutting down cannot do better than that.
+        if tokio::task::spawn_blocking(move || writer.close()).await.is_err() {
+            tracing::error!("closing the store was interrupted");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The `apps`, `clients` and `access_tokens` tables.
+
+use passbook_core::{
+    ids::AppId,
+    tenant::{Environment, ScopeSet},
+    time::AppClock,
+};
+use rusqlite::{Connection, Row, params};
+
+use super::{
+    columns::{Columns, micros},
+    failure::{ReadError, WriteError, constraint_as, one_row},
+    jobs::retime_jobs,
+    links::first,
+};
+use crate::port::{App, Client, ClockWrite, Guard, NewToken, Token};
+
+const SELECT_APP: &str = "SELECT app_id, name, clock, allowed_origins FROM apps";
+
+pub(super) fn lookup_app(connection: &Connection, id: &AppId) -> Result<Option<App>, ReadError> {
+    first(connection, &format!("{SELECT_APP} WHERE app_id = ?1"), [id.as_str()], decode_app)
+}
+
+pub(super) fn list_apps(connection: &Connection) -> Result<Vec<App>, ReadError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT_APP} ORDER BY app_id"))?;
+    let mut rows = statement.query([])?;
+    let mut apps = Vec::new();
+    while let Some(row) = rows.next()? {
+        apps.push(decode_app(row)?);
+    }
+    Ok(apps)
+}
+
+pub(super) fn lookup_client(connection: &Connection, client_id: &str) -> Result<Option<Client>, ReadError> {
+    const SQL: &str = "SELECT app_id, environment, name, secret_hashes, scopes, disabled_at \
+        FROM clients WHERE client_id = ?1";
+    first(connection, SQL, [client_id], |row| {
+        let columns = Columns { row, table: "clients", key: client_id };
+        let (secret_hashes, rest) = columns.bytes(3, "secret_hashes")?.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(columns.wrong("secret_hashes", "not a multiple of 32 bytes"));
+        }
+        Ok(Client {
+            client_id: client_id.to_owned(),
+            tenant: columns.tenant(0)?,
+            name: columns.text(2, "name")?.to_owned(),
+            secret_hashes: secret_hashes.to_vec(),
+            scopes: ScopeSet::from_bits(columns.integer(4, "scopes")?),
+            disabled_at: columns.optional_instant(5, "disabled_at")?,
+        })
+    })
+}
+
+pub(super) fn find_token_by_hash(connection: &Connection, hash: &[u8; 32]) -> Result<Option<Token>, ReadError> {
+    const SQL: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, t.expires_at \
+        FROM access_tokens t JOIN clients c ON c.client_id = t.client_id JOIN apps a ON a.app_id = c.app_id \
+        WHERE t.token_hash = ?1 AND c.disabled_at IS NULL";
+    first(connection, SQL, [&hash[..]], |row| {
+        let columns = Columns { row, table: "access_tokens", key: "" };
+        let of_token: u16 = columns.integer(5, "scopes")?;
+        let of_client: u16 = columns.integer(6, "scopes")?;
+        Ok(Token {
+            client_id: columns.text(0, "client_id")?.to_owned(),
+            client_name: columns.text(1, "name")?.to_owned(),
+            tenant: columns.tenant(2)?,
+            app_name: columns.text(4, "name")?.to_owned(),
+            scopes: ScopeSet::from_bits(of_token & of_client),
+            expires_at: columns.instant(7, "expires_at")?,
+        })
+    })
+}
+
+/// Adds an application or changes its settings. The clock of an existing one is changed by [`write_clock`] only, whose
+/// guard a plain overwrite would defeat.
+pub(super) fn write_app(connection: &Connection, app: &App) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO apps (app_id, name, clock, allowed_origins) VALUES (?1, ?2, ?3, ?4) \
+        ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, allowed_origins = excluded.allowed_origins";
+    let origins = serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises");
+    connection.prepare_cached(SQL)?.execute(params![app.id.as_str(), app.name, clock_text(&app.clock), origins])?;
+    Ok(())
+}
+
+/// Adds a client or changes its settings; a client never moves to another tenant.
+pub(super) fn write_client(connection: &Connection, client: &Client) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO clients (client_id, app_id, environment, name, secret_hashes, scopes, disabled_at) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (client_id) DO UPDATE SET name = excluded.name, \
+        secret_hashes = excluded.secret_hashes, scopes = excluded.scopes, disabled_at = excluded.disabled_at \
+        WHERE clients.app_id = excluded.app_id AND clients.environment = excluded.environment";
+    let changed = connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            client.client_id,
+            client.tenant.app_id.as_str(),
+            client.tenant.environment.as_str(),
+            client.name,
+            client.secret_hashes.concat(),
+            client.scopes.bits(),
+            client.disabled_at.map(micros),
+        ])
+        .map_err(constraint_as(Guard::Unique))?;
+    one_row(changed, Guard::Unique)
+}
+
+/// Adds a token of an existing client.
+pub(super) fn add_token(connection: &Connection, token: &NewToken) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO access_tokens (token_hash, client_id, app_id, environment, scopes, created_at, \
+        expires_at, purge_after) SELECT ?1, client_id, app_id, environment, ?3, ?4, ?5, ?6 FROM clients \
+        WHERE client_id = ?2";
+    let added = connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            &token.hash[..],
+            token.client_id,
+            token.scopes.bits(),
+            micros(token.created_at),
+            micros(token.expires_at),
+            micros(token.purge_after),
+        ])
+        .map_err(constraint_as(Guard::Unique))?;
+    one_row(added, Guard::Unique)
+}
+
+/// Sets a clock under its guard and recomputes the due times that follow it.
+pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result<(), WriteError> {
+    const SQL: &str = "UPDATE apps SET clock = ?3 WHERE app_id = ?1 AND clock = ?2";
+    let changed = connection.prepare_cached(SQL)?.execute(params![
+        write.app_id.as_str(),
+        clock_text(&write.expected),
+        clock_text(&write.clock),
+    ])?;
+    one_row(changed, Guard::Clock)?;
+    retime_jobs(connection, &write.app_id, &write.clock)
+}
+
+/// Equal clocks have equal texts, so a text comparison is the guard.
+fn clock_text(clock: &AppClock) -> String {
+    serde_json::to_string(clock).expect("a clock is plain data")
+}
+
+fn decode_app(row: &Row<'_>) -> Result<App, ReadError> {
+    let columns = Columns { row, table: "apps", key: "" };
+    let id = columns.parsed(0, "app_id", AppId::parse)?;
+    let columns = Columns { row, table: "apps", key: id.as_str() };
+    Ok(App {
+        name: columns.text(1, "name")?.to_owned(),
+        clock: columns.json(2, "clock")?,
+        allowed_origins: columns.json(3, "allowed_origins")?,
+        id: id.clone(),
+    })
+}
+
+/// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow
+/// real time and have no say.
+pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option<jiff::Timestamp>, ReadError> {
+    const SQL: &str = "SELECT MAX(at) FROM (\
+        SELECT MAX(at) AS at FROM events WHERE app_id = ?1 AND environment = ?2 UNION ALL \
+        SELECT MAX(newest_at) FROM links WHERE app_id = ?1 AND environment = ?2 UNION ALL \
+        SELECT MAX(created_at) FROM link_sessions WHERE app_id = ?1 AND environment = ?2 UNION ALL \
+        SELECT MAX(created_at) FROM access_tokens WHERE app_id = ?1 AND environment = ?2) AS newest";
+    let newest = first(connection, SQL, [app.as_str(), Environment::Sandbox.as_str()], |row| {
+        Columns { row, table: "apps", key: app.as_str() }.optional_instant(0, "newest_at")
+    })?;
+    Ok(newest.flatten())
+}

@@ -1,0 +1,67 @@
+//! How every connection to the database file is set up.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// How long a connection waits for a lock. Within one process only a checkpoint ever makes anybody wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of a reader in KiB. Small on purpose: the operating system caches the file already.
+const READER_CACHE_KIB: i64 = 1024;
+/// Page cache of the writer in KiB.
+const WRITER_CACHE_KIB: i64 = 4096;
+/// The write-ahead log is cut back to this after a checkpoint that emptied it.
+const WAL_BYTES_KEPT: i64 = 16 << 20;
+/// Distinct statements of the store; all stay prepared.
+const STATEMENTS_KEPT: usize = 96;
+
+/// Holds the lock on the file for the whole process and keeps the index of the write-ahead log in memory. Reads then
+/// need no file locks, which saves system calls on every one of them, and no other process can open the file by
+/// accident.
+#[cfg(unix)]
+const VFS: Option<&str> = Some("unix-excl");
+#[cfg(not(unix))]
+const VFS: Option<&str> = None;
+
+/// The one connection that writes.
+pub(super) fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, WRITER_CACHE_KIB)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Freed bytes are overwritten: deleted secrets must not linger in free pages.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    let foreign_keys: i64 = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
+    let secure_delete: i64 = connection.query_row("PRAGMA secure_delete", [], |row| row.get(0))?;
+    if (mode.as_str(), synchronous, foreign_keys, secure_delete) != ("wal", 2, 1, 1) {
+        // A database that does not promise durability must not be written to.
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = connect(path, READER_CACHE_KIB)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
+    // Without mutexes inside SQLite: every connection is used by one thread at a time, which the type system enforces.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match VFS {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+        None => Connection::open_with_flags(path, flags)?,
+    };
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // With a mapped file an I/O error would arrive as a signal that kills the process instead of an error code.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}

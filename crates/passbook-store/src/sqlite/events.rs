@@ -1,0 +1,64 @@
+//! The `events` and `audit` tables.
+
+use passbook_core::event::Event;
+use rusqlite::{Connection, params};
+
+use super::{
+    columns::micros,
+    failure::{WriteError, constraint_as, one_row},
+};
+use crate::{
+    port::{AuditEntry, Guard},
+    sealing::random_bytes,
+};
+
+/// Adds an event; a sequence that exists already means that the link was changed by somebody else.
+pub(super) fn add_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO events (link_id, sequence, app_id, environment, at, kind, body) \
+        SELECT link_id, ?2, app_id, environment, ?3, ?4, ?5 FROM links WHERE link_id = ?1";
+    let body = serde_json::to_string(event).expect("an event is plain data with string keys");
+    let added = connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            event.link_id.as_str(),
+            i64::try_from(event.sequence).unwrap_or(i64::MAX),
+            micros(event.at),
+            event.kind.name(),
+            body,
+        ])
+        .map_err(constraint_as(Guard::Link))?;
+    one_row(added, Guard::Link)
+}
+
+pub(super) fn add_audit_entry(connection: &Connection, entry: &AuditEntry) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO audit (app_id, at, entry_id, environment, actor, action, link_id) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let entry_id: [u8; 16] = random_bytes();
+    connection.prepare_cached(SQL)?.execute(params![
+        entry.tenant.app_id.as_str(),
+        micros(entry.at),
+        &entry_id[..],
+        entry.tenant.environment.as_str(),
+        entry.actor,
+        entry.action,
+        entry.link_id.as_ref().map(|id| id.as_str()),
+    ])?;
+    Ok(())
+}
+
+/// Deletes up to `limit` rows of each kind whose retention ended before `before`.
+pub(super) fn cleanup(connection: &Connection, before: i64, limit: u32) -> Result<u64, WriteError> {
+    const EXPIRED: [&str; 3] = [
+        "DELETE FROM access_tokens WHERE token_hash IN \
+         (SELECT token_hash FROM access_tokens WHERE purge_after < ?1 LIMIT ?2)",
+        "DELETE FROM jobs WHERE job_id IN \
+         (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < ?1 LIMIT ?2)",
+        "DELETE FROM events WHERE (link_id, sequence) IN \
+         (SELECT link_id, sequence FROM events WHERE positioned_at IS NOT NULL AND positioned_at < ?1 LIMIT ?2)",
+    ];
+    let mut deleted = 0;
+    for sql in EXPIRED {
+        deleted += connection.prepare_cached(sql)?.execute(params![before, limit])? as u64;
+    }
+    Ok(deleted)
+}

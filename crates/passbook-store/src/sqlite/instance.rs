@@ -1,0 +1,91 @@
+//! The `instance_values`, `ordinals` and `app_institutions` tables.
+
+use passbook_core::{ids::AppId, institution::Country, secret::SecretBytes, tenant::Tenant};
+use rusqlite::{Connection, params};
+
+use super::{
+    columns::Columns,
+    failure::{ReadError, WriteError, constraint_as},
+    links::first,
+};
+use crate::{
+    port::{AppInstitution, Guard},
+    sealing::Keys,
+};
+
+pub(super) fn lookup_instance_value(
+    connection: &Connection,
+    keys: &Keys,
+    name: &str,
+) -> Result<Option<SecretBytes>, ReadError> {
+    first(connection, "SELECT value FROM instance_values WHERE name = ?1", [name], |row| {
+        let columns = Columns { row, table: "instance_values", key: name };
+        keys.open_instance_value(name, columns.bytes(0, "value")?).map_err(|error| columns.wrong("value", error))
+    })
+}
+
+pub(super) fn add_instance_value(
+    connection: &Connection,
+    name: &str,
+    sealed: &[u8],
+    key_version: u32,
+) -> Result<(), WriteError> {
+    connection
+        .prepare_cached("INSERT INTO instance_values (name, key_version, value) VALUES (?1, ?2, ?3)")?
+        .execute(params![name, key_version, sealed])
+        .map_err(constraint_as(Guard::Unique))?;
+    Ok(())
+}
+
+pub(super) fn take_ordinal(connection: &Connection, app: &AppId, kind: &str) -> Result<u64, WriteError> {
+    const SQL: &str = "INSERT INTO ordinals (app_id, kind, value) VALUES (?1, ?2, 1) \
+        ON CONFLICT (app_id, kind) DO UPDATE SET value = ordinals.value + 1 RETURNING value";
+    let value = first(connection, SQL, [app.as_str(), kind], |row| {
+        Columns { row, table: "ordinals", key: app.as_str() }.integer(0, "value")
+    })?;
+    value.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
+}
+
+pub(super) fn list_app_institutions(
+    connection: &Connection,
+    tenant: &Tenant,
+) -> Result<Vec<AppInstitution>, ReadError> {
+    const SQL: &str = "SELECT institution_id, name, country FROM app_institutions \
+        WHERE app_id = ?1 AND environment = ?2 ORDER BY institution_id";
+    let mut statement = connection.prepare_cached(SQL)?;
+    let mut rows = statement.query([tenant.app_id.as_str(), tenant.environment.as_str()])?;
+    let mut institutions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let columns = Columns { row, table: "app_institutions", key: tenant.app_id.as_str() };
+        institutions.push(AppInstitution {
+            id: columns.text(0, "institution_id")?.to_owned(),
+            name: columns.text(1, "name")?.to_owned(),
+            country: columns.word(2, "country")?,
+        });
+    }
+    Ok(institutions)
+}
+
+/// Adds an institution, or takes over the name and country that a newer file gives it.
+pub(super) fn write_app_institution(
+    connection: &Connection,
+    tenant: &Tenant,
+    institution: &AppInstitution,
+) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO app_institutions (app_id, environment, institution_id, name, country) \
+        VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (app_id, environment, institution_id) \
+        DO UPDATE SET name = excluded.name, country = excluded.country";
+    let country = match institution.country {
+        Country::Us => "US",
+        Country::Gb => "GB",
+        Country::Ca => "CA",
+    };
+    connection.prepare_cached(SQL)?.execute(params![
+        tenant.app_id.as_str(),
+        tenant.environment.as_str(),
+        institution.id,
+        institution.name,
+        country,
+    ])?;
+    Ok(())
+}

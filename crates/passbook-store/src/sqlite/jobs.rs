@@ -1,0 +1,209 @@
+//! The `jobs` table: durable work under leases.
+//!
+//! A lease is an owner, an end and a fence that rises with every lease. Only the newest fence may end, renew or
+//! release a job, so a worker that was stopped past its lease cannot commit what it found. At most one job per link is
+//! under a lease.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+use passbook_core::{
+    ids::{AppId, JobId},
+    tenant::Environment,
+    time::AppClock,
+};
+use rusqlite::{Connection, params};
+
+use super::{
+    columns::{Columns, NEVER, due_micros, micros},
+    failure::{ReadError, WriteError, constraint_as, one_row},
+    links::first,
+};
+use crate::port::{FinishedJob, Guard, JobState, LeaseRef, LeasedJob, NewJob};
+
+const TABLE: &str = "jobs";
+
+pub(super) fn add_job(connection: &Connection, job: &NewJob) -> Result<(), WriteError> {
+    const EXISTS: &str = "SELECT 1 FROM jobs WHERE job_id = ?1";
+    const SQL: &str = "INSERT INTO jobs (job_id, app_id, environment, link_id, work, due_at, app_due_at, state, fence) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open', 0)";
+    if connection.prepare_cached(EXISTS)?.exists([job.id.as_str()])? {
+        return Err(WriteError::Conflict(Guard::Unique));
+    }
+    let work = serde_json::to_string(&job.work).expect("work is plain data with string keys");
+    connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            job.id.as_str(),
+            job.tenant.app_id.as_str(),
+            job.tenant.environment.as_str(),
+            job.link_id.as_str(),
+            work,
+            due_micros(job.due_at),
+            job.app_due_at.map(micros),
+        ])
+        // The remaining constraint: the link exists.
+        .map_err(constraint_as(Guard::Link))?;
+    Ok(())
+}
+
+pub(super) fn finish_job(connection: &Connection, job: &FinishedJob) -> Result<(), WriteError> {
+    const SQL: &str = "UPDATE jobs SET state = ?3, finished_at = ?4, lease_owner = NULL, lease_until = NULL \
+        WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
+    let changed = connection.prepare_cached(SQL)?.execute(params![
+        job.lease.job_id.as_str(),
+        fence_of(&job.lease),
+        state_word(job.state),
+        micros(job.finished_at),
+    ])?;
+    one_row(changed, Guard::Lease)
+}
+
+/// The lease must still be held.
+pub(super) fn check_lease(connection: &Connection, lease: &LeaseRef) -> Result<(), WriteError> {
+    const SQL: &str =
+        "SELECT 1 FROM jobs WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
+    let held = connection.prepare_cached(SQL)?.exists(params![lease.job_id.as_str(), fence_of(lease)])?;
+    if held { Ok(()) } else { Err(WriteError::Conflict(Guard::Lease)) }
+}
+
+pub(super) fn lease_jobs(
+    connection: &Connection,
+    owner: &str,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<LeasedJob>, WriteError> {
+    let chosen = choose_jobs(connection, now, limit)?;
+    // An expired lease on another job of the same link ends for good: its holder must not run beside the new one.
+    let mut end_others = connection.prepare_cached(
+        "UPDATE jobs SET lease_owner = NULL, lease_until = NULL, fence = fence + 1 \
+         WHERE link_id = ?1 AND state = 'open' AND lease_until IS NOT NULL AND job_id <> ?2",
+    )?;
+    let mut lease = connection
+        .prepare_cached("UPDATE jobs SET fence = ?2, lease_owner = ?3, lease_until = ?4 WHERE job_id = ?1")?;
+    for job in &chosen {
+        end_others.execute([job.link_id.as_str(), job.lease.job_id.as_str()])?;
+        lease.execute(params![job.lease.job_id.as_str(), fence_of(&job.lease), owner, micros(until)])?;
+    }
+    Ok(chosen)
+}
+
+fn choose_jobs(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<LeasedJob>, ReadError> {
+    const DUE: &str = "SELECT j.job_id, j.app_id, j.environment, j.link_id, j.work, j.fence FROM jobs j \
+        WHERE j.state = 'open' AND j.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs o \
+        WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until > ?1) ORDER BY j.due_at, j.job_id";
+    let mut statement = connection.prepare_cached(DUE)?;
+    let mut rows = statement.query([micros(now)])?;
+    let mut chosen: Vec<LeasedJob> = Vec::new();
+    let mut links = HashSet::new();
+    while chosen.len() < limit as usize {
+        let Some(row) = rows.next()? else { break };
+        let columns = Columns { row, table: TABLE, key: "" };
+        let link_id = columns.link_id(3)?;
+        if links.insert(link_id.clone()) {
+            let fence: u64 = columns.integer(5, "fence")?;
+            chosen.push(LeasedJob {
+                lease: LeaseRef { job_id: columns.job_id(0)?, fence: fence + 1 },
+                tenant: columns.tenant(1)?,
+                link_id,
+                work: columns.json(4, "work")?,
+            });
+        }
+    }
+    Ok(chosen)
+}
+
+pub(super) fn renew_lease(connection: &Connection, lease: &LeaseRef, until: Timestamp) -> Result<bool, WriteError> {
+    const SQL: &str = "UPDATE jobs SET lease_until = ?3 \
+        WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
+    let changed =
+        connection.prepare_cached(SQL)?.execute(params![lease.job_id.as_str(), fence_of(lease), micros(until)])?;
+    Ok(changed == 1)
+}
+
+pub(super) fn release_job(connection: &Connection, lease: &LeaseRef, due_at: Timestamp) -> Result<(), WriteError> {
+    const SQL: &str = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL, due_at = ?3 \
+        WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
+    connection.prepare_cached(SQL)?.execute(params![lease.job_id.as_str(), fence_of(lease), due_micros(due_at)])?;
+    Ok(())
+}
+
+/// Ends every lease: after a restart of the only process that can hold one, nobody does.
+pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute(
+        "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE state = 'open' AND lease_until IS NOT NULL",
+        [],
+    )
+}
+
+pub(super) fn next_due_at(connection: &Connection) -> Result<Option<Timestamp>, ReadError> {
+    // Links that no lease touches: the oldest due time, straight from the index.
+    const FREE: &str = "SELECT j.due_at FROM jobs j WHERE j.state = 'open' AND j.due_at < ?1 AND NOT EXISTS \
+        (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until IS NOT NULL) \
+        ORDER BY j.due_at LIMIT 1";
+    // The few others: not before the lease ends, nor before the link's oldest job is due.
+    const LEASED: &str = "SELECT MIN(CASE WHEN j.lease_until > o.oldest THEN j.lease_until ELSE o.oldest END) \
+        FROM jobs j JOIN (SELECT link_id, MIN(due_at) AS oldest FROM jobs WHERE state = 'open' AND link_id IN \
+        (SELECT link_id FROM jobs WHERE state = 'open' AND lease_until IS NOT NULL) GROUP BY link_id) o \
+        ON o.link_id = j.link_id WHERE j.state = 'open' AND j.lease_until IS NOT NULL";
+    let free =
+        first(connection, FREE, [NEVER], |row| Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at"))?
+            .flatten();
+    let leased =
+        first(connection, LEASED, [], |row| Columns { row, table: TABLE, key: "" }.optional_integer(0, "lease_until"))?
+            .flatten();
+    let next = free.into_iter().chain(leased).filter(|due| *due < NEVER).min();
+    // A time out of range is as good as never.
+    Ok(next.and_then(|due| Timestamp::from_microsecond(due).ok()))
+}
+
+pub(super) fn count_due_jobs(connection: &Connection, app: &AppId, now: Timestamp) -> Result<u64, ReadError> {
+    const SQL: &str = "SELECT COUNT(*) FROM jobs WHERE app_id = ?1 AND state = 'open' AND due_at <= ?2";
+    let count = first(connection, SQL, params![app.as_str(), micros(now)], |row| {
+        Columns { row, table: TABLE, key: app.as_str() }.integer(0, "count")
+    })?;
+    Ok(count.unwrap_or(0))
+}
+
+pub(super) fn lookup_job_state(connection: &Connection, job: &JobId) -> Result<Option<JobState>, ReadError> {
+    first(connection, "SELECT state FROM jobs WHERE job_id = ?1", [job.as_str()], |row| {
+        Columns { row, table: TABLE, key: job.as_str() }.parsed(0, "state", |word| {
+            [JobState::Open, JobState::Done, JobState::Failed].into_iter().find(|state| state_word(*state) == word)
+        })
+    })
+}
+
+/// Recomputes the real due times of the application's timed sandbox work. Live work follows real time.
+pub(super) fn retime_jobs(connection: &Connection, app: &AppId, clock: &AppClock) -> Result<(), WriteError> {
+    const TIMED: &str = "SELECT job_id, app_due_at FROM jobs \
+        WHERE app_id = ?1 AND environment = ?2 AND state = 'open' AND app_due_at IS NOT NULL";
+    let mut timed = Vec::new();
+    {
+        let mut statement = connection.prepare_cached(TIMED)?;
+        let mut rows = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let columns = Columns { row, table: TABLE, key: app.as_str() };
+            timed.push((columns.job_id(0)?, columns.instant(1, "app_due_at")?));
+        }
+    }
+    let mut update = connection.prepare_cached("UPDATE jobs SET due_at = ?2 WHERE job_id = ?1")?;
+    for (job, app_due_at) in timed {
+        let due_at = clock.real_due(app_due_at).map_or(NEVER, due_micros);
+        update.execute(params![job.as_str(), due_at])?;
+    }
+    Ok(())
+}
+
+fn fence_of(lease: &LeaseRef) -> i64 {
+    // No fence comes near the limit; one beyond it matches no row.
+    i64::try_from(lease.fence).unwrap_or(-1)
+}
+
+fn state_word(state: JobState) -> &'static str {
+    match state {
+        JobState::Open => "open",
+        JobState::Done => "done",
+        JobState::Failed => "failed",
+    }
+}

@@ -1,0 +1,146 @@
+//! The deletion ledger: which links were destroyed, kept apart from the database and its backups.
+//!
+//! An append-only text file, one synced line per link: `<instant> <link id>`. An older backup that is put back knows
+//! nothing of later deletions; replaying the ledger destroys those links again before anything is served.
+
+use std::{
+    fmt::Write as _,
+    fs::{File, OpenOptions},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use passbook_core::{ids::LinkId, time::format_instant};
+
+/// One destroyed link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LedgerEntry {
+    /// When it was deleted, in the application's time.
+    pub at: Timestamp,
+    /// The link.
+    pub link_id: LinkId,
+}
+
+/// The open ledger.
+pub(super) struct DeletionLedger {
+    file: File,
+    /// Bytes of whole, synced lines.
+    length: u64,
+}
+
+/// A ledger that cannot be used. Starting without it could bring deleted data back.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The file cannot be read or written.
+    #[error("the deletion ledger {path} cannot be used")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A line is not an instant and a link id.
+    #[error("line {line} of the deletion ledger {path} is malformed")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+}
+
+impl DeletionLedger {
+    /// Opens or creates the file and reads it. A last line without an end was never acknowledged and is cut off.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<LedgerEntry>), LedgerError> {
+        let fault = |source| LedgerError::File { path: path.to_owned(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).map_err(fault)?;
+        sync_parent(path).map_err(fault)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(fault)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let ledger = Self { file, length: whole as u64 };
+        if whole < text.len() {
+            ledger.file.set_len(ledger.length).map_err(fault)?;
+        }
+        let entries = text[..whole]
+            .lines()
+            .enumerate()
+            .map(|(index, line)| {
+                parse_line(line).ok_or_else(|| LedgerError::Malformed { path: path.to_owned(), line: index + 1 })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok((ledger, entries))
+    }
+
+    /// Appends and syncs; on failure none of the lines counts.
+    pub(super) fn append(&mut self, entries: &[LedgerEntry]) -> std::io::Result<()> {
+        let mut lines = String::new();
+        for entry in entries {
+            let _infallible = writeln!(lines, "{} {}", format_instant(entry.at), entry.link_id);
+        }
+        // Positioned, so that a retry overwrites what a failed attempt left.
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.file.write_all(lines.as_bytes())?;
+        self.file.sync_data()?;
+        self.length += lines.len() as u64;
+        Ok(())
+    }
+}
+
+fn parse_line(line: &str) -> Option<LedgerEntry> {
+    let (at, link_id) = line.split_once(' ')?;
+    Some(LedgerEntry { at: at.parse().ok()?, link_id: LinkId::parse(link_id)? })
+}
+
+/// Makes a new directory entry durable.
+pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if cfg!(unix) { File::open(parent)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bits: u128) -> LedgerEntry {
+        LedgerEntry { at: "2024-05-01T00:00:00.000001Z".parse().unwrap(), link_id: LinkId::from_bits(bits) }
+    }
+
+    #[test]
+    fn entries_are_read_back_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deletions.ledger");
+        let (mut ledger, entries) = DeletionLedger::open(&path).unwrap();
+        assert_eq!(entries, []);
+        ledger.append(&[entry(1), entry(2)]).unwrap();
+        ledger.append(&[entry(3)]).unwrap();
+        drop(ledger);
+        assert_eq!(DeletionLedger::open(&path).unwrap().1, [entry(1), entry(2), entry(3)]);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deletions.ledger");
+        DeletionLedger::open(&path).unwrap().0.append(&[entry(1)]).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2024-05-01T00:00:00Z mk_22").unwrap();
+        let (mut ledger, entries) = DeletionLedger::open(&path).unwrap();
+        assert_eq!(entries, [entry(1)]);
+        ledger.append(&[entry(2)]).unwrap();
+        assert_eq!(DeletionLedger::open(&path).unwrap().1, [entry(1), entry(2)]);
+    }
+
+    #[test]
+    fn a_malformed_line_is_not_skipped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deletions.ledger");
+        std::fs::write(&path, "2024-05-01T00:00:00Z nothing\n").unwrap();
+        assert!(matches!(DeletionLedger::open(&path), Err(LedgerError::Malformed { line: 1, .. })));
+    }
+}

@@ -1,0 +1,384 @@
+//! The `links` table.
+
+use jiff::Timestamp;
+use passbook_core::{
+    ids::LinkId,
+    link::{Link, LinkSecrets},
+    product::ProductSet,
+    secret::SecretBytes,
+    tenant::Tenant,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{
+    columns::{Columns, inconsistent, malformed_json, micros},
+    document::{DOCUMENT_FORMAT, read_document},
+    failure::{ReadError, WriteError, constraint_as, one_row},
+    ledger::LedgerEntry,
+    prepare::{PreparedLink, link_place},
+    writer::Effects,
+};
+use crate::{
+    port::{Guard, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},
+    sealing::{DoesNotOpen, Keys, SealingKey},
+};
+
+const TABLE: &str = "links";
+
+/// A link row was sealed under a master key that this process does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("sealed under version {0} of the master key")]
+struct OtherMasterKey(i64);
+
+/// A newer release wrote the document; it may be read but not replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("written by a newer release in format {0}")]
+struct NewerFormat(i64);
+
+/// A row that has a key version but no key, or the other way round.
+#[derive(Debug, thiserror::Error)]
+#[error("a sealed value without its key")]
+struct KeyMissing;
+
+/// Runs a one-row query on a cached statement and decodes the row, if there is one.
+pub(super) fn first<T>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+    decode: impl FnOnce(&Row<'_>) -> Result<T, ReadError>,
+) -> Result<Option<T>, ReadError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    rows.next()?.map(decode).transpose()
+}
+
+// The first six columns of both queries are those of `answer_columns`.
+const NUMBERS_ANSWER: &str = "SELECT state, error, granted, deleted_at, renderer, link_view, numbers_view, \
+    wrapped_key, key_version FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
+const LINK_ANSWER: &str = "SELECT state, error, granted, deleted_at, renderer, link_view \
+    FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
+
+pub(super) fn lookup_numbers_answer(
+    connection: &Connection,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<Option<NumbersAnswer>, ReadError> {
+    first(connection, NUMBERS_ANSWER, owned(tenant, id), |row| {
+        let columns = Columns { row, table: TABLE, key: id.as_str() };
+        let link = answer_columns(&columns)?;
+        let accounts = match (columns.optional_bytes(6, "numbers_view")?, data_key(&columns, keys, tenant, id, 7)?) {
+            (None, _) => SecretBytes::default(),
+            (Some(_), None) => return Err(columns.wrong("wrapped_key", KeyMissing)),
+            (Some(sealed), Some(key)) => open(&key, tenant, id, "numbers_view", sealed)?,
+        };
+        Ok(NumbersAnswer { link, accounts })
+    })
+}
+
+pub(super) fn lookup_link_answer(
+    connection: &Connection,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<Option<LinkAnswer>, ReadError> {
+    first(connection, LINK_ANSWER, owned(tenant, id), |row| {
+        answer_columns(&Columns { row, table: TABLE, key: id.as_str() })
+    })
+}
+
+pub(super) fn lookup_link(
+    connection: &Connection,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<Option<StoredLink>, ReadError> {
+    const SQL: &str = "SELECT version, document FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
+    first(connection, SQL, owned(tenant, id), |row| {
+        let columns = Columns { row, table: TABLE, key: id.as_str() };
+        let link = read_document(id.as_str(), columns.bytes(1, "document")?)?;
+        Ok(StoredLink { link, version: columns.integer(0, "version")? })
+    })
+}
+
+/// A link whoever owns it, for the store's own upkeep.
+pub(super) fn lookup_link_unscoped(connection: &Connection, id: &LinkId) -> Result<Option<StoredLink>, ReadError> {
+    const SQL: &str = "SELECT version, document FROM links WHERE link_id = ?1";
+    first(connection, SQL, [id.as_str()], |row| {
+        let columns = Columns { row, table: TABLE, key: id.as_str() };
+        let link = read_document(id.as_str(), columns.bytes(1, "document")?)?;
+        Ok(StoredLink { link, version: columns.integer(0, "version")? })
+    })
+}
+
+pub(super) fn lookup_secrets(
+    connection: &Connection,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<Option<StoredSecrets>, ReadError> {
+    const SQL: &str = "SELECT numbers, owners, credential, wrapped_key, key_version \
+        FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
+    let stored = first(connection, SQL, owned(tenant, id), |row| {
+        let columns = Columns { row, table: TABLE, key: id.as_str() };
+        let Some(key) = data_key(&columns, keys, tenant, id, 3)? else { return Ok(None) };
+        let opened = |index, column| {
+            columns.optional_bytes(index, column)?.map(|sealed| open(&key, tenant, id, column, sealed)).transpose()
+        };
+        Ok(Some(StoredSecrets {
+            secrets: LinkSecrets {
+                numbers: from_secret_json(opened(0, "numbers")?, "numbers", id)?,
+                owners: from_secret_json(opened(1, "owners")?, "owners", id)?,
+            },
+            credential: opened(2, "credential")?,
+        }))
+    })?;
+    Ok(stored.flatten())
+}
+
+/// The data key of a link; `None` when there is none.
+pub(super) fn lookup_data_key(
+    connection: &Connection,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<Option<SealingKey>, ReadError> {
+    const SQL: &str =
+        "SELECT wrapped_key, key_version FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
+    let key = first(connection, SQL, owned(tenant, id), |row| {
+        data_key(&Columns { row, table: TABLE, key: id.as_str() }, keys, tenant, id, 0)
+    })?;
+    Ok(key.flatten())
+}
+
+pub(super) fn find_link_by_import_key(
+    connection: &Connection,
+    tenant: &Tenant,
+    import_key: &str,
+) -> Result<Option<LinkId>, ReadError> {
+    const SQL: &str = "SELECT link_id FROM links WHERE app_id = ?1 AND environment = ?2 AND import_key = ?3";
+    first(connection, SQL, (tenant.app_id.as_str(), tenant.environment.as_str(), import_key), |row| {
+        Columns { row, table: TABLE, key: "" }.link_id(0)
+    })
+}
+
+pub(super) fn find_connected_link(
+    connection: &Connection,
+    tenant: &Tenant,
+    customer_user_id: &str,
+    institution_id: &str,
+) -> Result<Option<LinkId>, ReadError> {
+    const SQL: &str = "SELECT link_id FROM links WHERE app_id = ?1 AND environment = ?2 AND customer_user_id = ?3 \
+        AND institution_id = ?4 AND state = 'connected' ORDER BY created_at, link_id LIMIT 1";
+    let parameters = (tenant.app_id.as_str(), tenant.environment.as_str(), customer_user_id, institution_id);
+    first(connection, SQL, parameters, |row| Columns { row, table: TABLE, key: "" }.link_id(0))
+}
+
+pub(super) fn list_links(
+    connection: &Connection,
+    tenant: &Tenant,
+    after: Option<&LinkPosition>,
+    limit: u32,
+) -> Result<Vec<LinkPosition>, ReadError> {
+    const SQL: &str = "SELECT link_id, created_at FROM links \
+        WHERE app_id = ?1 AND environment = ?2 AND first_data_at IS NOT NULL AND deleted_at IS NULL \
+        AND (created_at, link_id) > (?3, ?4) ORDER BY created_at, link_id LIMIT ?5";
+    let (created_at, id) = after.map_or((i64::MIN, ""), |after| (micros(after.created_at), after.id.as_str()));
+    let mut statement = connection.prepare_cached(SQL)?;
+    let mut rows =
+        statement.query(params![tenant.app_id.as_str(), tenant.environment.as_str(), created_at, id, limit])?;
+    let mut positions = Vec::new();
+    while let Some(row) = rows.next()? {
+        let columns = Columns { row, table: TABLE, key: "" };
+        positions.push(LinkPosition { id: columns.link_id(0)?, created_at: columns.instant(1, "created_at")? });
+    }
+    Ok(positions)
+}
+
+/// Inserts or replaces a link under its version guard.
+pub(super) fn write_link(
+    connection: &Connection,
+    prepared: &PreparedLink,
+    effects: &mut Effects,
+) -> Result<(), WriteError> {
+    match prepared.expected_version {
+        None => insert(connection, prepared)?,
+        Some(version) => update(connection, prepared, version)?,
+    }
+    if prepared.destroy {
+        destroy(connection, &prepared.link.id)?;
+        let at = prepared.link.deleted_at.unwrap_or(prepared.link.changed_at);
+        effects.destroyed.push(LedgerEntry { at, link_id: prepared.link.id.clone() });
+    }
+    Ok(())
+}
+
+fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO links (link_id, app_id, environment, customer_user_id, institution_id, state, \
+        error, granted, created_at, first_data_at, deleted_at, changed_at, newest_at, renderer, link_view, \
+        document_format, document, numbers_view, numbers, owners, credential, import_key, wrapped_key, key_version, \
+        version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
+        ?21, ?22, ?23, ?24, 1)";
+    let link = &prepared.link;
+    connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            link.id.as_str(),
+            link.tenant.app_id.as_str(),
+            link.tenant.environment.as_str(),
+            link.customer_user_id,
+            link.institution.id,
+            link.state.as_str(),
+            link.error.map(|error| error.as_str()),
+            link.granted().bits(),
+            micros(link.created_at),
+            link.first_data_at.map(micros),
+            link.deleted_at.map(micros),
+            micros(link.changed_at),
+            micros(newest_instant(link)),
+            prepared.renderer,
+            prepared.link_view,
+            DOCUMENT_FORMAT,
+            prepared.document,
+            prepared.sealed.numbers_view,
+            prepared.sealed.numbers,
+            prepared.sealed.owners,
+            prepared.sealed.credential,
+            prepared.import_key,
+            prepared.wrapped_key,
+            prepared.wrapped_key.as_ref().map(|_| prepared.key_version),
+        ])
+        .map_err(constraint_as(Guard::Link))?;
+    Ok(())
+}
+
+fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Result<(), WriteError> {
+    // A deleted link never comes back, and a document of a newer release is never replaced.
+    const SQL: &str = "UPDATE links SET customer_user_id = ?4, institution_id = ?5, state = ?6, error = ?7, \
+        granted = ?8, first_data_at = ?9, deleted_at = ?10, changed_at = ?11, newest_at = ?12, renderer = ?13, \
+        link_view = ?14, document_format = ?15, document = ?16, numbers_view = COALESCE(?17, numbers_view), \
+        numbers = COALESCE(?18, numbers), owners = COALESCE(?19, owners), credential = COALESCE(?20, credential), \
+        import_key = COALESCE(?21, import_key), version = version + 1 \
+        WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?22 AND document_format <= ?15 \
+        AND (deleted_at IS NULL OR ?10 IS NOT NULL)";
+    let link = &prepared.link;
+    let changed = connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            link.id.as_str(),
+            link.tenant.app_id.as_str(),
+            link.tenant.environment.as_str(),
+            link.customer_user_id,
+            link.institution.id,
+            link.state.as_str(),
+            link.error.map(|error| error.as_str()),
+            link.granted().bits(),
+            link.first_data_at.map(micros),
+            link.deleted_at.map(micros),
+            micros(link.changed_at),
+            micros(newest_instant(link)),
+            prepared.renderer,
+            prepared.link_view,
+            DOCUMENT_FORMAT,
+            prepared.document,
+            prepared.sealed.numbers_view,
+            prepared.sealed.numbers,
+            prepared.sealed.owners,
+            prepared.sealed.credential,
+            prepared.import_key,
+            i64::try_from(version).unwrap_or(-1),
+        ])
+        .map_err(constraint_as(Guard::Link))?;
+    if changed == 0 {
+        refuse_newer_format(connection, &link.id)?;
+    }
+    one_row(changed, Guard::Link)
+}
+
+fn refuse_newer_format(connection: &Connection, id: &LinkId) -> Result<(), ReadError> {
+    const SQL: &str = "SELECT document_format FROM links WHERE link_id = ?1";
+    let format: Option<i64> = connection.prepare_cached(SQL)?.query_row([id.as_str()], |row| row.get(0)).optional()?;
+    match format {
+        Some(format) if format > i64::from(DOCUMENT_FORMAT) => {
+            Err(inconsistent(TABLE, "document_format", id.as_str(), NewerFormat(format)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes everything sealed under the link's key unreadable for ever. Jobs of the link stay for their workers, which
+/// find the link deleted and end them as failed: so every accepted job has exactly one end.
+fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
+    const KEYS: &str = "UPDATE links SET wrapped_key = NULL, key_version = NULL, numbers_view = NULL, \
+        numbers = NULL, owners = NULL, credential = NULL, import_key = NULL WHERE link_id = ?1";
+    connection.prepare_cached(KEYS)?.execute([id.as_str()])?;
+    connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
+    Ok(())
+}
+
+/// The newest application time that the aggregate holds.
+fn newest_instant(link: &Link) -> Timestamp {
+    let of_products =
+        link.products.values().flat_map(|record| [record.refreshed_at, record.last_attempted_at, record.accepted_at]);
+    [Some(link.changed_at), link.first_data_at, link.connected_at, link.deleted_at]
+        .into_iter()
+        .chain(of_products)
+        .flatten()
+        .fold(link.created_at, Timestamp::max)
+}
+
+fn owned<'a>(tenant: &'a Tenant, id: &'a LinkId) -> (&'a str, &'a str, &'static str) {
+    (id.as_str(), tenant.app_id.as_str(), tenant.environment.as_str())
+}
+
+fn answer_columns(columns: &Columns<'_>) -> Result<LinkAnswer, ReadError> {
+    Ok(LinkAnswer {
+        state: columns.word(0, "state")?,
+        error: columns.optional_word(1, "error")?,
+        granted: ProductSet::from_bits(columns.integer(2, "granted")?),
+        deleted_at: columns.optional_instant(3, "deleted_at")?,
+        renderer: columns.integer(4, "renderer")?,
+        link_view: columns.bytes(5, "link_view")?.to_vec(),
+    })
+}
+
+/// The data key wrapped in column `index`, with the key version in the next one.
+fn data_key(
+    columns: &Columns<'_>,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+    index: usize,
+) -> Result<Option<SealingKey>, ReadError> {
+    let Some(wrapped) = columns.optional_bytes(index, "wrapped_key")? else { return Ok(None) };
+    match columns.optional_integer(index + 1, "key_version")? {
+        Some(version) if version == i64::from(keys.version()) => keys
+            .unwrap_data_key(&tenant.app_id, id, wrapped)
+            .map(Some)
+            .map_err(|error| columns.wrong("wrapped_key", error)),
+        Some(version) => Err(columns.wrong("key_version", OtherMasterKey(version))),
+        None => Err(columns.wrong("key_version", KeyMissing)),
+    }
+}
+
+fn open(
+    key: &SealingKey,
+    tenant: &Tenant,
+    id: &LinkId,
+    column: &'static str,
+    sealed: &[u8],
+) -> Result<SecretBytes, ReadError> {
+    key.open(link_place(&tenant.app_id, id, column), sealed)
+        .map_err(|error: DoesNotOpen| inconsistent(TABLE, column, id.as_str(), error))
+}
+
+fn from_secret_json<T: serde::de::DeserializeOwned + Default>(
+    json: Option<SecretBytes>,
+    column: &'static str,
+    id: &LinkId,
+) -> Result<T, ReadError> {
+    match json {
+        None => Ok(T::default()),
+        Some(json) => {
+            serde_json::from_slice(json.expose()).map_err(|error| malformed_json(TABLE, column, id.as_str(), &error))
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Opening a store: lock, migrate, recognise the master key, replay the deletion ledger, start the threads.
+//!
+//! Nothing is served, and nothing is written, before the checks have passed.
+
+use std::{
+    collections::HashSet,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use passbook_core::{ids::LinkId, link::Link};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use super::{
+    SqliteStore,
+    columns::Columns,
+    connection::connect_writer,
+    events::add_event,
+    failure::{ReadError, WriteError},
+    jobs::end_all_leases,
+    key_file::has_content,
+    ledger::{DeletionLedger, LedgerEntry, LedgerError},
+    links::{lookup_link_unscoped, write_link},
+    prepare::prepare_link,
+    readers::Readers,
+    writer::{Effects, Writer},
+};
+use crate::{
+    port::{LinkWrite, StoreError},
+    sealing::{Keys, MalformedMasterKey, MasterKey},
+};
+
+mod migrations {
+    refinery::embed_migrations!("migrations/sqlite");
+}
+
+/// Older versions can corrupt a database when a writer and a checkpoint race.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// What a store is opened with.
+pub struct OpenOptions<'a> {
+    /// The database file; created when absent. Its directory must exist.
+    pub path: PathBuf,
+    /// The master key; see [`super::load_or_create_master_key`]. `None` is refused, so that a caller that lost its key
+    /// can pass on what it has.
+    pub master_key: Option<MasterKey>,
+    /// The deletion ledger; created when absent. Keep it out of backups of the database.
+    pub deletion_ledger: PathBuf,
+    /// Which renderer `render_stub` is.
+    pub renderer: u32,
+    /// Renders the public object of a deleted link, for links that the ledger says were deleted.
+    pub render_stub: &'a dyn Fn(&Link) -> Vec<u8>,
+}
+
+/// A store that cannot be opened. Nothing was changed, except that a half-made new store may be left.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or this one, has the store open.
+    #[error("the store {path} is in use by another process")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database exists and its master key was not given.
+    #[error("the master key of the existing store is missing; put the original key back, a new one cannot open it")]
+    MissingMasterKey,
+    /// The database was made with another master key.
+    #[error("the master key is not the one this store was made with")]
+    WrongMasterKey,
+    /// The key file does not hold a master key.
+    #[error("the key file {path} is malformed")]
+    MalformedMasterKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: MalformedMasterKey,
+    },
+    /// A newer release wrote the database.
+    #[error("the store has schema version {found}, this release knows versions up to {known}; use the newer release")]
+    NewerSchema {
+        /// What the database has.
+        found: i32,
+        /// What this release has.
+        known: i32,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the store's schema could not be brought up to date")]
+    Migration(#[source] Box<refinery::Error>),
+    /// The linked SQLite is too old to be safe.
+    #[error("SQLite {found} is too old")]
+    OldSqlite {
+        /// Its version.
+        found: &'static str,
+    },
+    /// The deletion ledger cannot be used.
+    #[error("the deletion ledger cannot be used")]
+    Ledger(#[source] LedgerError),
+    /// The database file cannot be used.
+    #[error("the database cannot be used")]
+    Database(#[source] rusqlite::Error),
+    /// A link that the deletion ledger names cannot be made a stub.
+    #[error("a deletion could not be replayed")]
+    Replay(#[source] StoreError),
+    /// A file beside the database cannot be used.
+    #[error("{path} cannot be used")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store, making it when the file does not exist. Blocks; call it before serving.
+    ///
+    /// # Errors
+    /// [`OpenError`]; trying again helps only after what it names was put right.
+    pub fn open(options: OpenOptions<'_>) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < SQLITE_VERSION_MIN {
+            return Err(OpenError::OldSqlite { found: rusqlite::version() });
+        }
+        let master_key = options.master_key.as_ref().ok_or(OpenError::MissingMasterKey)?;
+        let keys = Arc::new(Keys::new(master_key));
+        let lock = lock(&options.path)?;
+        create_private(&options.path)?;
+        refuse_newer_schema(&options.path)?;
+        let mut connection = connect_writer(&options.path)?;
+        migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
+        recognise_master_key(&mut connection, &keys)?;
+        let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
+        let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
+        end_all_leases(&connection)?;
+        let readers = Readers::open(&options.path)?;
+        let writer = Writer::start(options.path.clone(), connection, ledger, lock)
+            .map_err(|source| OpenError::File { path: options.path, source })?;
+        Ok(Self { keys, readers, writer: Arc::new(writer) })
+    }
+}
+
+/// Locks a file beside the database. Not the database itself: closing any handle on that would drop the locks SQLite
+/// holds on it.
+fn lock(database: &Path) -> Result<File, OpenError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let fault = |source| OpenError::File { path: path.clone(), source };
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: database.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(fault(source)),
+    }
+}
+
+/// Makes the database readable by its owner only; SQLite gives its other files the same mode.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(OpenError::File { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks before anything is written: an older release must leave a newer store as it is.
+fn refuse_newer_schema(path: &Path) -> Result<(), OpenError> {
+    if !has_content(path) {
+        return Ok(());
+    }
+    let connection = super::connection::connect_reader(path)?;
+    let has_history = connection
+        .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'")?
+        .exists([])?;
+    if !has_history {
+        return Ok(());
+    }
+    let found: Option<i32> =
+        connection.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))?;
+    let runner = migrations::migrations::runner();
+    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    match found {
+        Some(found) if found > known => Err(OpenError::NewerSchema { found, known }),
+        _ => Ok(()),
+    }
+}
+
+/// The first master key that opens a store is the store's own from then on.
+fn recognise_master_key(connection: &mut Connection, keys: &Keys) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let known = transaction.prepare("SELECT 1 FROM master_keys")?.exists([])?;
+    if !known {
+        transaction.execute(
+            "INSERT INTO master_keys (key_version, check_value) VALUES (?1, ?2)",
+            (keys.version(), &keys.check_value()[..]),
+        )?;
+        transaction.commit()?;
+        return Ok(());
+    }
+    let check_value: Option<Vec<u8>> = transaction
+        .query_row("SELECT check_value FROM master_keys WHERE key_version = ?1", [keys.version()], |row| row.get(0))
+        .optional()?;
+    match check_value {
+        Some(value) if verify_slices_are_equal(&value, &keys.check_value()).is_ok() => Ok(()),
+        _ => Err(OpenError::WrongMasterKey),
+    }
+}
+
+/// Destroys again what the ledger says was destroyed, and adds to the ledger what it lacks.
+fn replay(
+    connection: &mut Connection,
+    mut ledger: DeletionLedger,
+    entries: &[LedgerEntry],
+    keys: &Keys,
+    options: &OpenOptions<'_>,
+) -> Result<DeletionLedger, OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut revived = 0;
+    for entry in entries {
+        if is_alive(&transaction, &entry.link_id)? {
+            destroy_again(&transaction, entry, keys, options).map_err(OpenError::Replay)?;
+            revived += 1;
+        }
+    }
+    transaction.commit()?;
+    if revived > 0 {
+        tracing::warn!(links = revived, "deleted links had come back with an older database; their keys are destroyed");
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    let recorded: HashSet<&LinkId> = entries.iter().map(|entry| &entry.link_id).collect();
+    let missing: Vec<_> = list_deleted(connection)
+        .map_err(|error| OpenError::Replay(error.into()))?
+        .into_iter()
+        .filter(|entry| !recorded.contains(&entry.link_id))
+        .collect();
+    if !missing.is_empty() {
+        ledger
+            .append(&missing)
+            .map_err(|source| OpenError::Ledger(LedgerError::File { path: options.deletion_ledger.clone(), source }))?;
+    }
+    Ok(ledger)
+}
+
+fn is_alive(connection: &Connection, id: &LinkId) -> rusqlite::Result<bool> {
+    const SQL: &str = "SELECT 1 FROM links WHERE link_id = ?1 AND (deleted_at IS NULL OR wrapped_key IS NOT NULL)";
+    connection.prepare_cached(SQL)?.exists([id.as_str()])
+}
+
+fn list_deleted(connection: &Connection) -> Result<Vec<LedgerEntry>, ReadError> {
+    let mut statement =
+        connection.prepare("SELECT link_id, deleted_at FROM links WHERE deleted_at IS NOT NULL ORDER BY link_id")?;
+    let mut rows = statement.query([])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let columns = Columns { row, table: "links", key: "" };
+        entries.push(LedgerEntry { link_id: columns.link_id(0)?, at: columns.instant(1, "deleted_at")? });
+    }
+    Ok(entries)
+}
+
+fn destroy_again(
+    connection: &Connection,
+    entry: &LedgerEntry,
+    keys: &Keys,
+    options: &OpenOptions<'_>,
+) -> Result<(), StoreError> {
+    let again = || -> Result<(), WriteError> {
+        let Some(stored) = lookup_link_unscoped(connection, &entry.link_id)? else { return Ok(()) };
+        let mut link = stored.link;
+        link.delete(entry.at);
+        let events = std::mem::take(&mut link.recorded);
+        let write = LinkWrite {
+            renderer: options.renderer,
+            link_view: (options.render_stub)(&link),
+            link,
+            expected_version: Some(stored.version),
+            numbers_view: None,
+            secrets: None,
+            credential: None,
+            destroy: true,
+            import_key: None,
+        };
+        let prepared = prepare_link(keys, write, |_| Ok(None))?;
+        // The ledger has this deletion already.
+        write_link(connection, &prepared, &mut Effects::default())?;
+        events.iter().try_for_each(|event| add_event(connection, event))
+    };
+    again().map_err(StoreError::from)
+}

@@ -1,0 +1,151 @@
+//! Everything of a commit that needs no database lock: serialising and sealing, done on the caller's thread so that
+//! the writer only executes statements.
+
+use passbook_core::{
+    ids::{AppId, LinkId},
+    link::{Link, LinkSecrets},
+    secret::SecretBytes,
+};
+use serde::Serialize;
+
+use super::{document::write_document, failure::WriteError};
+use crate::{
+    port::{Changes, Guard, LinkWrite, SessionWrite},
+    sealing::{Keys, Place, SealingKey},
+};
+
+/// A [`LinkWrite`] whose secrets are sealed.
+pub(super) struct PreparedLink {
+    pub link: Link,
+    pub expected_version: Option<u64>,
+    pub renderer: u32,
+    pub link_view: Vec<u8>,
+    pub document: Vec<u8>,
+    pub import_key: Option<String>,
+    pub destroy: bool,
+    /// For a new link.
+    pub wrapped_key: Option<Vec<u8>>,
+    pub key_version: u32,
+    pub sealed: SealedFields,
+}
+
+/// Sealed columns of a link; `None` keeps what is stored.
+#[derive(Default)]
+pub(super) struct SealedFields {
+    pub numbers_view: Option<Vec<u8>>,
+    pub numbers: Option<Vec<u8>>,
+    pub owners: Option<Vec<u8>>,
+    pub credential: Option<Vec<u8>>,
+}
+
+/// A [`SessionWrite`] whose request is sealed.
+pub(super) struct PreparedSession {
+    pub write: SessionWrite,
+    pub request: Option<Vec<u8>>,
+}
+
+/// A commit, ready for the writer. What was taken out of `rest` is in the other fields.
+pub(super) struct Prepared {
+    pub rest: Changes,
+    pub link: Option<PreparedLink>,
+    pub session: Option<PreparedSession>,
+    pub instance_values: Vec<(String, Vec<u8>)>,
+}
+
+/// Seals `changes`. `stored_key` answers with the wrapped key of an existing link, `None` when it has none.
+pub(super) fn prepare(
+    keys: &Keys,
+    mut changes: Changes,
+    stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, WriteError>,
+) -> Result<Prepared, WriteError> {
+    let link = changes.link.take().map(|write| prepare_link(keys, write, stored_key)).transpose()?;
+    let session = changes.session.take().map(|mut write| {
+        let session = &write.session;
+        let request = write.request.take().map(|request| {
+            let app = &session.tenant.app_id;
+            let place = Place { app: app.as_str(), row: session.id.as_str(), column: "request" };
+            keys.session_key(app, &session.id).seal(place, request.expose())
+        });
+        PreparedSession { write, request }
+    });
+    let instance_values = std::mem::take(&mut changes.instance_values)
+        .into_iter()
+        .map(|(name, value)| {
+            let sealed = keys.seal_instance_value(&name, value.expose());
+            (name, sealed)
+        })
+        .collect();
+    Ok(Prepared { rest: changes, link, session, instance_values })
+}
+
+/// Seals one link write.
+pub(super) fn prepare_link(
+    keys: &Keys,
+    write: LinkWrite,
+    stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, WriteError>,
+) -> Result<PreparedLink, WriteError> {
+    let link = &write.link;
+    let seals = write.numbers_view.is_some() || write.secrets.is_some() || write.credential.is_some();
+    let (wrapped_key, sealed) = if write.destroy {
+        (None, SealedFields::default())
+    } else if write.expected_version.is_none() {
+        let (key, wrapped) = keys.generate_data_key(&link.tenant.app_id, &link.id);
+        (Some(wrapped), seal_fields(&key, &write))
+    } else if seals {
+        // Without a key the link is gone or deleted: what the caller loaded is stale.
+        let key = stored_key(link)?.ok_or(WriteError::Conflict(Guard::Link))?;
+        (None, seal_fields(&key, &write))
+    } else {
+        (None, SealedFields::default())
+    };
+    let document = write_document(link);
+    Ok(PreparedLink {
+        expected_version: write.expected_version,
+        renderer: write.renderer,
+        link_view: write.link_view,
+        document,
+        import_key: write.import_key,
+        destroy: write.destroy,
+        wrapped_key,
+        key_version: keys.version(),
+        sealed,
+        link: write.link,
+    })
+}
+
+fn seal_fields(key: &SealingKey, write: &LinkWrite) -> SealedFields {
+    let (app, id) = (&write.link.tenant.app_id, &write.link.id);
+    let seal = |column, secret: &SecretBytes| key.seal(link_place(app, id, column), secret.expose());
+    let secrets = write.secrets.as_ref();
+    SealedFields {
+        numbers_view: write.numbers_view.as_ref().map(|view| seal("numbers_view", view)),
+        numbers: secrets.map(|secrets: &LinkSecrets| seal("numbers", &secret_json(&secrets.numbers))),
+        owners: secrets.map(|secrets: &LinkSecrets| seal("owners", &secret_json(&secrets.owners))),
+        credential: write.credential.as_ref().map(|credential| seal("credential", credential)),
+    }
+}
+
+/// Where a sealed column of a link belongs.
+pub(super) fn link_place<'a>(app: &'a AppId, link: &'a LinkId, column: &'static str) -> Place<'a> {
+    Place { app: app.as_str(), row: link.as_str(), column }
+}
+
+/// JSON in a buffer that never grows: growing would leave unwiped copies of the secret behind.
+fn secret_json(value: &impl Serialize) -> SecretBytes {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    const PROOF: &str = "secrets have string keys only, and memory takes every write";
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).expect(PROOF);
+    let mut json = Vec::with_capacity(count.0);
+    serde_json::to_writer(&mut json, value).expect(PROOF);
+    SecretBytes::new(json)
+}

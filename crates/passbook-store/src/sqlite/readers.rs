@@ -1,0 +1,142 @@
+//! The reading connections.
+//!
+//! Point reads run **on the calling thread**, also inside the async runtime: they take 3 to 8 microseconds, less than
+//! handing them to another thread and being woken again would cost, and a reader never waits for the writer (WAL).
+//! Long reads go to the blocking pool and have connections of their own, so that they neither stall the runtime nor
+//! keep a point read waiting.
+
+use std::{
+    cell::Cell,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::{
+    connection::connect_reader,
+    failure::{Closed, ReadError, unavailable},
+};
+use crate::port::StoreError;
+
+/// Connections for point reads: one per core, within these bounds.
+const POINT_READERS_MIN: usize = 2;
+const POINT_READERS_MAX: usize = 16;
+/// Connections for long reads.
+const LONG_READERS: usize = 2;
+
+/// All reading connections of a store.
+pub(super) struct Readers {
+    points: Pool,
+    scans: Arc<Pool>,
+}
+
+impl Readers {
+    pub(super) fn open(path: &std::path::Path) -> rusqlite::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
+        let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX))?;
+        Ok(Self { points, scans: Arc::new(Pool::open(path, LONG_READERS)?) })
+    }
+
+    /// Runs a point read here and now.
+    pub(super) fn point<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, StoreError> {
+        self.points.with(read)
+    }
+
+    /// Runs a long read on the blocking pool.
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let scans = Arc::clone(&self.scans);
+        tokio::task::spawn_blocking(move || scans.with(read)).await.map_err(unavailable)?
+    }
+
+    /// Closes every connection; later reads fail.
+    pub(super) fn close(&self) {
+        self.points.close();
+        self.scans.close();
+    }
+}
+
+struct Pool {
+    path: PathBuf,
+    closed: AtomicBool,
+    /// Empty while a connection has to be opened again after an I/O error.
+    slots: Box<[Mutex<Option<Connection>>]>,
+}
+
+impl Pool {
+    fn open(path: &std::path::Path, size: usize) -> rusqlite::Result<Self> {
+        let slots = (0..size).map(|_| Ok(Mutex::new(Some(connect_reader(path)?)))).collect::<rusqlite::Result<_>>()?;
+        Ok(Self { path: path.to_owned(), closed: AtomicBool::new(false), slots })
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, StoreError> {
+        let mut slot = self.take_slot();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(unavailable(Closed));
+        }
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => connect_reader(&self.path).map_err(unavailable)?,
+        };
+        let result = read(&connection);
+        if !matches!(&result, Err(ReadError::Database(error)) if is_broken(error)) {
+            *slot = Some(connection);
+        }
+        result.map_err(StoreError::from)
+    }
+
+    /// A free slot, starting from the calling thread's own, so that threads rarely meet and caches stay warm.
+    fn take_slot(&self) -> MutexGuard<'_, Option<Connection>> {
+        let own = own_number();
+        for step in 0..self.slots.len() {
+            match self.slots[(own + step) % self.slots.len()].try_lock() {
+                Ok(slot) => return slot,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.slots[own % self.slots.len()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for slot in &self.slots {
+            slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+    }
+}
+
+/// A small number that differs between threads.
+fn own_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    OWN.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        own.get()
+    })
+}
+
+/// After these the connection's state is not to be trusted.
+pub(super) fn is_broken(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::CannotOpen
+                | ErrorCode::OutOfMemory
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    )
+}

@@ -1,0 +1,156 @@
+//! The `link_sessions` table.
+
+use passbook_core::{
+    ids::{LinkId, SessionId},
+    session::{LinkSession, SessionProgress},
+    tenant::Tenant,
+};
+use rusqlite::{Connection, Row, params};
+
+use super::{
+    columns::{Columns, micros},
+    failure::{ReadError, WriteError, constraint_as, one_row},
+    links::first,
+    prepare::PreparedSession,
+};
+use crate::{
+    port::{Guard, StoredSession},
+    sealing::{Keys, Place},
+};
+
+const TABLE: &str = "link_sessions";
+const SELECT: &str = "SELECT session_id, app_id, environment, ordinal, version, created_at, expires_at, link_id, \
+    progress, exchange_hash, exchange_expires_at, request FROM link_sessions";
+
+pub(super) fn lookup_session(
+    connection: &Connection,
+    keys: &Keys,
+    id: &SessionId,
+) -> Result<Option<StoredSession>, ReadError> {
+    first(connection, &format!("{SELECT} WHERE session_id = ?1"), [id.as_str()], |row| decode(row, keys, id.as_str()))
+}
+
+pub(super) fn find_session_by_exchange_hash(
+    connection: &Connection,
+    keys: &Keys,
+    tenant: &Tenant,
+    hash: &[u8; 32],
+) -> Result<Option<StoredSession>, ReadError> {
+    let sql = format!("{SELECT} WHERE exchange_hash = ?1 AND app_id = ?2 AND environment = ?3");
+    let parameters = params![&hash[..], tenant.app_id.as_str(), tenant.environment.as_str()];
+    first(connection, &sql, parameters, |row| decode(row, keys, ""))
+}
+
+pub(super) fn write_session(connection: &Connection, prepared: &PreparedSession) -> Result<(), WriteError> {
+    match prepared.write.expected_version {
+        None => insert(connection, prepared),
+        Some(version) => update(connection, prepared, version),
+    }
+}
+
+fn insert(connection: &Connection, prepared: &PreparedSession) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO link_sessions (session_id, app_id, environment, ordinal, version, created_at, \
+        expires_at, link_id, progress, exchange_hash, exchange_expires_at, request) \
+        VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    if prepared.write.spends_token {
+        return Err(WriteError::Conflict(Guard::Session));
+    }
+    let session = &prepared.write.session;
+    let (progress, exchange_expires_at) = progress_columns(&session.progress);
+    let request = prepared.request.as_ref().filter(|_| !prepared.write.wipe_request);
+    connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            session.id.as_str(),
+            session.tenant.app_id.as_str(),
+            session.tenant.environment.as_str(),
+            i64::try_from(session.ordinal).unwrap_or(i64::MAX),
+            micros(session.created_at),
+            micros(session.expires_at),
+            session.link_id.as_ref().map(LinkId::as_str),
+            progress,
+            prepared.write.exchange_hash().map(|hash| &hash[..]),
+            exchange_expires_at,
+            request,
+        ])
+        .map_err(constraint_as(Guard::Session))?;
+    Ok(())
+}
+
+fn update(connection: &Connection, prepared: &PreparedSession, version: u64) -> Result<(), WriteError> {
+    // The row count of this one statement decides who spends an exchangeable token. Nothing is read before it.
+    const SQL: &str = "UPDATE link_sessions SET link_id = ?5, progress = ?6, exchange_hash = ?7, \
+        exchange_expires_at = ?8, request = CASE WHEN ?9 THEN NULL ELSE COALESCE(?10, request) END, \
+        expires_at = ?12, version = version + 1 \
+        WHERE session_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?4 \
+        AND (NOT ?11 OR progress = 'succeeded')";
+    let write = &prepared.write;
+    let session = &write.session;
+    let (progress, exchange_expires_at) = progress_columns(&session.progress);
+    let changed = connection
+        .prepare_cached(SQL)?
+        .execute(params![
+            session.id.as_str(),
+            session.tenant.app_id.as_str(),
+            session.tenant.environment.as_str(),
+            i64::try_from(version).unwrap_or(-1),
+            session.link_id.as_ref().map(LinkId::as_str),
+            progress,
+            write.exchange_hash().map(|hash| &hash[..]),
+            exchange_expires_at,
+            write.wipe_request,
+            prepared.request,
+            write.spends_token,
+            micros(session.expires_at),
+        ])
+        .map_err(constraint_as(Guard::Session))?;
+    one_row(changed, Guard::Session)
+}
+
+fn progress_columns(progress: &SessionProgress) -> (&'static str, Option<i64>) {
+    match progress {
+        SessionProgress::Open => ("open", None),
+        SessionProgress::Succeeded { exchange_expires_at, .. } => ("succeeded", Some(micros(*exchange_expires_at))),
+        SessionProgress::Exchanged => ("exchanged", None),
+    }
+}
+
+fn decode(row: &Row<'_>, keys: &Keys, key: &str) -> Result<StoredSession, ReadError> {
+    let columns = Columns { row, table: TABLE, key };
+    let id = columns.session_id(0)?;
+    let columns = Columns { row, table: TABLE, key: id.as_str() };
+    let tenant = columns.tenant(1)?;
+    let progress = match columns.text(8, "progress")? {
+        "open" => SessionProgress::Open,
+        "succeeded" => SessionProgress::Succeeded {
+            exchange_hash: columns.hash(9, "exchange_hash")?,
+            exchange_expires_at: columns.instant(10, "exchange_expires_at")?,
+        },
+        "exchanged" => SessionProgress::Exchanged,
+        other => return Err(columns.wrong("progress", passbook_core::tenant::UnknownWord(other.to_owned()))),
+    };
+    let request = columns
+        .optional_bytes(11, "request")?
+        .map(|sealed| {
+            let place = Place { app: tenant.app_id.as_str(), row: id.as_str(), column: "request" };
+            keys.session_key(&tenant.app_id, &id).open(place, sealed).map_err(|error| columns.wrong("request", error))
+        })
+        .transpose()?;
+    let link_id = columns
+        .optional_text(7, "link_id")?
+        .map(|text| LinkId::parse(text).ok_or_else(|| columns.wrong("link_id", "not a link id")))
+        .transpose()?;
+    Ok(StoredSession {
+        version: columns.integer(4, "version")?,
+        request,
+        session: LinkSession {
+            ordinal: columns.integer(3, "ordinal")?,
+            created_at: columns.instant(5, "created_at")?,
+            expires_at: columns.instant(6, "expires_at")?,
+            link_id,
+            progress,
+            tenant,
+            id: id.clone(),
+        },
+    })
+}

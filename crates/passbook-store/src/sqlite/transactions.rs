@@ -1,0 +1,186 @@
+//! The `transactions` table: the current rows of each link.
+
+use jiff::civil::Date;
+use passbook_core::{
+    ids::LinkId,
+    link::Link,
+    tenant::Tenant,
+    transaction::{Direction, Transaction, TransactionDetails},
+};
+use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
+
+use super::{
+    columns::{Columns, micros},
+    failure::{ReadError, WriteError, constraint_as, one_row},
+};
+use crate::port::{Guard, TransactionFilter, TransactionPage, TransactionWrites};
+
+const TABLE: &str = "transactions";
+const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
+    t.datetime, t.description, t.raw_description, t.pending, t.original_id";
+/// The rows of a link that the tenant owns.
+const OF_LINK: &str = "FROM transactions t JOIN links l ON l.link_id = t.link_id \
+    WHERE t.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
+
+pub(super) fn list_transactions(
+    connection: &Connection,
+    tenant: &Tenant,
+    link: &LinkId,
+    filter: &TransactionFilter,
+) -> Result<TransactionPage, ReadError> {
+    let mut conditions = String::from(OF_LINK);
+    let mut parameters: Vec<Box<dyn ToSql>> = vec![
+        Box::new(link.as_str().to_owned()),
+        Box::new(tenant.app_id.as_str().to_owned()),
+        Box::new(tenant.environment.as_str()),
+    ];
+    for (comparison, date) in [(">=", filter.start_date), ("<=", filter.end_date)] {
+        if let Some(date) = date {
+            parameters.push(Box::new(date.to_string()));
+            conditions.push_str(&format!(" AND t.date {comparison} ?{}", parameters.len()));
+        }
+    }
+    if let Some(accounts) = &filter.accounts {
+        if accounts.is_empty() {
+            return Ok(TransactionPage { total: 0, items: Vec::new() });
+        }
+        let first = parameters.len() + 1;
+        parameters.extend(accounts.iter().map(|id| Box::new(id.as_str().to_owned()) as Box<dyn ToSql>));
+        let places: Vec<_> = (first..=parameters.len()).map(|place| format!("?{place}")).collect();
+        conditions.push_str(&format!(" AND t.account_id IN ({})", places.join(", ")));
+    }
+    // Both queries see one state, or a page could contradict its total.
+    let snapshot = connection.unchecked_transaction()?;
+    let total = snapshot
+        .prepare_cached(&format!("SELECT COUNT(*) {conditions}"))?
+        .query_row(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
+    parameters.push(Box::new(i64::from(filter.limit)));
+    parameters.push(Box::new(i64::try_from(filter.offset).unwrap_or(i64::MAX)));
+    let page = format!(
+        "SELECT {COLUMNS} {conditions} ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC \
+         LIMIT ?{} OFFSET ?{}",
+        parameters.len() - 1,
+        parameters.len()
+    );
+    let items = decode_all(&snapshot, &page, params_from_iter(&parameters), link)?;
+    snapshot.finish()?;
+    Ok(TransactionPage { total: u64::try_from(total).unwrap_or(0), items })
+}
+
+pub(super) fn load_transactions(
+    connection: &Connection,
+    tenant: &Tenant,
+    link: &LinkId,
+    since: Option<Date>,
+) -> Result<Vec<Transaction>, ReadError> {
+    let sql = format!("SELECT {COLUMNS} {OF_LINK} AND (t.pending = 1 OR t.date >= ?4)");
+    // The empty text sorts before every date.
+    let since = since.map(|date| date.to_string()).unwrap_or_default();
+    let parameters = params![link.as_str(), tenant.app_id.as_str(), tenant.environment.as_str(), since];
+    decode_all(connection, &sql, parameters, link)
+}
+
+/// Applies the changes; `written` is the link of the same commit.
+pub(super) fn write_transactions(
+    connection: &Connection,
+    writes: &TransactionWrites,
+    written: Option<&Link>,
+) -> Result<(), WriteError> {
+    if writes.removed.is_empty() && writes.updated.is_empty() && writes.created.is_empty() {
+        return Ok(());
+    }
+    let link = writes.link_id.as_ref().or(written.map(|link| &link.id)).ok_or(WriteError::Conflict(Guard::Link))?;
+    let mut delete =
+        connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1 AND transaction_id = ?2")?;
+    for id in &writes.removed {
+        delete.execute([link.as_str(), id.as_str()])?;
+    }
+    if writes.updated.len() > 1 {
+        // Keys may move from row to row within one change; parking them first keeps each step free of duplicates.
+        let mut park = connection.prepare_cached(
+            "UPDATE transactions SET upstream_key = '\u{1}' || transaction_id WHERE link_id = ?1 AND transaction_id = ?2",
+        )?;
+        for transaction in &writes.updated {
+            park.execute([link.as_str(), transaction.id.as_str()])?;
+        }
+    }
+    const UPDATE: &str = "UPDATE transactions SET account_id = ?3, upstream_key = ?4, amount = ?5, direction = ?6, \
+        currency = ?7, date = ?8, datetime = ?9, description = ?10, raw_description = ?11, pending = ?12, \
+        original_id = ?13 WHERE link_id = ?1 AND transaction_id = ?2";
+    for transaction in &writes.updated {
+        one_row(write_row(connection, UPDATE, link, transaction)?, Guard::Link)?;
+    }
+    const INSERT: &str = "INSERT INTO transactions (link_id, transaction_id, account_id, upstream_key, amount, \
+        direction, currency, date, datetime, description, raw_description, pending, original_id) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    for transaction in &writes.created {
+        write_row(connection, INSERT, link, transaction)?;
+    }
+    Ok(())
+}
+
+fn write_row(
+    connection: &Connection,
+    sql: &str,
+    link: &LinkId,
+    transaction: &Transaction,
+) -> Result<usize, WriteError> {
+    let details = &transaction.details;
+    connection
+        .prepare_cached(sql)?
+        .execute(params![
+            link.as_str(),
+            transaction.id.as_str(),
+            transaction.account_id.as_str(),
+            transaction.upstream_key,
+            details.amount.to_string(),
+            match details.direction {
+                Direction::Credit => "credit",
+                Direction::Debit => "debit",
+            },
+            details.currency,
+            details.date.to_string(),
+            details.datetime.map(micros),
+            details.description,
+            details.raw_description,
+            details.pending,
+            transaction.original_id,
+        ])
+        .map_err(constraint_as(Guard::Link))
+}
+
+fn decode_all(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+    link: &LinkId,
+) -> Result<Vec<Transaction>, ReadError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut transactions = Vec::new();
+    while let Some(row) = rows.next()? {
+        transactions.push(decode(row, link)?);
+    }
+    Ok(transactions)
+}
+
+fn decode(row: &Row<'_>, link: &LinkId) -> Result<Transaction, ReadError> {
+    let columns = Columns { row, table: TABLE, key: link.as_str() };
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    Ok(Transaction {
+        id: columns.transaction_id(0)?,
+        account_id: columns.account_id(1)?,
+        upstream_key: columns.text(2, "upstream_key")?.to_owned(),
+        details: TransactionDetails {
+            amount: columns.parsed(3, "amount", |text| text.parse().ok())?,
+            direction: columns.word(4, "direction")?,
+            currency: columns.text(5, "currency")?.to_owned(),
+            date: columns.date(6, "date")?,
+            datetime: columns.optional_instant(7, "datetime")?,
+            description: owned(columns.optional_text(8, "description")?),
+            raw_description: owned(columns.optional_text(9, "raw_description")?),
+            pending: columns.integer::<u8>(10, "pending")? != 0,
+        },
+        original_id: owned(columns.optional_text(11, "original_id")?),
+    })
+}

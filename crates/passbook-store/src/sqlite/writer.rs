@@ -1,0 +1,361 @@
+//! The one writing thread, with group commit.
+//!
+//! All requests that wait when the writer becomes free share one transaction and one synced COMMIT; while that sync
+//! runs, the next group gathers. Within the transaction every request has a savepoint, so a lost guard takes back only
+//! its own request. Answers go out after COMMIT (and after the deletion ledger has been synced), never before.
+//!
+//! When the disk is full or fails, the whole group is answered `Unavailable` and rolled back. The writer then rewrites
+//! one row until that works again: this shows that writing is possible, and it overwrites whatever a failed COMMIT may
+//! have left at the end of the write-ahead log, so that a later recovery cannot bring back what was refused.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use super::{
+    connection::connect_writer,
+    failure::{Closed, ReadError, WriteError, unavailable},
+    ledger::{DeletionLedger, LedgerEntry},
+    readers::is_broken,
+};
+
+/// Requests that may wait; more are refused as `Unavailable`.
+const QUEUE_MAX: usize = 1024;
+/// Requests that share one COMMIT.
+const GROUP_MAX: usize = 256;
+/// How long the writer must have had nothing to do before it tidies up.
+const IDLE: Duration = Duration::from_millis(200);
+/// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
+const ERASE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a request did beside the database.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Links whose keys were destroyed.
+    pub destroyed: Vec<LedgerEntry>,
+}
+
+/// The handle to the writing thread.
+pub(super) struct Writer {
+    sender: Mutex<Option<SyncSender<Box<dyn Request>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The queue has no room.
+#[derive(Debug, thiserror::Error)]
+#[error("too many writes are waiting")]
+struct QueueFull;
+
+/// Why a whole group failed; the same for everyone in it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("writing failed")]
+struct GroupFailed(#[source] Arc<rusqlite::Error>);
+
+/// The deletion ledger could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the deletion ledger cannot be written")]
+struct LedgerFailed;
+
+impl Writer {
+    /// Starts the thread. `lock` is held until it ends.
+    pub(super) fn start(
+        path: PathBuf,
+        connection: Connection,
+        ledger: DeletionLedger,
+        lock: File,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let writing = Writing {
+            path,
+            connection: Some(connection),
+            ledger,
+            unrecorded: Vec::new(),
+            erase_since: None,
+            erase_failing: false,
+            suspect: false,
+            _lock: lock,
+        };
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writing.run(&receiver))?;
+        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues `apply` and waits for its outcome. Once queued it runs even if the caller stops waiting.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        apply: impl FnOnce(&Connection, &mut Effects) -> Result<T, WriteError> + Send + 'static,
+    ) -> Result<T, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let request = Box::new(Task { apply: Some(apply), outcome: None, destroyed: false, reply });
+        {
+            let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+            let sender = sender.as_ref().ok_or_else(|| unavailable(Closed))?;
+            sender.try_send(request).map_err(|error| match error {
+                TrySendError::Full(_) => unavailable(QueueFull),
+                TrySendError::Disconnected(_) => unavailable(Closed),
+            })?;
+        }
+        answer.await.unwrap_or_else(|_| Err(unavailable(Closed).into()))
+    }
+
+    /// Whether the thread still answers.
+    pub(super) fn is_running(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Takes no more requests, finishes the waiting ones and ends the thread.
+    pub(super) fn close(&self) {
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer ended in a panic");
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// One queued request.
+trait Request: Send {
+    /// Runs within the open transaction; an error means that the whole group is lost.
+    fn run(&mut self, connection: &Connection, effects: &mut Effects) -> Result<(), rusqlite::Error>;
+
+    /// Answers the caller.
+    fn settle(self: Box<Self>, fate: &Fate);
+}
+
+/// What became of a group.
+enum Fate {
+    Committed,
+    /// Committed, but the deletion ledger was not synced.
+    Unrecorded,
+    Failed(GroupFailed),
+}
+
+struct Task<T, F> {
+    apply: Option<F>,
+    outcome: Option<Result<T, WriteError>>,
+    destroyed: bool,
+    reply: oneshot::Sender<Result<T, WriteError>>,
+}
+
+impl<T, F> Request for Task<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection, &mut Effects) -> Result<T, WriteError> + Send,
+{
+    fn run(&mut self, connection: &Connection, effects: &mut Effects) -> Result<(), rusqlite::Error> {
+        let Some(apply) = self.apply.take() else { return Ok(()) };
+        connection.prepare_cached("SAVEPOINT request")?.execute([])?;
+        let mut own = Effects::default();
+        let outcome = apply(connection, &mut own);
+        match outcome {
+            Ok(value) => {
+                self.destroyed = !own.destroyed.is_empty();
+                effects.destroyed.append(&mut own.destroyed);
+                self.outcome = Some(Ok(value));
+            }
+            Err(WriteError::Failed(ReadError::Database(error))) if spoils_group(&error, connection) => {
+                return Err(error);
+            }
+            Err(error) => {
+                connection.prepare_cached("ROLLBACK TO request")?.execute([])?;
+                self.outcome = Some(Err(error));
+            }
+        }
+        connection.prepare_cached("RELEASE request")?.execute([])?;
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, fate: &Fate) {
+        let answer = match (fate, self.outcome) {
+            (Fate::Unrecorded, _) if self.destroyed => Err(unavailable(LedgerFailed).into()),
+            (Fate::Committed | Fate::Unrecorded, Some(outcome)) => outcome,
+            (Fate::Committed | Fate::Unrecorded, None) => Err(unavailable(Closed).into()),
+            (Fate::Failed(failure), _) => Err(unavailable(failure.clone()).into()),
+        };
+        // A caller that stopped waiting does not want the answer.
+        let _gone = self.reply.send(answer);
+    }
+}
+
+/// Whether the error says something about the database rather than about one request.
+fn spoils_group(error: &rusqlite::Error, connection: &Connection) -> bool {
+    connection.is_autocommit()
+        || is_broken(error)
+        || matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::OperationInterrupted
+            )
+        )
+}
+
+/// The state of the writing thread.
+struct Writing {
+    path: PathBuf,
+    /// Empty while it has to be opened again after an I/O error.
+    connection: Option<Connection>,
+    ledger: DeletionLedger,
+    /// Committed deletions that the ledger does not hold yet.
+    unrecorded: Vec<LedgerEntry>,
+    /// When the oldest destroyed data went into the write-ahead log.
+    erase_since: Option<Instant>,
+    /// Emptying the log failed last time, which was logged.
+    erase_failing: bool,
+    /// The last write failed; see the module page.
+    suspect: bool,
+    _lock: File,
+}
+
+impl Writing {
+    fn run(mut self, queue: &Receiver<Box<dyn Request>>) {
+        loop {
+            let restless = self.suspect || self.erase_since.is_some() || !self.unrecorded.is_empty();
+            let first = if restless { queue.recv_timeout(IDLE) } else { queue.recv().map_err(RecvTimeoutError::from) };
+            match first {
+                Ok(first) => {
+                    let group = std::iter::once(first).chain(queue.try_iter()).take(GROUP_MAX).collect();
+                    self.serve(group);
+                    if self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN) {
+                        self.erase();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.tidy(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.tidy();
+    }
+
+    fn serve(&mut self, mut group: Vec<Box<dyn Request>>) {
+        let mut effects = Effects::default();
+        let result = self.transact(|connection| {
+            for request in &mut group {
+                request.run(connection, &mut effects)?;
+            }
+            Ok(())
+        });
+        let fate = match result {
+            Ok(()) => {
+                if !effects.destroyed.is_empty() {
+                    self.erase_since.get_or_insert_with(Instant::now);
+                    self.unrecorded.append(&mut effects.destroyed);
+                }
+                if self.record_deletions() { Fate::Committed } else { Fate::Unrecorded }
+            }
+            Err(error) => Fate::Failed(GroupFailed(Arc::new(error))),
+        };
+        for request in group {
+            request.settle(&fate);
+        }
+    }
+
+    /// One synced transaction; everything is undone when anything in it fails.
+    fn transact(
+        &mut self,
+        work: impl FnOnce(&Connection) -> Result<(), rusqlite::Error>,
+    ) -> Result<(), rusqlite::Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect_writer(&self.path).inspect_err(|_| self.suspect = true)?,
+        };
+        let result = (|| {
+            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            work(&connection)?;
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(())
+        })();
+        let clean = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
+        if let Err(error) = &result {
+            if !self.suspect {
+                tracing::error!(error = %error, "writing to the store failed; writes are refused until it works again");
+            }
+            self.suspect = true;
+            if clean && !is_broken(error) {
+                self.connection = Some(connection);
+            }
+        } else {
+            if self.suspect {
+                tracing::info!("writing to the store works again");
+            }
+            self.suspect = false;
+            self.connection = Some(connection);
+        }
+        result
+    }
+
+    /// Appends what the ledger lacks; whether it now holds everything.
+    fn record_deletions(&mut self) -> bool {
+        if self.unrecorded.is_empty() {
+            return true;
+        }
+        match self.ledger.append(&self.unrecorded) {
+            Ok(()) => {
+                self.unrecorded.clear();
+                true
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the deletion ledger cannot be written");
+                false
+            }
+        }
+    }
+
+    /// What can wait until nothing else is to be done.
+    fn tidy(&mut self) {
+        if self.suspect {
+            // Failing again is expected here and is retried on the next idle moment.
+            let _still_failing = self.transact(|connection| {
+                connection
+                    .prepare_cached("UPDATE write_probe SET value = value + 1 WHERE probe_id = 1")?
+                    .execute([])
+                    .map(|_| ())
+            });
+        }
+        self.record_deletions();
+        if self.erase_since.is_some() {
+            self.erase();
+        }
+    }
+
+    /// Moves the write-ahead log into the database and empties it, so that destroyed bytes are in neither.
+    fn erase(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        match busy {
+            Ok(0) => {
+                self.erase_since = None;
+                self.erase_failing = false;
+            }
+            // A reader still uses the log; the next idle moment tries again.
+            Ok(_) => {}
+            Err(error) => {
+                if !self.erase_failing {
+                    tracing::warn!(error = %error, "the write-ahead log cannot be emptied");
+                }
+                self.erase_failing = true;
+            }
+        }
+    }
+}
