@@ -162,6 +162,17 @@ fn failures_are_told_on_standard_error() {
 }
 
 #[test]
+fn plain_http_needs_no_certificates() {
+    let output = Command::new(env!("CARGO_BIN_EXE_moneykit"))
+        .args(["--base-url", &start_server(), "--client-id", "sandbox_1", "--client-secret", "right", "token"])
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "token-1\n");
+}
+
+#[test]
 fn help_does_not_show_the_secret_of_the_environment() {
     let output = moneykit("http://127.0.0.1:1", "wrong-secret-value", &["--help"]);
     let help = String::from_utf8(output.stdout).unwrap();

@@ -28,6 +28,10 @@ impl BaseUrl {
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 
+    pub(super) fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
     /// The URL of a path under the base, with its query.
     ///
     /// # Errors

@@ -107,6 +107,7 @@ impl ClientBuilder {
     /// set-up is broken. Repeating does not help.
     pub fn build(self) -> Result<Client, Error> {
         let base_url = self.base_url.ok_or_else(|| Error::config("the base URL is missing"))?;
+        let base_url = BaseUrl::parse(&base_url)?;
         let version = HeaderValue::from_str(&self.version)
             .map_err(|_| Error::config("the version cannot be sent in a header"))?;
         let tokens = match self.identity {
@@ -116,7 +117,7 @@ impl ClientBuilder {
                 Tokens::Renewed(TokenCache::new(Credentials { id, secret, scope: self.scope }))
             }
         };
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .user_agent(concat!("moneykit-rust/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
             .timeout(self.request_timeout)
@@ -124,10 +125,12 @@ impl ClientBuilder {
             .redirect(reqwest::redirect::Policy::none())
             // The environment is not ours to read, and repeating is decided in one place only.
             .no_proxy()
-            .retry(reqwest::retry::never())
-            .build()
-            .map_err(|error| Error::new("client", Kind::Setup(error.without_url())))?;
-        let base_url = BaseUrl::parse(&base_url)?;
+            .retry(reqwest::retry::never());
+        if !base_url.is_https() {
+            // Never used then, and a machine without certificates, such as a bare container, must still work.
+            http = http.tls_certs_only([]);
+        }
+        let http = http.build().map_err(|error| Error::new("client", Kind::Setup(error.without_url())))?;
         Ok(Client { inner: Arc::new(Inner { http, base_url, version, max_retries: self.max_retries, tokens }) })
     }
 }

@@ -35,7 +35,8 @@ pub(super) enum Tokens {
     Renewed(TokenCache),
 }
 
-/// Client id and secret; the secret is wiped when the last client is dropped. No `Debug` on purpose.
+/// Client id and secret. This copy of the secret is wiped when the last client is dropped; those that requests were
+/// written from are not. No `Debug` on purpose.
 #[derive(Clone)]
 pub(super) struct Credentials {
     pub(super) id: String,

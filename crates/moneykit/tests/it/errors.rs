@@ -57,7 +57,8 @@ async fn an_unreadable_success_names_the_place_and_quotes_nothing() {
     assert!(!error.is_retryable());
 }
 
-#[tokio::test(start_paused = true)]
+// On real time, which nothing here waits for: 64 MiB take longer to arrive than paused time would leave them.
+#[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let body = format!("\"{}\"", "x".repeat(64 * 1024 * 1024));
     let server = Server::start_with_tokens(move |_| Reply::json(200, &body)).await;

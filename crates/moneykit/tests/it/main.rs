@@ -1,4 +1,4 @@
-//! The client against a small HTTP server in the same process, on paused time: nothing here sleeps for real.
+//! The client against a small HTTP server in the same process, on paused time: nothing here waits for real.
 
 mod calls;
 mod errors;

@@ -82,6 +82,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(pace());
         let (script, log) = (Arc::new(script) as Arc<Script>, Arc::clone(&seen));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -124,6 +125,22 @@ impl Server {
 
     fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+}
+
+/// Keeps paused time from running away from the sockets.
+///
+/// A paused clock jumps to the next timer as soon as no task can run, even while bytes are still on their way through
+/// the kernel, and then a timeout fires that nobody waited for. With this task it moves in small steps, and every step
+/// takes many turns of the scheduler, in which those bytes arrive.
+async fn pace() {
+    const STEP: Duration = Duration::from_secs(1);
+    const TURNS: usize = 200;
+    loop {
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(STEP).await;
     }
 }
 
