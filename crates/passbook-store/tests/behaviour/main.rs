@@ -1,0 +1,52 @@
+//! What every store must do, whichever database it runs on.
+//!
+//! Each case takes a fresh, empty store. A further backend is one more line in [`on_every_store`]; the cases stay.
+
+mod clients;
+mod examples;
+mod group_commit;
+mod instance;
+mod jobs;
+mod links;
+mod sessions;
+mod transactions;
+
+/// An empty store, and what has to live as long as it.
+struct Fresh {
+    store: std::sync::Arc<dyn passbook_store::port::Store>,
+    _directory: tempfile::TempDir,
+}
+
+fn sqlite() -> Fresh {
+    use passbook_store::{
+        sealing::MasterKey,
+        sqlite::{OpenOptions, SqliteStore},
+    };
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = SqliteStore::open(OpenOptions {
+        path: directory.path().join("passbook.db"),
+        master_key: Some(MasterKey::generate()),
+        deletion_ledger: directory.path().join("deletions.ledger"),
+        renderer: 1,
+        render_stub: &|_| b"{}".to_vec(),
+    })
+    .expect("a new store opens");
+    Fresh { store: std::sync::Arc::new(store), _directory: directory }
+}
+
+/// Makes one test per case and backend.
+macro_rules! on_every_store {
+    ($($case:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    let fresh = crate::sqlite();
+                    super::$case(std::sync::Arc::clone(&fresh.store)).await;
+                    fresh.store.close().await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_every_store;
