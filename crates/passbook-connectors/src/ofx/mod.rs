@@ -98,6 +98,10 @@ impl Connector for OfxConnector {
         Ok(())
     }
 
+    fn unavailable(&self) -> Option<&'static str> {
+        Some(UNAVAILABLE)
+    }
+
     fn read_statement(&self, file: &[u8], reading: &StatementReading<'_>) -> Result<StatementFile, FileRefusal> {
         let mut notes = notes::Notes::default();
         let text = encoding::decode(file, &mut notes)?;

@@ -48,6 +48,21 @@ pub(super) struct RowContext<'a> {
     pub(super) reading: &'a StatementReading<'a>,
 }
 
+/// The names of [`Fields`].
+const FIELDS: [&str; 11] = [
+    "DTPOSTED",
+    "TRNAMT",
+    "FITID",
+    "NAME",
+    "MEMO",
+    "CHECKNUM",
+    "PAYEE",
+    "CURRENCY",
+    "DTTRAN",
+    "CORRECTFITID",
+    "CORRECTACTION",
+];
+
 /// The fields of a transaction element.
 #[derive(Default)]
 struct Fields<'t> {
@@ -92,7 +107,7 @@ pub(super) fn read(row: Element<'_>, context: &RowContext<'_>, notes: &mut Notes
 fn fields(row: Element<'_>) -> Result<Fields<'_>, &'static str> {
     let mut fields = Fields::default();
     for child in row.children() {
-        match child.name().to_ascii_uppercase().as_str() {
+        match FIELDS.into_iter().find(|name| child.is(name)).unwrap_or_default() {
             "DTPOSTED" => once(&mut fields.posted, child, "DTPOSTED")?,
             "DTTRAN" => once(&mut fields.initiated, child, "DTTRAN")?,
             "TRNAMT" => once(&mut fields.amount, child, "TRNAMT")?,

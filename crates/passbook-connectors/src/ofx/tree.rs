@@ -118,11 +118,6 @@ impl<'t> Element<'t> {
         self.node().name.eq_ignore_ascii_case(name)
     }
 
-    /// Its name as written. File content: not for messages.
-    pub(super) fn name(self) -> &'t str {
-        self.node().name
-    }
-
     /// Its text, trimmed; `None` if there is none.
     pub(super) fn value(self) -> Option<&'t str> {
         let value = self.node().value.trim();
@@ -290,7 +285,7 @@ impl<'a> Builder<'a> {
 
 /// The name as listed, if it is a known aggregate; safe to show, unlike the file's own spelling of anything.
 fn known_aggregate(name: &str) -> Option<&'static str> {
-    AGGREGATES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+    AGGREGATES.iter().find(|known| known.eq_ignore_ascii_case(name)).copied()
 }
 
 /// Files end at 16 MiB and decode to three times that at most, so positions fit.
@@ -317,7 +312,7 @@ mod tests {
             let children: Vec<String> = element.children().map(show).collect();
             let value = element.value().map(|value| format!("={value}")).unwrap_or_default();
             let children = if children.is_empty() { String::new() } else { format!("{{{}}}", children.join(" ")) };
-            format!("{}{value}{children}", element.name())
+            format!("{}{value}{children}", element.node().name)
         }
         let root = tree.elements().next().expect("a parsed tree has a root");
         Ok(show(root))
