@@ -60,6 +60,18 @@ pub trait Connector: Send + Sync {
     /// A classified failure; the link is deleted all the same.
     async fn revoke(&self, fetch: &Fetch<'_>) -> Result<(), Failure>;
 
+    /// Why products of its links cannot be refreshed on demand, shown as `unavailable`; `None` when they can.
+    fn unavailable(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What a person who signs in as `username` would answer to `step`; `answers` overrides by [`Step::kind`]. Only
+    /// simulated banks know; every other connector leaves the step to the real person.
+    fn headless_answer(&self, step: &Step, username: &str, answers: &BTreeMap<String, Value>) -> Option<Answer> {
+        let _ = (step, username, answers);
+        None
+    }
+
     /// Reads a statement file that a person downloaded from their bank. Connectors without files refuse.
     ///
     /// # Errors

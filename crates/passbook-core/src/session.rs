@@ -54,6 +54,8 @@ pub enum SessionProgress {
 pub struct SessionRequest {
     /// The app's own id of the end user.
     pub customer_user_id: String,
+    /// The link to reconnect; `None` makes a new one.
+    pub existing_link_id: Option<LinkId>,
     /// Skips institution choice.
     pub institution_id: Option<String>,
     /// Where the bank returns to.

@@ -26,8 +26,11 @@ pub mod sign_in;
 mod stream;
 mod vocabulary;
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use passbook_core::{failure::Failure, institution::Institution, product::Product};
+use serde_json::Value;
 
 pub use headless::headless_answer;
 
@@ -68,6 +71,10 @@ impl Connector for Sandbox {
     async fn fetch(&self, fetch: &Fetch<'_>, product: Product) -> Result<Fetched, Failure> {
         let snapshot = fetch::snapshot(fetch.credential, fetch.now, product)?;
         Ok(Fetched { snapshot, renewed_credential: None })
+    }
+
+    fn headless_answer(&self, step: &Step, username: &str, answers: &BTreeMap<String, Value>) -> Option<Answer> {
+        Some(headless::headless_answer(step, username, answers))
     }
 
     /// Always succeeds: a simulated bank keeps nothing.

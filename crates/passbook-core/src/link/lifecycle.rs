@@ -93,6 +93,13 @@ impl Link {
         self.note_first_data(now);
     }
 
+    /// The end user permits these accounts, by upstream key. A grant is never withdrawn here.
+    pub fn permit_accounts(&mut self, keys: &std::collections::BTreeSet<String>) {
+        for account in self.accounts.iter_mut().filter(|account| keys.contains(&account.upstream_key)) {
+            account.permitted = true;
+        }
+    }
+
     /// The token was not exchanged in time. Returns whether that changed anything.
     pub fn expire_exchange(&mut self, now: Timestamp) -> bool {
         let waiting = self.state == LinkState::AwaitingTokenExchange;

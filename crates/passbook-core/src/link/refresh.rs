@@ -70,7 +70,9 @@ impl Link {
         for product in products.iter() {
             let Some(record) = self.products.get_mut(&product) else { continue };
             if record.running_job.as_ref() == Some(job) {
-                record.last_attempted_at = Some(now);
+                record.last_attempted_at = Some(rising(now, record.last_attempted_at));
+                // The last attempt is this one now, and it has not failed: a poller must not take the old error for new.
+                record.error = None;
                 self.record_refresh(product, RefreshState::InProgress, None, now);
             }
         }
@@ -91,7 +93,7 @@ impl Link {
     pub fn note_fetched(&mut self, product: Product, now: Timestamp) {
         if let Some(record) = self.products.get_mut(&product) {
             let refreshed_at = rising(now, record.refreshed_at);
-            record.last_attempted_at = Some(now);
+            record.last_attempted_at = Some(rising(now, record.last_attempted_at));
             record.refreshed_at = Some(refreshed_at);
             record.error = None;
         }

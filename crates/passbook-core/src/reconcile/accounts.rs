@@ -153,7 +153,10 @@ fn update(stored: &mut Account, reported: BankAccount) {
     stored.name = reported.name;
     stored.nickname = reported.nickname;
     stored.mask = reported.mask.or(stored.mask.take());
-    stored.balances = reported.balances;
+    // A statement file may be older than the last one imported; balances do not go back to it.
+    if reported.balances.balance_date >= stored.balances.balance_date {
+        stored.balances = reported.balances;
+    }
     stored.closed = reported.closed;
 }
 
@@ -219,6 +222,20 @@ mod tests {
         reconcile_accounts(&mut link, reported, &NewAccounts::NotPermitted, true, &Derivation::new(b"seed"));
         assert!(link.accounts[0].is_visible());
         assert!(!link.accounts[1].is_visible());
+    }
+
+    #[test]
+    fn an_older_statement_does_not_turn_balances_back() {
+        let mut link = sample_link();
+        let dated = |day: &str, current: i64| {
+            let mut account = bank_account("a", "Everyday", "1111");
+            account.balances = balance("USD", Some(current.into()), None, Some(format!("{day}T00:00:00Z").parse().unwrap()));
+            vec![account]
+        };
+        for (day, current) in [("2026-02-01", 200), ("2026-01-01", 100)] {
+            reconcile_accounts(&mut link, dated(day, current), &NewAccounts::Permitted, false, &Derivation::new(b"seed"));
+        }
+        assert_eq!(link.accounts[0].balances.current, Some(200.into()));
     }
 
     #[test]

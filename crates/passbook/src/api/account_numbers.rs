@@ -1,0 +1,20 @@
+//! `GET /links/{id}/accounts/numbers`: the call everything exists for.
+
+use axum::{body::Body, extract::State as Extract, response::Response};
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{State, caller::Caller, errors::ApiError, links::json_response, path::LinkPath};
+use crate::views;
+
+/// The open, permitted accounts that have payment numbers, exactly as last fetched. Never causes a fetch.
+pub async fn get_account_numbers(
+    Extract(api): State,
+    caller: Caller,
+    LinkPath(id): LinkPath,
+) -> Result<Response, ApiError> {
+    let answer = api.services.get_account_numbers(&caller, &id).await?;
+    let body = views::numbers_body(answer.accounts.expose(), &answer.link.link_view);
+    // The buffer is wiped when the last byte has been sent.
+    Ok(json_response(StatusCode::OK, Body::from(Bytes::from_owner(body))))
+}

@@ -1,0 +1,252 @@
+//! Request bodies: limited, strict, and refused in the contract's words.
+//!
+//! Duplicate keys are refused at every level, also of unknown fields, because two readers of one body must never see
+//! two different values. Unknown fields are ignored: older official clients send some.
+
+use std::{collections::HashSet, fmt};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
+
+use super::errors::{ApiError, Place, Problem};
+
+/// Largest JSON body.
+pub const JSON_MAX: usize = 1 << 20;
+
+/// The whole body, at most `limit` bytes.
+///
+/// # Errors
+/// 413 over the limit, 422 when the client stopped sending.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
+        Err(_) => Err(invalid("", "the body ended early")),
+    }
+}
+
+/// A JSON object read into a strict type.
+///
+/// # Errors
+/// 422 with the place of the problem.
+pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, ApiError> {
+    if !is_json(headers) {
+        return Err(ApiError::validation(vec![Problem::field(
+            "header",
+            "Content-Type",
+            "value_error.media_type",
+            "the body must be application/json",
+        )]));
+    }
+    refuse_duplicates(bytes)?;
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let mut location = vec![Place::Key("body".to_owned())];
+        location.extend(error.path().iter().filter_map(|step| match step {
+            serde_path_to_error::Segment::Map { key } => Some(Place::Key(key.clone())),
+            serde_path_to_error::Segment::Seq { index } => Some(Place::Index(*index)),
+            _ => None,
+        }));
+        ApiError::validation(vec![Problem { location, message: without_values(error.inner()), kind: "type_error" }])
+    })
+}
+
+/// serde's text quotes the offending value, which may be a secret; only what was expected is kept.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    match text.split_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
+        _ if text.starts_with("unknown variant ") => text
+            .split_once(", expected ")
+            .map_or("unknown value".to_owned(), |(_, expected)| format!("expected {expected}")),
+        _ => text.to_owned(),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+        || (essence.len() > 5 && essence.to_ascii_lowercase().ends_with("+json"))
+}
+
+fn refuse_duplicates(bytes: &[u8]) -> Result<(), ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let kind = Unique.deserialize(&mut json).and_then(|kind| json.end().map(|()| kind));
+    match kind {
+        Ok(Kind::Object) => Ok(()),
+        Ok(Kind::Other) => Err(invalid("", "the body must be a JSON object")),
+        Err(error) if error.to_string().starts_with(DUPLICATE) => Err(invalid("", "an object has a key twice")),
+        Err(error) => {
+            Err(invalid("", &format!("the body is not valid JSON (line {}, column {})", error.line(), error.column())))
+        }
+    }
+}
+
+fn invalid(field: &str, message: &str) -> ApiError {
+    ApiError::validation(vec![Problem::field("body", field, "value_error.json", message)])
+}
+
+const DUPLICATE: &str = "duplicate key";
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Object,
+    Other,
+}
+
+/// Walks any JSON value and fails on the first duplicate key.
+#[derive(Clone, Copy)]
+struct Unique;
+
+impl<'de> DeserializeSeed<'de> for Unique {
+    type Value = Kind;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unique {
+    type Value = Kind;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
+        while items.next_element_seed(Self)?.is_some() {}
+        Ok(Kind::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
+        let mut keys = HashSet::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            entries.next_value_seed(Self)?;
+            if !keys.insert(key) {
+                return Err(serde::de::Error::custom(DUPLICATE));
+            }
+        }
+        Ok(Kind::Object)
+    }
+}
+
+/// Collects the problems of a body that parsed but breaks rules.
+#[derive(Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds a problem with a field (dotted path) unless `ok`.
+    pub fn require(&mut self, ok: bool, field: &str, message: &str) {
+        if !ok {
+            self.0.push(Problem::field("body", field, "value_error", message));
+        }
+    }
+
+    /// A text of `min` to `max` characters.
+    pub fn length(&mut self, text: &str, field: &str, min: usize, max: usize) {
+        let length = text.chars().take(max + 1).count();
+        self.require((min..=max).contains(&length), field, &format!("must have {min} to {max} characters"));
+    }
+
+    /// The 422 answer if anything was found.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn finish(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::validation(self.0)) }
+    }
+}
+
+/// Reads `null` like an absent field.
+pub fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json_headers() -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap())])
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Sample {
+        #[expect(dead_code, reason = "only parsed")]
+        name: String,
+    }
+
+    #[test]
+    fn strange_bodies_are_refused_without_a_panic() {
+        let deep = "[".repeat(10_000);
+        for body in [
+            "",
+            "{",
+            "[]",
+            "null",
+            "\"x\"",
+            "{\"name\":1}",
+            "{\"name\":null}",
+            "{\"name\":\"a\",\"name\":\"b\"}",
+            "{\"name\":\"a\",\"x\":{\"y\":1,\"y\":2}}",
+            "{\"name\":\"a\"} trailing",
+            "{\"name\":\"a\",\"n\":1e400}",
+            &deep,
+            "{\"name\":\"\\ud800\"}",
+            "\u{feff}{}",
+            "{\"name\":NaN}",
+        ] {
+            assert!(parse::<Sample>(&json_headers(), body.as_bytes()).is_err(), "{body:.40}");
+        }
+        assert!(parse::<Sample>(&json_headers(), b"{\"name\":\"\xff\"}").is_err());
+        assert!(parse::<Sample>(&json_headers(), b"{\"name\":\"a\",\"unknown\":[1,{}]}").is_ok());
+        assert!(parse::<Sample>(&HeaderMap::new(), b"{\"name\":\"a\"}").is_err());
+    }
+
+    #[test]
+    fn a_type_error_does_not_quote_the_value() {
+        #[derive(Debug, Deserialize)]
+        struct Number {
+            #[expect(dead_code, reason = "only parsed")]
+            n: u8,
+        }
+        let error = parse::<Number>(&json_headers(), br#"{"n":"4111111111111111"}"#).unwrap_err();
+        assert!(!format!("{error:?}").contains("4111"));
+    }
+}

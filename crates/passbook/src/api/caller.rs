@@ -1,0 +1,168 @@
+//! Who is calling: the proof of access that every protected handler takes.
+//!
+//! Order of checks (contract, section 2.2): credentials, request limit, scope; then the handler goes on with the link.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request};
+use http::{HeaderMap, header, request::Parts};
+
+use super::{
+    Api,
+    errors::{ApiError, Problem},
+    operation::{Narrow, Operation},
+    path,
+};
+use crate::services::{Actor, access::Recognised};
+use passbook_core::tenant::Environment;
+
+/// A recognised caller who may call this operation.
+pub struct Caller(Arc<Recognised>);
+
+impl std::ops::Deref for Caller {
+    type Target = Actor;
+
+    fn deref(&self) -> &Actor {
+        &self.0.actor
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        let operation = parts.extensions.get::<Operation>().copied().unwrap_or(Operation::Unknown);
+        let recognised = recognise(api, parts).await?;
+        let actor = &recognised.actor;
+        if let Some(limits) = &api.limits {
+            let app = actor.tenant.app_id.as_str();
+            let counted = limits.count_app(operation, app).and_then(|()| match operation.narrow() {
+                Narrow::Link(_) => limits.count_narrow(operation, app, path::segment(&parts.uri, 1).as_bytes()),
+                Narrow::User(_) | Narrow::None => Ok(()),
+            });
+            counted.inspect_err(|_| {
+                api.metrics.limited.inc();
+            })?;
+        }
+        if operation.sandbox_only() && !(api.sandbox && actor.tenant.environment == Environment::Sandbox) {
+            return Err(ApiError::route_not_found());
+        }
+        if operation.scope().is_some_and(|scope| !actor.may(scope)) {
+            return Err(match operation.concerns_link() {
+                true => ApiError::out_of_scope(),
+                false => ApiError::unauthorized("The client's scope does not cover this call"),
+            });
+        }
+        check_version(&parts.headers)?;
+        Ok(Self(recognised))
+    }
+}
+
+/// A bearer token, the header pair, or both of the same client.
+async fn recognise(api: &Api, parts: &Parts) -> Result<Arc<Recognised>, ApiError> {
+    // A token in the URL ends up in logs and histories: never accepted, not even beside a good header.
+    if parts.uri.query().is_some_and(|query| query.contains("access_token=")) {
+        return Err(ApiError::unauthorized("Access tokens are not accepted in the URL"));
+    }
+    let bearer = bearer_token(&parts.headers)?;
+    let pair = header_pair(&parts.headers)?;
+    match (bearer, pair) {
+        (Some(token), None) => Ok(api.services.recognise_token(token).await?),
+        (None, Some((id, secret))) => Ok(api.services.recognise_client(id, secret).await?),
+        (Some(token), Some((id, secret))) => {
+            let by_token = api.services.recognise_token(token).await?;
+            let by_pair = api.services.recognise_client(id, secret).await?;
+            match by_token.actor.client_id == by_pair.actor.client_id {
+                true => Ok(by_token),
+                false => Err(ApiError::unauthorized("The credentials of this request belong to different clients")),
+            }
+        }
+        (None, None) => Err(ApiError::unauthorized("Missing access token")),
+    }
+}
+
+fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::unauthorized("More than one Authorization header"));
+    }
+    let token = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim_start_matches(' '));
+    token.map(Some).ok_or_else(|| ApiError::unauthorized("The Authorization header holds no bearer token"))
+}
+
+/// `X-Client-Id` with `X-Client-Secret`. The id alone names a client for the key set and proves nothing.
+fn header_pair(headers: &HeaderMap) -> Result<Option<(&str, &str)>, ApiError> {
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().map(|value| value.to_str());
+        match (value, values.next()) {
+            (None, None) => Ok(None),
+            (Some(Ok(value)), None) => Ok(Some(value)),
+            _ => Err(ApiError::unauthorized("Malformed client credentials")),
+        }
+    };
+    Ok(one("x-client-id")?.zip(one("x-client-secret")?))
+}
+
+/// The version header: absent or empty means the default.
+fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
+    let known = headers
+        .get_all("moneykit-version")
+        .iter()
+        .all(|version| version.is_empty() || version.as_bytes() == b"2023-02-18");
+    if known {
+        return Ok(());
+    }
+    let message = "this server speaks version 2023-02-18";
+    Err(ApiError::validation(vec![Problem::field("header", "MoneyKit-Version", "value_error.const", message)]))
+}
+
+/// For handlers without a caller: the version check alone.
+pub fn check_version_of(request: &Request) -> Result<(), ApiError> {
+    check_version(request.headers())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn exactly_one_bearer_token_is_accepted() {
+        assert_eq!(bearer_token(&headers(&[("authorization", "bearer abc")])).unwrap(), Some("abc"));
+        assert_eq!(bearer_token(&headers(&[])).unwrap(), None);
+        for bad in ["abc", "Basic Og==", "Bearer", ""] {
+            assert!(bearer_token(&headers(&[("authorization", bad)])).is_err(), "{bad:?}");
+        }
+        assert!(bearer_token(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer a")])).is_err());
+    }
+
+    #[test]
+    fn an_empty_version_is_the_default_and_an_unknown_one_is_refused() {
+        assert!(check_version(&headers(&[])).is_ok());
+        assert!(check_version(&headers(&[("MoneyKit-Version", "")])).is_ok());
+        assert!(check_version(&headers(&[("moneykit-version", "2023-02-18")])).is_ok());
+        assert!(check_version(&headers(&[("moneykit-version", "2030-01-01")])).is_err());
+    }
+
+    #[test]
+    fn a_client_id_alone_is_no_credential() {
+        assert_eq!(header_pair(&headers(&[("x-client-id", "a")])).unwrap(), None);
+        assert_eq!(header_pair(&headers(&[("x-client-id", "a"), ("x-client-secret", "b")])).unwrap(), Some(("a", "b")));
+        let twice = headers(&[("x-client-id", "a"), ("x-client-id", "a"), ("x-client-secret", "b")]);
+        assert!(header_pair(&twice).is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! `GET /institutions` and `GET /institutions/{id}`.
+
+use axum::{
+    Json,
+    extract::{Request, State as Extract},
+};
+use moneykit::models::{self, CursorPagination, GetInstitutionsResponse};
+use passbook_core::institution::Institution;
+
+use super::{State, caller::Caller, errors::ApiError, path, query::Query};
+use crate::{
+    directory::{file_institution, name_matches},
+    views,
+};
+
+/// A page of the directory, by id.
+pub async fn get_institutions(
+    Extract(api): State,
+    caller: Caller,
+    request: Request,
+) -> Result<Json<GetInstitutionsResponse>, ApiError> {
+    let mut query = Query::of(request.uri());
+    let featured = query.boolean("featured");
+    let limit = query.number("limit", 1, 1000, 50) as usize;
+    let name = query.text("name").unwrap_or_default().to_owned();
+    // A cursor stands in one listing: of this app, under this filter.
+    let context = [caller.tenant.app_id.as_str(), "institutions", &name, if featured { "featured" } else { "all" }];
+    let after = match query.text("cursor").filter(|cursor| !cursor.is_empty()) {
+        None => String::new(),
+        Some(cursor) => api.services.cursors.open(&context, cursor).unwrap_or_else(|| {
+            query.problem("cursor", "value_error.cursor", "is not a cursor of this listing");
+            String::new()
+        }),
+    };
+    query.finish()?;
+
+    let own = own_institutions(&api, &caller).await?;
+    let mut matching: Vec<&Institution> = api
+        .services
+        .directory
+        .list()
+        .iter()
+        .chain(&own)
+        .filter(|institution| !featured || institution.is_featured)
+        .filter(|institution| name_matches(&institution.name, &name))
+        .filter(|institution| institution.id.as_str() > after.as_str())
+        .collect();
+    matching.sort_by(|a, b| a.id.cmp(&b.id));
+    let page: Vec<models::Institution> = matching.iter().take(limit).map(|found| views::institution(found)).collect();
+    let next = (matching.len() > limit).then(|| api.services.cursors.seal(&context, &matching[limit - 1].id));
+    Ok(Json(GetInstitutionsResponse { institutions: page, cursors: CursorPagination { next } }))
+}
+
+/// One institution by id or alias.
+pub async fn get_institution(
+    Extract(api): State,
+    caller: Caller,
+    request: Request,
+) -> Result<Json<models::Institution>, ApiError> {
+    let id = path::text(path::segment(request.uri(), 1)).unwrap_or_default();
+    if let Some(found) = api.services.directory.find(&id) {
+        return Ok(Json(views::institution(found)));
+    }
+    let own = own_institutions(&api, &caller).await?;
+    let found = own.iter().find(|institution| institution.id == id).ok_or_else(ApiError::institution_not_found)?;
+    Ok(Json(views::institution(found)))
+}
+
+/// Institutions that only this app's statement files named.
+async fn own_institutions(api: &super::Api, caller: &Caller) -> Result<Vec<Institution>, ApiError> {
+    let named = api.services.store.list_app_institutions(&caller.tenant).await.map_err(crate::services::Fault::from)?;
+    let products = api.services.directory.file_products();
+    Ok(named.iter().map(|named| file_institution(named, products)).collect())
+}

@@ -1,0 +1,90 @@
+//! What surrounds every handler: a request id, metrics, and a net under panics.
+//!
+//! It wraps the handler itself, not the router, so that it knows the operation without looking anything up.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::{
+    extract::Request,
+    handler::Handler,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue};
+
+use super::{Api, errors::ApiError, operation::Operation};
+use crate::system::{hex, random_bits};
+
+/// The header that carries the request id.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Makes request ids: random bits of the process, then a counter. Unique without a lock or a random draw per request.
+pub struct RequestIds {
+    process: String,
+    counter: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self { process: hex(&random_bits().to_be_bytes()[..6]), counter: AtomicU64::new(0) }
+    }
+}
+
+impl RequestIds {
+    fn next(&self) -> HeaderValue {
+        let n = self.counter.fetch_add(1, Ordering::Relaxed);
+        let text = format!("req_{}{n:010x}", self.process);
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("hex digits are a valid header value")
+    }
+}
+
+/// A handler that is observed; see [`observed`].
+#[derive(Clone)]
+pub struct Observed<H> {
+    operation: Operation,
+    handler: H,
+}
+
+/// Observes `handler` as `operation`.
+pub fn observed<H>(operation: Operation, handler: H) -> Observed<H> {
+    Observed { operation, handler }
+}
+
+impl<H, T> Handler<T, Arc<Api>> for Observed<H>
+where
+    H: Handler<T, Arc<Api>>,
+    T: 'static,
+{
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, mut request: Request, api: Arc<Api>) -> Self::Future {
+        Box::pin(async move {
+            let began = Instant::now();
+            let operation = self.operation;
+            let request_id = api.request_ids.next();
+            request.extensions_mut().insert(operation);
+            api.metrics.in_flight.inc();
+            let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
+            let mut response = answered.unwrap_or_else(|_| {
+                // The panic hook has logged where; here it is only turned into an honest answer.
+                tracing::error!(request.id = ?request_id, operation = operation.id(), "handler panicked");
+                ApiError::internal().into_response()
+            });
+            api.metrics.in_flight.dec();
+            let status = response.status();
+            api.metrics.answered(operation, status, began.elapsed().as_secs_f64());
+            tracing::debug!(request.id = ?request_id, operation = operation.id(), status = status.as_u16(), "answered");
+            response.headers_mut().insert(REQUEST_ID, request_id);
+            response
+        })
+    }
+}

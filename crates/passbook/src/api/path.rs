@@ -1,0 +1,49 @@
+//! Ids from the raw path.
+//!
+//! axum's own path extractor answers 400 to bytes that are not UTF-8; the contract wants the resource's 404. So the
+//! segment is decoded here, and whatever is not a well-formed id simply is not known.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::extract::FromRequestParts;
+use http::{Uri, request::Parts};
+use passbook_core::ids::LinkId;
+
+use super::{Api, errors::ApiError};
+
+/// The `n`-th segment of the path as it was sent, from 0; empty when there is none.
+pub fn segment(uri: &Uri, n: usize) -> &str {
+    uri.path().split('/').nth(n + 1).unwrap_or_default()
+}
+
+/// A segment decoded, if it is text.
+pub fn text(segment: &str) -> Option<Cow<'_, str>> {
+    percent_encoding::percent_decode_str(segment).decode_utf8().ok()
+}
+
+/// The link id in the path (`/links/{id}...`). Rejected with the link's 404 when it cannot be an id at all. Taken after
+/// [`super::caller::Caller`], so that nobody learns anything without a token.
+pub struct LinkPath(pub LinkId);
+
+impl FromRequestParts<Arc<Api>> for LinkPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, ApiError> {
+        text(segment(&parts.uri, 1)).and_then(|id| LinkId::parse(&id)).map(Self).ok_or_else(ApiError::link_not_found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_taken_as_sent() {
+        let uri: Uri = "/links/mk_%2e%2e/accounts/acc_1?x=/".parse().unwrap();
+        assert_eq!(segment(&uri, 1), "mk_%2e%2e");
+        assert_eq!(segment(&uri, 3), "acc_1");
+        assert_eq!(segment(&uri, 9), "");
+        assert_eq!(text("%ff"), None);
+        assert_eq!(text("a%5Fb").as_deref(), Some("a_b"));
+    }
+}

@@ -1,0 +1,114 @@
+//! Query parameters: typed, with every problem reported at once.
+
+use http::Uri;
+use jiff::civil::Date;
+
+use super::errors::{ApiError, Problem};
+
+/// The query of a request. Unknown parameters are ignored; of a repeated one the last counts, except for lists.
+pub struct Query {
+    pairs: Vec<(String, String)>,
+    problems: Vec<Problem>,
+}
+
+impl Query {
+    /// Reads the query of `uri`.
+    pub fn of(uri: &Uri) -> Self {
+        let pairs = uri
+            .query()
+            .map(|query| url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+            .unwrap_or_default();
+        Self { pairs, problems: Vec::new() }
+    }
+
+    /// The last value of `name`.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a repeated parameter; `None` when it is absent.
+    pub fn list(&self, name: &str) -> Option<Vec<String>> {
+        let values: Vec<_> = self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// A whole number between bounds.
+    pub fn number(&mut self, name: &str, min: u64, max: u64, default: u64) -> u64 {
+        match self.text(name).map(|text| text.parse::<u64>().ok().filter(|number| (min..=max).contains(number))) {
+            None => default,
+            Some(Some(number)) => number,
+            Some(None) => {
+                let bounds = if max == u64::MAX { format!("at least {min}") } else { format!("from {min} to {max}") };
+                self.problem(name, "value_error.number", format!("must be a whole number {bounds}"));
+                default
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&mut self, name: &str) -> bool {
+        match self.text(name) {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                self.problem(name, "value_error.boolean", "must be true or false");
+                false
+            }
+        }
+    }
+
+    /// A calendar date.
+    pub fn date(&mut self, name: &str) -> Option<Date> {
+        let text = self.text(name)?;
+        let date = (text.len() == 10).then(|| text.parse().ok()).flatten();
+        if date.is_none() {
+            self.problem(name, "value_error.date", "must be a date such as 2026-01-31");
+        }
+        date
+    }
+
+    /// Adds a problem.
+    pub fn problem(&mut self, name: &str, kind: &'static str, message: impl Into<String>) {
+        self.problems.push(Problem::field("query", name, kind, message));
+    }
+
+    /// The 422 answer if anything was wrong.
+    ///
+    /// # Errors
+    /// All problems at once.
+    pub fn finish(&mut self) -> Result<(), ApiError> {
+        if self.problems.is_empty() { Ok(()) } else { Err(ApiError::validation(std::mem::take(&mut self.problems))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &'static str) -> Query {
+        Query::of(&Uri::from_static(text))
+    }
+
+    #[test]
+    fn values_are_typed_and_bounded() {
+        let mut good = query("/x?page=2&featured=true&start_date=2026-01-31&id=a&id=b");
+        assert_eq!(good.number("page", 1, u64::MAX, 1), 2);
+        assert_eq!(good.number("size", 1, 1000, 50), 50);
+        assert!(good.boolean("featured"));
+        assert_eq!(good.date("start_date"), Some(jiff::civil::date(2026, 1, 31)));
+        assert_eq!(good.list("id"), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert!(good.finish().is_ok());
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let mut bad = query("/x?page=0&size=1e3&featured=True&start_date=31.01.2026&end_date=2026-02-30");
+        bad.number("page", 1, u64::MAX, 1);
+        bad.number("size", 1, 1000, 50);
+        bad.boolean("featured");
+        bad.date("start_date");
+        bad.date("end_date");
+        assert_eq!(bad.problems.len(), 5);
+        assert!(bad.finish().is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! The sandbox control calls: what a person, a bank and a calendar would do.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{Request, State as Extract},
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use jiff::Timestamp;
+use passbook_core::{session::SessionRequest, time::format_instant};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    State,
+    body::{self, Problems},
+    caller::Caller,
+    errors::ApiError,
+    link_session_request::{
+        CustomSandboxData, CustomerUser, Settings, SettingsRead, check_custom_data, check_tags, check_user,
+        check_webhook, custom_data_json,
+    },
+    links::json_response,
+};
+use crate::{
+    services::{
+        sandbox_clock::{ClockChange, ClockReading},
+        sign_in::{Person, SignInRefusal},
+    },
+    views,
+};
+
+/// How long a call waits for its prefetch.
+const PREFETCH_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Sessions made for the caller return here; nobody is redirected.
+const NOWHERE: &str = "http://localhost/";
+
+#[derive(Deserialize)]
+struct SandboxLinkBody {
+    customer_user: CustomerUser,
+    #[serde(default)]
+    institution_id: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    answers: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    settings: Option<Settings>,
+    #[serde(default)]
+    webhook: Option<String>,
+    #[serde(default)]
+    link_tags: Option<Vec<String>>,
+    #[serde(default)]
+    custom_sandbox_data: Option<CustomSandboxData>,
+    #[serde(default)]
+    seed: Option<u64>,
+    #[serde(default)]
+    exchange: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct CompleteBody {
+    link_session_token: String,
+    #[serde(default)]
+    institution_id: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    answers: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    accounts: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct ClockBody {
+    #[serde(default)]
+    advance_seconds: Option<i64>,
+    #[serde(default)]
+    freeze_at: Option<Timestamp>,
+    #[serde(default)]
+    unfreeze: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct TokensAnswer<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link_session_token: Option<&'a str>,
+    exchangeable_token: Option<&'a str>,
+    link_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct ClockAnswer {
+    now: String,
+    frozen: bool,
+    pending_jobs: u64,
+}
+
+/// A link in one call: session, sign-in, exchange and prefetch.
+pub async fn create_sandbox_link(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
+    let body: SandboxLinkBody = read(request).await?;
+    let (session, exchange, person) = sandbox_session(&api, body)?;
+    let services = &api.services;
+    let token = services.create_sandbox_session(&caller, &session).await?;
+    let completed = match services.complete_link_session(&caller, &token, person).await {
+        Ok(completed) => completed,
+        // What the bank refused is an answer here, not an error: the link tells it.
+        Err(SignInRefusal::Failed { link_id, .. }) => {
+            let view = services.get_link(&caller, &link_id).await?;
+            return Ok(json_response(StatusCode::CREATED, views::exchange_body(link_id.as_str(), &view)));
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let exchangeable_token = completed.exchangeable_token.as_deref().unwrap_or_default();
+    if !exchange {
+        let answer = TokensAnswer {
+            link_session_token: Some(&token),
+            exchangeable_token: Some(exchangeable_token),
+            link_id: completed.link_id.as_str(),
+        };
+        return Ok((StatusCode::CREATED, Json(answer)).into_response());
+    }
+    let exchanged = services.exchange_token(&caller, exchangeable_token).await?;
+    if let Some(job) = &exchanged.prefetch {
+        services.wait_for_job(job, PREFETCH_PATIENCE).await?;
+    }
+    let view = services.get_link(&caller, &exchanged.link_id).await?;
+    Ok(json_response(StatusCode::CREATED, views::exchange_body(exchanged.link_id.as_str(), &view)))
+}
+
+/// What a person does in Connect.
+pub async fn complete_link_session(
+    Extract(api): State,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: CompleteBody = read(request).await?;
+    let person = Person {
+        institution_id: body.institution_id,
+        username: body.username.unwrap_or_else(default_username),
+        answers: body.answers.unwrap_or_default(),
+        accounts: body.accounts,
+    };
+    let completed = api.services.complete_link_session(&caller, &body.link_session_token, person).await?;
+    let answer = TokensAnswer {
+        link_session_token: None,
+        exchangeable_token: completed.exchangeable_token.as_deref(),
+        link_id: completed.link_id.as_str(),
+    };
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// What the app's clock shows.
+pub async fn get_sandbox_clock(Extract(api): State, caller: Caller) -> Result<Response, ApiError> {
+    Ok(clock_answer(api.services.read_clock(&caller).await?))
+}
+
+/// Moves, freezes or releases the app's clock.
+pub async fn set_sandbox_clock(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
+    let body: ClockBody = read(request).await?;
+    let changes: Vec<ClockChange> = [
+        body.advance_seconds.map(ClockChange::Advance),
+        body.freeze_at.map(ClockChange::Freeze),
+        body.unfreeze.filter(|unfreeze| *unfreeze).map(|_| ClockChange::Unfreeze),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mut problems = Problems::default();
+    problems.require(changes.len() == 1, "", "give exactly one of advance_seconds, freeze_at and unfreeze: true");
+    problems.finish()?;
+    Ok(clock_answer(api.services.change_clock(&caller, changes[0]).await?))
+}
+
+fn clock_answer(reading: ClockReading) -> Response {
+    let answer =
+        ClockAnswer { now: format_instant(reading.now), frozen: reading.frozen, pending_jobs: reading.pending_jobs };
+    json_response(StatusCode::OK, views::json(&answer))
+}
+
+async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(body, body::JSON_MAX).await?;
+    body::parse(&parts.headers, &bytes)
+}
+
+fn default_username() -> String {
+    "user_good".to_owned()
+}
+
+fn sandbox_session(api: &super::Api, body: SandboxLinkBody) -> Result<(SessionRequest, bool, Person), ApiError> {
+    let mut problems = Problems::default();
+    check_user(&mut problems, &body.customer_user);
+    if let Some(webhook) = &body.webhook {
+        check_webhook(&mut problems, webhook);
+    }
+    check_tags(&mut problems, body.link_tags.as_deref().unwrap_or_default());
+    if let Some(id) = &body.institution_id {
+        problems.require(api.services.directory.find(id).is_some(), "institution_id", "no institution has this id");
+    }
+    if let Some(data) = &body.custom_sandbox_data {
+        check_custom_data(&mut problems, data);
+    }
+    let settings = SettingsRead::of(&mut problems, body.settings);
+    problems.finish()?;
+    let session = SessionRequest {
+        customer_user_id: body.customer_user.id,
+        existing_link_id: None,
+        institution_id: body.institution_id,
+        redirect_uri: NOWHERE.to_owned(),
+        webhook: body.webhook,
+        tags: body.link_tags.unwrap_or_default(),
+        products: settings.products,
+        countries: settings.countries,
+        permit_only_depository_accounts: false,
+        permit_only_one_account: false,
+        duplicate_institution_rejected: false,
+        custom_sandbox_data: body.custom_sandbox_data.as_ref().map(custom_data_json),
+        person_seed: body.seed,
+    };
+    let person = Person {
+        institution_id: None,
+        username: body.username.unwrap_or_else(default_username),
+        answers: body.answers.unwrap_or_default(),
+        accounts: None,
+    };
+    Ok((session, body.exchange.unwrap_or(true), person))
+}

@@ -1,0 +1,276 @@
+//! `passbook dev`: everything on one machine, with a linked sandbox bank, and no configuration.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use passbook_core::{
+    ids::{AppId, Derivation, LinkId},
+    secret::SecretBytes,
+    session::SessionRequest,
+    tenant::{Environment, ScopeSet, Tenant},
+    time::AppClock,
+};
+use passbook_store::port::{App, Changes, Client, ClockWrite, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::Api,
+    keys::{SEED, SIGNING_KEY, generate_signing_key},
+    services::{Actor, Services, sign_in::Person},
+    system::{hex, random_alphanumeric},
+};
+
+/// The dev app's own end user.
+const DEMO_USER: &str = "demo-user";
+/// Where the demo link is.
+const DEMO_BANK: &str = "credentials_bank";
+/// How long the first link may take before start-up gives up.
+const LINK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What `dev.json` holds, for programs that want to use the server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DevFile {
+    /// Base of the API, without a trailing slash.
+    pub api_url: String,
+    /// Bare origin of the Connect pages: another origin on the same listener.
+    pub connect_url: String,
+    /// A page for a person.
+    pub demo_url: String,
+    /// API client.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// A link whose products are all fetched.
+    pub link_id: String,
+    /// Always true.
+    pub sandbox: bool,
+}
+
+impl DevFile {
+    /// Where it is, under the data directory.
+    pub fn path(data: &Path) -> PathBuf {
+        data.join("dev.json")
+    }
+
+    /// Reads it; `None` when it is not there or not readable as one.
+    pub fn read(data: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(Self::path(data)).ok()?).ok()
+    }
+
+    /// Writes it by rename and readable by its owner only, so that a reader finds the old file or the whole new one.
+    fn write(&self, data: &Path) -> anyhow::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(".dev.json").tempfile_in(data)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(Self::path(data))?;
+        Ok(())
+    }
+}
+
+/// Secrets of the instance, made on the first start.
+pub struct Instance {
+    /// Derives ids and simulated data.
+    pub derivation: Derivation,
+    /// Signs webhooks.
+    pub signing_key: SecretBytes,
+}
+
+/// Reads the instance's values, making them on the first start.
+///
+/// # Errors
+/// When the store holds data of another seed, or fails.
+pub async fn open_instance(store: &dyn Store, seed: u64) -> anyhow::Result<Instance> {
+    let wanted = SecretBytes::new(format!("dev:{seed}").into_bytes());
+    let Some(stored) = store.lookup_instance_value(SEED).await? else {
+        let signing_key = generate_signing_key()?;
+        let values = vec![(SEED.to_owned(), wanted.clone()), (SIGNING_KEY.to_owned(), signing_key.clone())];
+        store.commit(Changes { instance_values: values, ..Changes::default() }).await?;
+        return Ok(Instance { derivation: Derivation::new(wanted.expose()), signing_key });
+    };
+    if stored.expose() != wanted.expose() {
+        bail!("this data directory was made with another --seed; use that one, or another --data directory");
+    }
+    let signing_key = store.lookup_instance_value(SIGNING_KEY).await?.context("the signing key is missing")?;
+    Ok(Instance { derivation: Derivation::new(stored.expose()), signing_key })
+}
+
+/// The dev app's tenant.
+pub fn tenant(derivation: &Derivation) -> Tenant {
+    let app_id = AppId::from_bits(derivation.bits("app", &["dev"], 1));
+    Tenant { app_id, environment: Environment::Sandbox }
+}
+
+/// The dev client's id: `sandbox_` and 20 hex digits.
+pub fn client_id(derivation: &Derivation) -> String {
+    format!("sandbox_{}", hex(&derivation.bytes("client", &["dev"], 1)[..10]))
+}
+
+/// Makes the dev app, or brings its clock to `frozen_at`.
+///
+/// # Errors
+/// When the clock would go back before stored data, or the store fails.
+pub async fn prepare_app(
+    store: &dyn Store,
+    derivation: &Derivation,
+    frozen_at: Option<Timestamp>,
+    real_now: Timestamp,
+) -> anyhow::Result<()> {
+    let id = tenant(derivation).app_id;
+    let Some(app) = store.lookup_app(&id).await? else {
+        let clock = match frozen_at {
+            Some(at) => AppClock::freeze(at, None)?,
+            None => AppClock::default(),
+        };
+        let allowed_origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:*")).to_vec();
+        let app = App { id, name: "Passbook dev".to_owned(), clock, allowed_origins };
+        store.commit(Changes { app: Some(app), ..Changes::default() }).await?;
+        return Ok(());
+    };
+    if let Some(at) = frozen_at {
+        let newest = store.newest_time(&id).await?;
+        let clock = AppClock::freeze(at, newest).context("--frozen-at cannot be used with this data")?;
+        let write = ClockWrite { app_id: id, expected: app.clock, clock, now: real_now };
+        store.commit(Changes { clock: Some(write), ..Changes::default() }).await?;
+    }
+    Ok(())
+}
+
+/// The dev client's secret: the one in `dev.json` if it is still good, else a new one that revokes the old.
+///
+/// # Errors
+/// When the store fails.
+pub async fn prepare_client(services: &Services, data: &Path) -> anyhow::Result<(Actor, String)> {
+    let tenant = tenant(&services.derivation);
+    let client_id = client_id(&services.derivation);
+    let actor = Actor { tenant: tenant.clone(), client_id: client_id.clone(), scopes: ScopeSet::all() };
+    if let Some(known) = DevFile::read(data).filter(|file| file.client_id == client_id) {
+        if services.verify_client(&client_id, &known.client_secret).await?.is_some() {
+            return Ok((actor, known.client_secret));
+        }
+    }
+    let secret = random_alphanumeric();
+    let client = Client {
+        client_id,
+        tenant,
+        name: "Passbook dev".to_owned(),
+        secret_hashes: vec![services.keys.hash_client_secret(&secret)],
+        scopes: ScopeSet::all(),
+        disabled_at: None,
+    };
+    services.store.commit(Changes { client: Some(client), ..Changes::default() }).await?;
+    Ok((actor, secret))
+}
+
+/// The demo link, with everything fetched: the one of an earlier start, or a new one. Needs running workers.
+///
+/// # Errors
+/// When the store fails or the link does not come up in time.
+pub async fn prepare_link(services: &Services, actor: &Actor) -> anyhow::Result<LinkId> {
+    let known = services.store.find_connected_link(&actor.tenant, DEMO_USER, DEMO_BANK).await?;
+    let link_id = match known {
+        Some(id) => id,
+        None => make_link(services, actor).await?,
+    };
+    let deadline = tokio::time::Instant::now() + LINK_PATIENCE;
+    let mut ended = services.job_ended.subscribe();
+    loop {
+        ended.borrow_and_update();
+        let stored = services.load(actor, &link_id).await?;
+        if stored.link.products.values().all(|record| record.running_job.is_none()) {
+            return Ok(link_id);
+        }
+        if tokio::time::timeout_at(deadline, ended.changed()).await.is_err() {
+            bail!("the demo link's data did not arrive in time");
+        }
+    }
+}
+
+async fn make_link(services: &Services, actor: &Actor) -> anyhow::Result<LinkId> {
+    let request = SessionRequest {
+        customer_user_id: DEMO_USER.to_owned(),
+        existing_link_id: None,
+        institution_id: Some(DEMO_BANK.to_owned()),
+        redirect_uri: "http://localhost/".to_owned(),
+        webhook: None,
+        tags: Vec::new(),
+        products: None,
+        countries: Vec::new(),
+        permit_only_depository_accounts: false,
+        permit_only_one_account: false,
+        duplicate_institution_rejected: false,
+        custom_sandbox_data: None,
+        person_seed: None,
+    };
+    let person = Person {
+        institution_id: None,
+        username: "user_good".to_owned(),
+        answers: std::collections::BTreeMap::new(),
+        accounts: None,
+    };
+    let token = services.create_sandbox_session(actor, &request).await?;
+    let completed = services.complete_link_session(actor, &token, person).await?;
+    let exchangeable = completed.exchangeable_token.context("a new link has a token to exchange")?;
+    Ok(services.exchange_token(actor, &exchangeable).await?.link_id)
+}
+
+/// Tells programs (`dev.json`) and the person (banner) where everything is, then turns readiness green.
+///
+/// # Errors
+/// When `dev.json` cannot be written.
+pub fn announce(
+    api: &Api,
+    data: &Path,
+    port: u16,
+    actor: &Actor,
+    secret: &str,
+    link_id: &LinkId,
+) -> anyhow::Result<()> {
+    let api_url = format!("http://127.0.0.1:{port}");
+    let file = DevFile {
+        connect_url: format!("http://localhost:{port}"),
+        demo_url: format!("{api_url}/demo"),
+        api_url,
+        client_id: actor.client_id.clone(),
+        client_secret: secret.to_owned(),
+        link_id: link_id.to_string(),
+        sandbox: true,
+    };
+    file.write(data).with_context(|| format!("cannot write {}", DevFile::path(data).display()))?;
+    let mut out = std::io::stdout().lock();
+    // A closed standard output must not end the server.
+    let _ = out.write_all(banner(&file, data).as_bytes()).and_then(|()| out.flush());
+    api.ready.store(true, Ordering::Release);
+    Ok(())
+}
+
+fn banner(file: &DevFile, data: &Path) -> String {
+    let DevFile { api_url, demo_url, client_id, client_secret, link_id, .. } = file;
+    format!(
+        "\n  Passbook is ready.\n\n  \
+         API            {api_url}\n  \
+         Demo page      {demo_url}\n  \
+         Client id      {client_id}\n  \
+         Client secret  {client_secret}\n  \
+         Link           {link_id}\n  \
+         All of it      {}\n\n  \
+         The account numbers of that link:\n\n    \
+         curl -s {api_url}/links/{link_id}/accounts/numbers \\\n      \
+         -H 'X-Client-Id: {client_id}' -H 'X-Client-Secret: {client_secret}'\n\n",
+        DevFile::path(data).display()
+    )
+}
+
+/// The data directory, made when absent.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_directory(data: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))
+}

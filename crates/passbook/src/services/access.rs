@@ -1,0 +1,216 @@
+//! Access tokens: issuing them for client credentials and recognising them.
+//!
+//! A token is 256 random bits, opaque, stored as its SHA-256 only. Known-good tokens are answered from memory for at
+//! most a second, so that a revocation reaches every replica within that. Only valid tokens enter the cache, so a flood
+//! of bad ones cannot push good ones out.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use passbook_core::tenant::{Scope, ScopeSet};
+use passbook_store::port::{Changes, Client, NewToken, Token};
+
+use super::{Actor, Fault, Outcome, Services};
+use crate::system::{random_hex, sha256};
+
+/// Life of an access token (contract, section 1).
+pub const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
+/// How long a recognised token is answered from memory.
+const CACHED_FOR: Duration = Duration::from_secs(1);
+/// Tokens kept in memory. A busy application uses a handful.
+const CACHED_MAX: usize = 4_096;
+/// How long the row of an expired token is kept, so that it is called expired and not unknown.
+const KEPT_AFTER_EXPIRY: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// A recognised caller and how long the recognition holds.
+#[derive(Debug)]
+pub struct Recognised {
+    /// Who.
+    pub actor: Actor,
+    /// The row behind it.
+    pub token: Option<Token>,
+    seen_at: Instant,
+}
+
+/// See the module page.
+pub struct TokenCache(quick_cache::sync::Cache<[u8; 32], Arc<Recognised>>);
+
+impl Default for TokenCache {
+    fn default() -> Self {
+        Self(quick_cache::sync::Cache::new(CACHED_MAX))
+    }
+}
+
+/// Why a caller was not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessRefusal {
+    /// The token was good and has expired.
+    #[error("access token expired")]
+    Expired,
+    /// Anything else.
+    #[error("unauthorized")]
+    Unauthorized,
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why no token was issued.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Wrong id or secret.
+    #[error("invalid client credentials")]
+    WrongCredentials,
+    /// A scope that does not exist or that the client may not have.
+    #[error("unknown scope")]
+    UnknownScope,
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A fresh token.
+pub struct IssuedToken {
+    /// The bearer token; shown once.
+    pub access_token: String,
+    /// Life in seconds.
+    pub expires_in: i64,
+}
+
+impl Services {
+    /// Trades client credentials for a token.
+    ///
+    /// # Errors
+    /// [`TokenRefusal`]; nothing is stored then.
+    pub async fn create_access_token(
+        &self,
+        client_id: &str,
+        client_secret: &str,
+        scope: &str,
+    ) -> Result<IssuedToken, TokenRefusal> {
+        let client = self.verify_client(client_id, client_secret).await?.ok_or(TokenRefusal::WrongCredentials)?;
+        let scopes = ScopeSet::requested(scope, client.scopes).map_err(|_| TokenRefusal::UnknownScope)?;
+        let now = self.now(&client.tenant).await?;
+        let real_now = self.clocks.real_now();
+        let access_token = random_hex();
+        let token = NewToken {
+            hash: sha256(access_token.as_bytes()),
+            client_id: client.client_id,
+            scopes,
+            created_at: now,
+            expires_at: later(now, TOKEN_LIFETIME),
+            purge_after: later(real_now, TOKEN_LIFETIME + KEPT_AFTER_EXPIRY),
+        };
+        match self.try_commit(Changes { token: Some(token), ..Changes::default() }).await? {
+            Outcome::Committed => Ok(IssuedToken { access_token, expires_in: TOKEN_LIFETIME.as_secs() }),
+            Outcome::LostRace(_) => Err(Fault::too_many_races().into()),
+        }
+    }
+
+    /// The client with this id and secret. Unknown ids take the same path and the same time as wrong secrets.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn verify_client(&self, client_id: &str, client_secret: &str) -> Result<Option<Client>, Fault> {
+        let client = self.store.lookup_client(client_id).await?;
+        let hashes = client.as_ref().map(|client| client.secret_hashes.as_slice()).unwrap_or_default();
+        let matches = self.keys.client_secret_matches(client_secret, hashes);
+        let now = self.clocks.real_now();
+        Ok(client.filter(|client| matches && client.disabled_at.is_none_or(|at| at > now)))
+    }
+
+    /// Recognises a bearer token.
+    ///
+    /// # Errors
+    /// [`AccessRefusal`].
+    pub async fn recognise_token(&self, token: &str) -> Result<Arc<Recognised>, AccessRefusal> {
+        // No token of ours looks otherwise; text of any length is refused before it is hashed.
+        if token.len() != 64 || !token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(AccessRefusal::Unauthorized);
+        }
+        let hash = sha256(token.as_bytes());
+        let recognised = match self.token_cache.0.get(&hash) {
+            Some(known) if known.seen_at.elapsed() < CACHED_FOR => known,
+            _ => {
+                let row = self.store.find_token_by_hash(&hash).await.map_err(Fault::from)?;
+                let Some(row) = row else {
+                    self.token_cache.0.remove(&hash);
+                    return Err(AccessRefusal::Unauthorized);
+                };
+                let actor = Actor { tenant: row.tenant.clone(), client_id: row.client_id.clone(), scopes: row.scopes };
+                let fresh = Arc::new(Recognised { actor, token: Some(row), seen_at: Instant::now() });
+                self.token_cache.0.insert(hash, fresh.clone());
+                fresh
+            }
+        };
+        let now = self.now(&recognised.actor.tenant).await?;
+        match &recognised.token {
+            Some(row) if row.expires_at <= now => Err(AccessRefusal::Expired),
+            _ => Ok(recognised),
+        }
+    }
+
+    /// Recognises the header pair `X-Client-Id` and `X-Client-Secret`.
+    ///
+    /// # Errors
+    /// [`AccessRefusal`].
+    pub async fn recognise_client(&self, client_id: &str, secret: &str) -> Result<Arc<Recognised>, AccessRefusal> {
+        let key = sha256(format!("{}:{client_id}:{secret}", client_id.len()).as_bytes());
+        if let Some(known) = self.token_cache.0.get(&key).filter(|known| known.seen_at.elapsed() < CACHED_FOR) {
+            return Ok(known);
+        }
+        let client = self.verify_client(client_id, secret).await?.ok_or(AccessRefusal::Unauthorized)?;
+        let actor = Actor { tenant: client.tenant, client_id: client.client_id, scopes: client.scopes };
+        let fresh = Arc::new(Recognised { actor, token: None, seen_at: Instant::now() });
+        self.token_cache.0.insert(key, fresh.clone());
+        Ok(fresh)
+    }
+
+    /// Client, scope and application of a recognised caller.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn introspect(&self, actor: &Actor) -> Result<Introspection, Fault> {
+        let client = self.store.lookup_client(&actor.client_id).await?;
+        let app = self.store.lookup_app(&actor.tenant.app_id).await?;
+        Ok(Introspection {
+            client_id: actor.client_id.clone(),
+            client_name: client.as_ref().map(|client| client.name.clone()).unwrap_or_default(),
+            scope: actor.scopes.to_string(),
+            app_id: actor.tenant.app_id.to_string(),
+            app_name: app.map(|app| app.name).unwrap_or_default(),
+            disabled_at: client.and_then(|client| client.disabled_at),
+        })
+    }
+}
+
+/// See [`Services::introspect`].
+pub struct Introspection {
+    /// Client id.
+    pub client_id: String,
+    /// Its label.
+    pub client_name: String,
+    /// Granted scopes.
+    pub scope: String,
+    /// Application.
+    pub app_id: String,
+    /// Its name.
+    pub app_name: String,
+    /// When the client was or will be disabled.
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl Actor {
+    /// Whether the client may call operations of `scope`.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(scope)
+    }
+}
+
+/// `at` plus `span`; the end of time when it does not fit.
+pub fn later(at: Timestamp, span: SignedDuration) -> Timestamp {
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}

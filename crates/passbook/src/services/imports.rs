@@ -1,0 +1,300 @@
+//! Statement files: a file becomes a link, a newer file of the same user and institution extends it.
+//!
+//! Idempotent: accounts are matched by a keyed hash of their number, transactions by the bank's id within the account,
+//! so the same file twice writes nothing at all.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use passbook_connectors::port::{FileRefusal, StatementReading};
+use passbook_core::{
+    ids::LinkId,
+    institution::{Country, Institution},
+    link::{Link, LinkSecrets, derive_link_id, lifecycle::NewLink},
+    product::ProductSettings,
+    reconcile::{NewAccounts, TransactionChanges, reconcile_accounts, reconcile_numbers, reconcile_transactions},
+    snapshot::{StatementFile, StatementInstitution},
+};
+use passbook_store::port::{AppInstitution, Changes, TransactionWrites};
+
+use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
+use crate::{
+    directory::{STATEMENT_FILE, file_institution},
+    views,
+};
+
+/// Longest slug made of a name in a file.
+const SLUG_MAX: usize = 60;
+
+/// A file to import.
+pub struct Import {
+    /// The app's own id of the end user.
+    pub customer_user_id: String,
+    /// The institution, when the caller knows better than the file.
+    pub institution_id: Option<String>,
+    /// The file.
+    pub file: Bytes,
+}
+
+/// What an import did.
+pub struct Imported {
+    /// The link.
+    pub link_id: LinkId,
+    /// Its rendered object.
+    pub link_view: Vec<u8>,
+    /// The link is new.
+    pub new_link: bool,
+    /// Transactions added.
+    pub created: usize,
+    /// Transactions changed.
+    pub updated: usize,
+    /// Transactions removed.
+    pub removed: usize,
+    /// Transactions that were stored already, exactly so.
+    pub unchanged: usize,
+    /// What was left out or repaired.
+    pub notes: Vec<String>,
+}
+
+/// Why a file was not imported. Nothing changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportRefusal {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileRefusal),
+    /// The institution parameter names none.
+    #[error("unknown institution")]
+    UnknownInstitution,
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What the decision was made from, and the link after it.
+struct Decided {
+    imported: Imported,
+    changes: Option<Changes>,
+}
+
+impl Services {
+    /// Imports a statement file.
+    ///
+    /// # Errors
+    /// [`ImportRefusal`].
+    pub async fn import_file(
+        self: &std::sync::Arc<Self>,
+        actor: &Actor,
+        import: Import,
+    ) -> Result<Imported, ImportRefusal> {
+        let chosen = match &import.institution_id {
+            Some(id) => Some(self.known_institution(actor, id).await?.ok_or(ImportRefusal::UnknownInstitution)?),
+            None => None,
+        };
+        let country = chosen.as_ref().map(|institution| institution.country);
+        let file = self.read_file(actor, import.file, country).await?;
+        let (institution, named) = match chosen {
+            Some(institution) => (institution, None),
+            None => self.institution_of_file(file.institution.as_ref())?,
+        };
+        for _ in 0..DECISIONS_MAX {
+            let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file).await?;
+            let Some(mut changes) = decided.changes else { return Ok(decided.imported) };
+            changes.institution = named.clone().map(|named| (actor.tenant.clone(), named));
+            if let Outcome::Committed = self.try_commit(changes).await? {
+                return Ok(decided.imported);
+            }
+        }
+        Err(Fault::too_many_races().into())
+    }
+
+    async fn decide_import(
+        &self,
+        actor: &Actor,
+        customer_user_id: &str,
+        institution: &Institution,
+        file: &StatementFile,
+    ) -> Result<Decided, Fault> {
+        let import_key = self.keys.fingerprint(&actor.tenant, &format!("{customer_user_id}\n{}", institution.id));
+        let now = self.now(&actor.tenant).await?;
+        let existing = match self.store.find_link_by_import_key(&actor.tenant, &import_key).await? {
+            Some(id) => self.store.lookup_link(&actor.tenant, &id).await?,
+            None => None,
+        };
+        let version = existing.as_ref().map(|stored| stored.version);
+        let mut link = match existing {
+            Some(stored) => stored.link,
+            None => self.new_file_link(actor, customer_user_id, institution, now).await?,
+        };
+        let (before, secrets_before) = (link.clone(), self.secrets_of(&link).await?.secrets);
+        let stored_rows = match version {
+            Some(_) => self.store.load_transactions(&actor.tenant, &link.id, None).await?,
+            None => Vec::new(),
+        };
+        let (rows, secrets) = self.merge(&mut link, secrets_before.clone(), stored_rows, file);
+        let unchanged = version.is_some() && rows.is_empty() && link == before && secrets == secrets_before;
+        let mut imported = Imported {
+            link_id: link.id.clone(),
+            link_view: Vec::new(),
+            new_link: version.is_none(),
+            created: rows.created.len(),
+            updated: rows.updated.len(),
+            removed: rows.removed.len(),
+            unchanged: rows.unchanged,
+            notes: file.notes.clone(),
+        };
+        if unchanged {
+            imported.link_view = views::link_view(&link);
+            return Ok(Decided { imported, changes: None });
+        }
+        self.note_import(&mut link, !rows.is_empty(), now);
+        imported.link_view = views::link_view(&link);
+        let mut changes = changes_with_link(link, version, Some(secrets), |write| write.import_key = Some(import_key));
+        changes.transactions = Some(TransactionWrites {
+            link_id: Some(imported.link_id.clone()),
+            created: rows.created,
+            updated: rows.updated,
+            removed: rows.removed,
+        });
+        changes.audit.push(self.audit(actor, "import_file", Some(&imported.link_id)));
+        Ok(Decided { imported, changes: Some(changes) })
+    }
+
+    fn merge(
+        &self,
+        link: &mut Link,
+        mut secrets: LinkSecrets,
+        stored_rows: Vec<passbook_core::transaction::Transaction>,
+        file: &StatementFile,
+    ) -> (TransactionChanges, LinkSecrets) {
+        reconcile_accounts(link, file.accounts.clone(), &NewAccounts::Permitted, false, &self.derivation);
+        reconcile_numbers(link, &mut secrets, file.numbers.clone(), false);
+        let rows = reconcile_transactions(link, stored_rows, file.transactions.clone(), &self.derivation);
+        (rows, secrets)
+    }
+
+    fn note_import(&self, link: &mut Link, new_rows: bool, now: Timestamp) {
+        let unavailable = self.file_connector_text();
+        link.connect(now);
+        for product in self.directory.file_products().iter() {
+            link.note_fetched(product, now);
+            if let Some(record) = link.products.get_mut(&product) {
+                record.unavailable.clone_from(&unavailable);
+            }
+        }
+        if new_rows {
+            link.announce_transactions(now);
+        }
+    }
+
+    async fn new_file_link(
+        &self,
+        actor: &Actor,
+        customer_user_id: &str,
+        institution: &Institution,
+        now: Timestamp,
+    ) -> Result<Link, Fault> {
+        let ordinal = self.store.take_ordinal(&actor.tenant.app_id, "import").await?;
+        let products = self.directory.file_products();
+        let from_file = Institution { connector: self.file_connector_name(), products, ..institution.clone() };
+        let mut link = Link::begin(NewLink {
+            id: derive_link_id(&self.derivation, &actor.tenant, "import", ordinal),
+            tenant: actor.tenant.clone(),
+            customer_user_id: customer_user_id.to_owned(),
+            institution: &from_file,
+            webhook: None,
+            tags: Vec::new(),
+            now,
+        });
+        let granted: Vec<_> =
+            self.directory.file_products().iter().map(|product| (product, ProductSettings::default())).collect();
+        link.grant(&granted);
+        Ok(link)
+    }
+
+    /// Parsing is pure computing and may take tens of milliseconds, so it leaves the request threads alone.
+    async fn read_file(
+        self: &std::sync::Arc<Self>,
+        actor: &Actor,
+        file: Bytes,
+        country: Option<Country>,
+    ) -> Result<StatementFile, ImportRefusal> {
+        let services = self.clone();
+        let tenant = actor.tenant.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let fingerprint = |text: &str| services.keys.fingerprint(&tenant, text);
+            let reading = StatementReading { fingerprint: &fingerprint, country };
+            match services.directory.connector(&services.file_connector_name()) {
+                Some(connector) => connector.read_statement(&file, &reading),
+                None => Err(FileRefusal::new("this server reads no statement files")),
+            }
+        });
+        Ok(reading.await.map_err(|error| Fault::Internal(Box::new(error)))??)
+    }
+
+    async fn known_institution(&self, actor: &Actor, id: &str) -> Result<Option<Institution>, Fault> {
+        if let Some(institution) = self.directory.find(id) {
+            return Ok(Some(institution.clone()));
+        }
+        let named = self.store.list_app_institutions(&actor.tenant).await?;
+        let products = self.directory.file_products();
+        Ok(named.iter().find(|named| named.id == id).map(|named| file_institution(named, products)))
+    }
+
+    /// The institution a file names, and its record when no directory has it.
+    fn institution_of_file(
+        &self,
+        named: Option<&StatementInstitution>,
+    ) -> Result<(Institution, Option<AppInstitution>), ImportRefusal> {
+        let slug = named.and_then(|named| {
+            let fid = named.fid.as_deref().map(slug).filter(|fid| !fid.is_empty());
+            let org = named.org.as_deref().map(slug).filter(|org| !org.is_empty());
+            Some((fid.clone().map(|fid| format!("ofx_{fid}")), org.or(fid)?, named))
+        });
+        let Some((by_fid, id, named)) = slug else {
+            let fallback = self.directory.find(STATEMENT_FILE).cloned().ok_or(ImportRefusal::UnknownInstitution)?;
+            return Ok((fallback, None));
+        };
+        if let Some(listed) = by_fid.and_then(|fid| self.directory.find(&fid)) {
+            return Ok((listed.clone(), None));
+        }
+        // A file must not be able to pass itself off as a listed institution by its name alone.
+        let id = if self.directory.find(&id).is_some() { format!("file_{id}") } else { id };
+        let name = named.org.clone().or_else(|| named.fid.clone()).unwrap_or_else(|| id.clone());
+        let named = AppInstitution { id, name, country: Country::Us };
+        Ok((file_institution(&named, self.directory.file_products()), Some(named)))
+    }
+
+    fn file_connector_name(&self) -> String {
+        self.directory.find(STATEMENT_FILE).map(|institution| institution.connector.clone()).unwrap_or_default()
+    }
+
+    fn file_connector_text(&self) -> Option<String> {
+        let connector = self.directory.connector(&self.file_connector_name())?;
+        connector.unavailable().map(str::to_owned)
+    }
+}
+
+/// A name as an id: lower-case letters and digits with single underscores between.
+fn slug(name: &str) -> String {
+    let mut slug = String::new();
+    for letter in name.chars().take(SLUG_MAX) {
+        if letter.is_ascii_alphanumeric() {
+            slug.push(letter.to_ascii_lowercase());
+        } else if !slug.is_empty() && !slug.ends_with('_') {
+            slug.push('_');
+        }
+    }
+    slug.trim_end_matches('_').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slug;
+
+    #[test]
+    fn names_become_slugs() {
+        for (name, id) in [("First Bank & Trust", "first_bank_trust"), ("B1", "b1"), ("  --  ", ""), ("Ünion", "nion")]
+        {
+            assert_eq!(slug(name), id);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Use cases. Each loads, lets the rules of `passbook-core` decide, and commits once.
+//!
+//! Services know nothing of HTTP and nothing of which store or connector runs. A lost race ([`CommitError::Conflict`])
+//! makes them load and decide again, at most [`DECISIONS_MAX`] times.
+
+pub mod access;
+pub mod audit;
+pub mod imports;
+pub mod links;
+pub mod refresh;
+pub mod sandbox_clock;
+pub mod sessions;
+pub mod sign_in;
+
+use std::sync::Arc;
+
+use passbook_core::{
+    ids::Derivation,
+    link::{Link, LinkSecrets},
+    tenant::{ScopeSet, Tenant},
+};
+use passbook_store::{
+    port::{Changes, CommitError, LinkWrite, Store, StoreError, StoredSecrets},
+    sealing::Keys,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    clocks::Clocks,
+    directory::Directory,
+    keys::{Cursors, SessionTokens},
+    views,
+};
+
+/// How often a use case decides again after losing a race. Races are between a handful of writers of one link; a use
+/// case that loses this often reports the store as unavailable.
+pub const DECISIONS_MAX: u32 = 16;
+
+/// Everything the use cases stand on. Made once by the composition root.
+pub struct Services {
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// Institutions and connectors.
+    pub directory: Directory,
+    /// Real time and the applications' clocks.
+    pub clocks: Clocks,
+    /// Derives ids.
+    pub derivation: Derivation,
+    /// Keyed hashes of client secrets and account numbers.
+    pub keys: Arc<Keys>,
+    /// Link-session tokens.
+    pub session_tokens: SessionTokens,
+    /// Cursors.
+    pub cursors: Cursors,
+    /// Rung when a job was added or a clock moved.
+    pub job_bell: Arc<Notify>,
+    /// Rung when a job ended.
+    pub job_ended: Arc<tokio::sync::watch::Sender<u64>>,
+    /// Known-good tokens.
+    pub token_cache: access::TokenCache,
+}
+
+/// The caller of a use case: whose data, and who is asking.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// Whose data.
+    pub tenant: Tenant,
+    /// The API client, for the audit trail.
+    pub client_id: String,
+    /// What it may do.
+    pub scopes: ScopeSet,
+}
+
+/// A failure that no rule decided: the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The store does not answer, is full, or too many writers raced; trying later may help. Nothing changed.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Stored data cannot be understood, or a bug.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
+            StoreError::Inconsistent { .. } => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl Fault {
+    /// A race that was lost too often.
+    pub fn too_many_races() -> Self {
+        Self::Unavailable("too many writers at once".into())
+    }
+}
+
+/// What became of one try to commit a decision.
+pub enum Outcome {
+    /// Stored.
+    Committed,
+    /// A guard was lost; decide again.
+    LostRace(passbook_store::port::Guard),
+}
+
+impl Services {
+    /// Commits, telling lost races from faults.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn try_commit(&self, changes: Changes) -> Result<Outcome, Fault> {
+        let rings = !changes.jobs.is_empty() || changes.clock.is_some();
+        match self.store.commit(changes).await {
+            Ok(()) => {
+                if rings {
+                    self.job_bell.notify_one();
+                }
+                Ok(Outcome::Committed)
+            }
+            Err(CommitError::Conflict(guard)) => Ok(Outcome::LostRace(guard)),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// The secrets of a link, empty when it has none.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn secrets_of(&self, link: &Link) -> Result<StoredSecrets, Fault> {
+        Ok(self.store.lookup_secrets(&link.tenant, &link.id).await?.unwrap_or_default())
+    }
+
+    /// The instant of the tenant's clock.
+    ///
+    /// # Errors
+    /// When the store failed.
+    pub async fn now(&self, tenant: &Tenant) -> Result<jiff::Timestamp, Fault> {
+        Ok(self.clocks.now(tenant).await?)
+    }
+}
+
+/// Moves the recorded events of `link` into changes that write it. The one way in which links are written.
+pub fn changes_with_link(
+    mut link: Link,
+    expected_version: Option<u64>,
+    secrets: Option<LinkSecrets>,
+    adjust: impl FnOnce(&mut LinkWrite),
+) -> Changes {
+    let events = std::mem::take(&mut link.recorded);
+    let mut write = views::link_write(link, expected_version, secrets);
+    adjust(&mut write);
+    Changes { link: Some(write), events, ..Changes::default() }
+}

@@ -1,0 +1,354 @@
+//! Rendering: from the domain to the contract's words.
+//!
+//! The link object and the `accounts` array of the numbers answer are rendered when a link changes and stored beside
+//! it, so that a read joins two byte slices ([`numbers_body`], [`link_body`]). [`RENDERER`] says which code made them;
+//! a stored view of another renderer is rendered again from the aggregate on the fly.
+
+use moneykit::models;
+use passbook_core::{
+    account::{Account, Balances},
+    account_numbers::AccountNumbers,
+    identity::{Owner, PhoneKind},
+    institution::{Country, Institution},
+    link::{Link, LinkSecrets},
+    money::with_minor_digits,
+    product::{Product, ProductRecord, ProductSettings},
+    secret::SecretBytes,
+    transaction::{Direction, Transaction},
+};
+use passbook_store::port::{LinkWrite, StoredLink};
+use zeroize::Zeroizing;
+
+/// Version of this file's output. Raise it with every change of a stored view.
+pub const RENDERER: u32 = 1;
+
+/// The `accounts` array of a link whose numbers were never fetched.
+const NO_ACCOUNTS: &[u8] = b"[]";
+
+/// The public link object.
+pub fn link_common(link: &Link) -> models::LinkCommon {
+    models::LinkCommon {
+        link_id: link.id.as_str().into(),
+        institution_id: link.institution.id.as_str().into(),
+        institution_name: link.institution.name.clone(),
+        institution_avatar: avatar(&link.institution.name, link.institution.color.as_deref()),
+        state: link.state.as_str().into(),
+        error_code: link.error.map(|code| code.as_str().into()),
+        last_synced_at: link.last_synced_at(),
+        provider: models::Provider::Moneykit,
+        link_tags: Some(link.tags.clone()),
+        tags: Some(link.tags.clone()),
+        webhook: link.webhook.clone(),
+        products: products(link),
+        available_products: link.available_products().iter().map(|product| product.as_str().into()).collect(),
+    }
+}
+
+/// [`link_common`] as JSON, the `link_view` column.
+pub fn link_view(link: &Link) -> Vec<u8> {
+    json(&link_common(link))
+}
+
+/// The `accounts` array of the numbers answer as JSON, the `numbers_view` column: open and permitted accounts that
+/// have at least one set.
+pub fn numbers_view(link: &Link, secrets: &LinkSecrets) -> SecretBytes {
+    let accounts: Vec<_> = link
+        .accounts
+        .iter()
+        .filter(|account| account.is_visible())
+        .filter_map(|account| Some((account, secrets.numbers.get(&account.id)?)))
+        .filter(|(_, numbers)| !numbers.is_empty())
+        .map(|(account, numbers)| account_with_numbers(account, numbers))
+        .collect();
+    SecretBytes::new(json(&accounts))
+}
+
+/// The write of a changed link with its views. `secrets` must be given whenever accounts or numbers changed.
+pub fn link_write(link: Link, expected_version: Option<u64>, secrets: Option<LinkSecrets>) -> LinkWrite {
+    LinkWrite {
+        renderer: RENDERER,
+        link_view: link_view(&link),
+        numbers_view: secrets.as_ref().map(|secrets| numbers_view(&link, secrets)),
+        secrets,
+        credential: None,
+        destroy: false,
+        import_key: None,
+        expected_version,
+        link,
+    }
+}
+
+/// [`link_write`] for a link that was loaded.
+pub fn link_update(stored: StoredLink, secrets: Option<LinkSecrets>) -> LinkWrite {
+    link_write(stored.link, Some(stored.version), secrets)
+}
+
+/// The numbers answer from its two stored halves. The buffer is wiped when the response has been sent.
+pub fn numbers_body(accounts: &[u8], link_view: &[u8]) -> Zeroizing<Vec<u8>> {
+    const PARTS: [&[u8]; 3] = [b"{\"accounts\":", b",\"link\":", b"}"];
+    let accounts = if accounts.is_empty() { NO_ACCOUNTS } else { accounts };
+    let mut body = Zeroizing::new(Vec::with_capacity(accounts.len() + link_view.len() + 24));
+    for part in [PARTS[0], accounts, PARTS[1], link_view, PARTS[2]] {
+        body.extend_from_slice(part);
+    }
+    body
+}
+
+/// The exchange answer around a stored link object.
+pub fn exchange_body(link_id: &str, link_view: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(link_view.len() + 64);
+    body.extend_from_slice(b"{\"link_id\":\"");
+    body.extend_from_slice(link_id.as_bytes());
+    body.extend_from_slice(b"\",\"link\":");
+    body.extend_from_slice(link_view);
+    body.push(b'}');
+    body
+}
+
+/// One account.
+pub fn account(account: &Account) -> models::AccountResponse {
+    models::AccountResponse {
+        account_id: account.id.as_str().into(),
+        account_type: account.account_type.0.clone(),
+        name: account.name.clone(),
+        nickname: account.nickname.clone(),
+        account_mask: account.mask.clone(),
+        balances: balances(&account.balances),
+        original_id: account.original_id.clone(),
+        closed: Some(account.closed),
+    }
+}
+
+/// One transaction.
+pub fn transaction(row: Transaction) -> models::TransactionResponse {
+    let details = row.details;
+    models::TransactionResponse {
+        transaction_id: row.id.as_str().into(),
+        account_id: row.account_id.as_str().into(),
+        amount: with_minor_digits(details.amount, &details.currency),
+        transaction_type: match details.direction {
+            Direction::Credit => models::TransactionType::Credit,
+            Direction::Debit => models::TransactionType::Debit,
+        },
+        currency: details.currency,
+        date: details.date,
+        datetime: details.datetime,
+        description: details.description,
+        raw_description: details.raw_description,
+        pending: details.pending,
+        category: None,
+        enrichment: None,
+        original_id: row.original_id,
+    }
+}
+
+/// One directory record.
+pub fn institution(institution: &Institution) -> models::Institution {
+    models::Institution {
+        institution_id: institution.id.as_str().into(),
+        institution_id_aliases: institution.aliases.iter().map(Into::into).collect(),
+        name: institution.name.clone(),
+        country: match institution.country {
+            Country::Us => models::Country::Us,
+            Country::Gb => models::Country::Gb,
+            Country::Ca => models::Country::Ca,
+        },
+        domain: institution.domain.clone(),
+        color: institution.color.clone(),
+        color_dark: institution.color_dark.clone(),
+        is_featured: institution.is_featured,
+    }
+}
+
+/// One account with its owners.
+pub fn account_identity(account: &Account, owners: &[Owner]) -> models::AccountIdentity {
+    models::AccountIdentity {
+        account_id: account.id.as_str().into(),
+        account_type: account.account_type.0.clone(),
+        name: account.name.clone(),
+        nickname: account.nickname.clone(),
+        account_mask: account.mask.clone(),
+        balances: balances(&account.balances),
+        original_id: account.original_id.clone(),
+        closed: Some(account.closed),
+        owners: owners.iter().map(owner).collect(),
+    }
+}
+
+fn owner(owner: &Owner) -> models::Owner {
+    models::Owner {
+        names: owner.names.clone(),
+        addresses: owner
+            .addresses
+            .iter()
+            .map(|address| models::Address {
+                city: address.city.clone(),
+                country: address.country.clone(),
+                postal_code: address.postal_code.clone(),
+                region: address.region.clone(),
+                street: address.street.clone(),
+                primary: address.primary,
+            })
+            .collect(),
+        phone_numbers: owner
+            .phone_numbers
+            .iter()
+            .map(|phone| models::PhoneNumber {
+                number: phone.number.clone(),
+                primary: phone.primary,
+                phone_type: match phone.kind {
+                    PhoneKind::Home => models::PhoneNumberType::Home,
+                    PhoneKind::Work => models::PhoneNumberType::Work,
+                    PhoneKind::Mobile => models::PhoneNumberType::Mobile,
+                    PhoneKind::Other => models::PhoneNumberType::Other,
+                },
+            })
+            .collect(),
+        emails: owner
+            .emails
+            .iter()
+            .map(|email| models::Email { address: email.address.clone(), primary: email.primary })
+            .collect(),
+    }
+}
+
+/// A value of ours as JSON bytes.
+pub fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("models serialise: they hold no maps with other keys than text")
+}
+
+fn products(link: &Link) -> models::LinkProducts {
+    let product = |product: Product| link.products.get(&product).map(product_status);
+    models::LinkProducts {
+        accounts: product(Product::Accounts),
+        account_numbers: product(Product::AccountNumbers),
+        identity: product(Product::Identity),
+        transactions: product(Product::Transactions).map(|status| models::TransactionsLinkProduct {
+            refreshed_at: status.refreshed_at,
+            last_attempted_at: status.last_attempted_at,
+            error_code: status.error_code,
+            error_message: status.error_message,
+            unavailable: status.unavailable,
+            settings: status.settings.map(|settings| models::TransactionsProductSettings {
+                required: settings.required,
+                require_permission: settings.require_permission,
+                prefetch: settings.prefetch,
+                reason: settings.reason,
+            }),
+            // Deprecated but required; the contract asks for true.
+            has_history: true,
+        }),
+        investments: product(Product::Investments),
+        enrichment: product(Product::Enrichment),
+    }
+}
+
+fn product_status(record: &ProductRecord) -> models::LinkProductResponse {
+    models::LinkProductResponse {
+        refreshed_at: record.refreshed_at,
+        last_attempted_at: record.last_attempted_at,
+        error_code: record.error.as_ref().map(|fault| product_error_name(fault.code).into()),
+        error_message: record.error.as_ref().map(|fault| fault.message.clone()),
+        unavailable: record.unavailable.clone(),
+        settings: record.settings.as_ref().map(settings),
+    }
+}
+
+fn settings(settings: &ProductSettings) -> models::ProductSettings {
+    models::ProductSettings {
+        required: settings.required,
+        require_permission: settings.require_permission,
+        prefetch: settings.prefetch,
+        reason: settings.reason.clone(),
+    }
+}
+
+fn product_error_name(code: passbook_core::product::ProductErrorCode) -> &'static str {
+    use passbook_core::product::ProductErrorCode as Code;
+    match code {
+        Code::RateLimit => "rate_limit",
+        Code::AuthExpired => "auth_expired",
+        Code::NotSupported => "not_supported",
+        Code::Timeout => "timeout",
+        Code::Unknown => "unknown",
+        Code::NoAccounts => "no_accounts",
+        Code::InstitutionError => "institution_error",
+        Code::NoPermission => "no_permission",
+    }
+}
+
+fn balances(balances: &Balances) -> models::AccountBalances {
+    models::AccountBalances {
+        currency: balances.currency.clone(),
+        available: balances.available,
+        current: balances.current,
+        limit: balances.limit,
+        balance_date: balances.balance_date,
+    }
+}
+
+fn account_with_numbers(account: &Account, numbers: &AccountNumbers) -> models::AccountWithAccountNumbers {
+    models::AccountWithAccountNumbers {
+        account_id: account.id.as_str().into(),
+        account_type: account.account_type.0.clone(),
+        name: account.name.clone(),
+        nickname: account.nickname.clone(),
+        account_mask: account.mask.clone(),
+        balances: balances(&account.balances),
+        original_id: account.original_id.clone(),
+        closed: Some(account.closed),
+        numbers: models::AccountNumbers {
+            ach: numbers
+                .ach
+                .iter()
+                .map(|set| models::AchNumber {
+                    account_number: set.account_number.clone(),
+                    routing_number: set.routing_number.clone(),
+                    wire_routing_number: set.wire_routing_number.clone(),
+                })
+                .collect(),
+            eft: numbers
+                .eft
+                .iter()
+                .map(|set| models::EftNumber {
+                    account_number: set.account_number.clone(),
+                    institution_number: set.institution_number.clone(),
+                    branch_number: set.branch_number.clone(),
+                })
+                .collect(),
+            bacs: numbers
+                .bacs
+                .iter()
+                .map(|set| models::BacsNumber {
+                    account_number: set.account_number.clone(),
+                    sort_code: set.sort_code.clone(),
+                })
+                .collect(),
+            international: numbers
+                .international
+                .iter()
+                .map(|set| models::InternationalNumber { iban: set.iban.clone(), bic: set.bic.clone() })
+                .collect(),
+        },
+    }
+}
+
+/// An avatar as a `data:` URL: the institution's initials on its colour. It needs no second request, works offline, and
+/// does not depend on where this server happens to listen.
+fn avatar(name: &str, color: Option<&str>) -> String {
+    let initials: String = name
+        .split_whitespace()
+        .filter_map(|word| word.chars().find(char::is_ascii_alphanumeric))
+        .take(2)
+        .map(|letter| letter.to_ascii_uppercase())
+        .collect();
+    let color = color
+        .and_then(|color| color.strip_prefix('#'))
+        .filter(|hex| hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .unwrap_or("475569");
+    format!(
+        "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%2040%2040'%3E%3Crect%20width='40'\
+         %20height='40'%20rx='8'%20fill='%23{color}'/%3E%3Ctext%20x='20'%20y='26'%20font-size='16'%20fill='%23fff'%20\
+         text-anchor='middle'%20font-family='sans-serif'%3E{initials}%3C/text%3E%3C/svg%3E"
+    )
+}

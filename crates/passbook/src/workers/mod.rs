@@ -1,0 +1,179 @@
+//! Background work: jobs leased from the store, run, and ended in one commit with their effect.
+//!
+//! Stages of a job: *waiting* → *leased* (fence raised) → *begun* (the attempt is visible on the link) → *fetched* (no
+//! transaction open) → *ended* together with the link, its transactions and its events. A worker that loses its lease
+//! anywhere writes nothing: every commit names the fence. A crash before the end leaves the job to the next lease, and
+//! since the effect and the end are one commit, it happens once.
+
+mod expire_exchange;
+pub mod maintenance;
+mod refresh_products;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::SignedDuration;
+use passbook_store::port::{JobWork, LeasedJob, StoreError};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    metrics::Metrics,
+    services::{Services, access::later},
+    system::{hex, random_bits},
+};
+
+/// Jobs that run at once in one process.
+const RUNNING_MAX: usize = 16;
+/// How long a lease holds; longer than one fetch may take, renewed between fetches.
+const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// How often work of other replicas is looked for when no bell rings.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+/// Pause after the store failed.
+const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
+
+/// The worker pool.
+pub struct Workers {
+    services: Arc<Services>,
+    metrics: Arc<Metrics>,
+    /// Names this process in leases.
+    owner: String,
+    slots: Arc<Semaphore>,
+    running: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// How a job's run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Effect stored.
+    Done,
+    /// Ended without effect (deleted link, failed fetch).
+    Failed,
+    /// The lease was lost; somebody else has it.
+    Lost,
+}
+
+impl Workers {
+    /// A pool that has not started and that `stop` ends.
+    pub fn new(services: Arc<Services>, metrics: Arc<Metrics>, stop: CancellationToken) -> Self {
+        Self {
+            services,
+            metrics,
+            owner: hex(&random_bits().to_be_bytes()[..8]),
+            slots: Arc::new(Semaphore::new(RUNNING_MAX)),
+            running: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// Leases and runs jobs until stopped, then waits for the running ones.
+    pub async fn run(self: Arc<Self>) {
+        let stop = self.stop.clone();
+        while !stop.is_cancelled() {
+            let leased = match self.lease().await {
+                Ok(leased) => leased,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot lease jobs");
+                    pause(PAUSE_AFTER_FAULT, &stop).await;
+                    continue;
+                }
+            };
+            if leased.is_empty() {
+                self.wait_for_work(&stop).await;
+            }
+            for job in leased {
+                self.start(job);
+            }
+        }
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    async fn lease(&self) -> Result<Vec<LeasedJob>, StoreError> {
+        let free = self.slots.available_permits();
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        let now = self.services.clocks.real_now();
+        // A look costs a read; only when something is due is a lease, which is a synced write, worth it.
+        match self.services.store.next_due_at().await? {
+            Some(due) if due <= now => {
+                let limit = u32::try_from(free).unwrap_or(u32::MAX);
+                self.services.store.lease_jobs(&self.owner, now, later(now, LEASE), limit).await
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn wait_for_work(&self, stop: &CancellationToken) {
+        let now = self.services.clocks.real_now();
+        let due_in = match self.services.store.next_due_at().await {
+            Ok(Some(due)) => Duration::try_from(due.duration_since(now)).unwrap_or(Duration::from_millis(10)),
+            _ => POLL_EVERY,
+        };
+        let mut ended = self.services.job_ended.subscribe();
+        tokio::select! {
+            () = self.services.job_bell.notified() => {}
+            // A job of the same link may have been waiting for the one that ended.
+            _ = ended.changed() => {}
+            () = tokio::time::sleep(due_in.clamp(Duration::from_millis(10), POLL_EVERY)) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    fn start(self: &Arc<Self>, job: LeasedJob) {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            // Leases are only taken for free slots; should that ever fail, the lease runs out and the job is retaken.
+            return;
+        };
+        let workers = self.clone();
+        self.running.spawn(async move {
+            workers.run_job(job).await;
+            drop(permit);
+            workers.services.job_ended.send_modify(|count| *count += 1);
+        });
+    }
+
+    async fn run_job(&self, job: LeasedJob) {
+        let (id, link_id) = (job.lease.job_id.clone(), job.link_id.clone());
+        let result = match &job.work {
+            JobWork::RefreshProducts { products } => self.services.run_refresh(&job, *products).await,
+            JobWork::ExpireExchange => self.services.run_expire_exchange(&job).await,
+        };
+        match result {
+            Ok(Ended::Done) => self.metrics.job_ended("done"),
+            Ok(Ended::Failed) => self.metrics.job_ended("failed"),
+            Ok(Ended::Lost) => self.metrics.job_ended("lost"),
+            Err(fault) => {
+                self.metrics.job_ended("interrupted");
+                tracing::warn!(job.id = %id, link.id = %link_id, error = &fault as &dyn std::error::Error, "job interrupted; it will run again");
+                self.give_back(&job).await;
+            }
+        }
+    }
+
+    /// Gives a job back, as soon as the store takes it. Should the store stay down, the lease runs out.
+    async fn give_back(&self, job: &LeasedJob) {
+        let tries = LEASE.unsigned_abs().as_millis() / PAUSE_AFTER_FAULT.as_millis();
+        for _ in 0..tries {
+            let due_at = later(self.services.clocks.real_now(), SignedDuration::from_secs(1));
+            if self.services.store.release_job(&job.lease, due_at).await.is_ok() || self.stop.is_cancelled() {
+                return;
+            }
+            pause(PAUSE_AFTER_FAULT, &self.stop).await;
+        }
+    }
+}
+
+/// Sleeps, but not through a stop.
+async fn pause(span: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(span) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// The end of the lease, from now.
+fn lease_until(services: &Services) -> jiff::Timestamp {
+    later(services.clocks.real_now(), LEASE)
+}

@@ -1,0 +1,216 @@
+//! Fetches products of a link and merges them.
+//!
+//! At most one fetch per product and attempt: a lost race with another writer of the link merges the same snapshots
+//! again, it never asks the bank twice.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use passbook_connectors::port::{Credential, Fetch};
+use passbook_core::{
+    failure::{Failure, FailureClass},
+    link::{Link, LinkState},
+    product::{Product, ProductSet},
+    reconcile::{
+        NewAccounts, TransactionChanges, reconcile_accounts, reconcile_numbers, reconcile_owners,
+        reconcile_transactions,
+    },
+    secret::SecretBytes,
+    snapshot::Snapshot,
+};
+use passbook_store::port::{
+    Changes, FinishedJob, Guard, JobState, LeasedJob, StoredLink, StoredSecrets, TransactionWrites,
+};
+
+use super::{Ended, lease_until};
+use crate::services::{DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
+
+/// How long a bank may take for one product. Shorter than a lease.
+const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the bank answered, product by product.
+struct Fetched {
+    results: Vec<(Product, Result<Snapshot, Failure>)>,
+    renewed_credential: Option<SecretBytes>,
+}
+
+impl Services {
+    /// Runs the job.
+    pub(super) async fn run_refresh(&self, job: &LeasedJob, products: ProductSet) -> Result<Ended, Fault> {
+        let Some(link) = self.begin_attempt(job, products).await? else { return self.end_without_effect(job).await };
+        let Some(fetched) = self.fetch_products(job, &link, products).await? else { return Ok(Ended::Lost) };
+        self.store_attempt(job, fetched).await
+    }
+
+    /// Makes the attempt visible. `None` when there is nothing to fetch for (any more).
+    async fn begin_attempt(&self, job: &LeasedJob, products: ProductSet) -> Result<Option<Link>, Fault> {
+        for _ in 0..DECISIONS_MAX {
+            let Some(stored) = self.store.lookup_link(&job.tenant, &job.link_id).await? else { return Ok(None) };
+            if stored.link.state == LinkState::Deleted {
+                return Ok(None);
+            }
+            let mut link = stored.link;
+            link.begin_attempt(products, &job.lease.job_id, self.now(&job.tenant).await?);
+            let mut begun = link.clone();
+            begun.recorded.clear();
+            let mut changes = changes_with_link(link, Some(stored.version), None, |_| {});
+            changes.held_lease = Some(job.lease.clone());
+            match self.try_commit(changes).await? {
+                Outcome::Committed => return Ok(Some(begun)),
+                Outcome::LostRace(Guard::Lease) => return Ok(None),
+                Outcome::LostRace(_) => {}
+            }
+        }
+        Err(Fault::too_many_races())
+    }
+
+    /// Asks the bank, one product after the other; no transaction is open. `None` when the lease was lost.
+    async fn fetch_products(
+        &self,
+        job: &LeasedJob,
+        link: &Link,
+        products: ProductSet,
+    ) -> Result<Option<Fetched>, Fault> {
+        let mut fetched = Fetched { results: Vec::new(), renewed_credential: None };
+        let mut credential = self.secrets_of(link).await?.credential.map(Credential);
+        let mut ended_access: Option<Failure> = None;
+        for product in products.iter() {
+            if !fetched.results.is_empty() && !self.store.renew_lease(&job.lease, lease_until(self)).await? {
+                return Ok(None);
+            }
+            let result = match &ended_access {
+                Some(failure) => Err(failure.clone()),
+                None => self.fetch_product(job, link, &mut credential, product, &mut fetched).await?,
+            };
+            if let Err(failure) = &result {
+                if failure.class.ends_access() {
+                    ended_access = Some(failure.clone());
+                }
+            }
+            fetched.results.push((product, result));
+        }
+        Ok(Some(fetched))
+    }
+
+    async fn fetch_product(
+        &self,
+        job: &LeasedJob,
+        link: &Link,
+        credential: &mut Option<Credential>,
+        product: Product,
+        fetched: &mut Fetched,
+    ) -> Result<Result<Snapshot, Failure>, Fault> {
+        let Some(connector) = self.directory.connector(&link.connector) else {
+            return Ok(Err(Failure::new(FailureClass::NotSupported, "No connector serves this institution any more")));
+        };
+        let nothing = Credential(SecretBytes::default());
+        let institution = self.directory.of_link(link);
+        let fetch = Fetch {
+            institution: &institution,
+            credential: credential.as_ref().unwrap_or(&nothing),
+            now: self.now(&job.tenant).await?,
+            derivation: &self.derivation,
+        };
+        Ok(match tokio::time::timeout(FETCH_DEADLINE, connector.fetch(&fetch, product)).await {
+            Ok(Ok(answer)) => {
+                if let Some(renewed) = answer.renewed_credential {
+                    fetched.renewed_credential = Some(renewed.0.clone());
+                    *credential = Some(renewed);
+                }
+                Ok(answer.snapshot)
+            }
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::new(FailureClass::Timeout, "The bank did not answer in time")),
+        })
+    }
+
+    /// Merges what was fetched and ends the job, all in one commit.
+    async fn store_attempt(&self, job: &LeasedJob, fetched: Fetched) -> Result<Ended, Fault> {
+        for _ in 0..DECISIONS_MAX {
+            let stored = self.store.lookup_link(&job.tenant, &job.link_id).await?;
+            let Some(stored) = stored.filter(|stored| stored.link.state != LinkState::Deleted) else {
+                return self.end_without_effect(job).await;
+            };
+            let now = self.now(&job.tenant).await?;
+            let (changes, ended) = self.merge_attempt(job, stored, &fetched, now).await?;
+            match self.try_commit(changes).await? {
+                Outcome::Committed => return Ok(ended),
+                Outcome::LostRace(Guard::Lease) => return Ok(Ended::Lost),
+                Outcome::LostRace(_) => {}
+            }
+        }
+        Err(Fault::too_many_races())
+    }
+
+    async fn merge_attempt(
+        &self,
+        job: &LeasedJob,
+        stored: StoredLink,
+        fetched: &Fetched,
+        now: Timestamp,
+    ) -> Result<(Changes, Ended), Fault> {
+        let mut link = stored.link;
+        let StoredSecrets { mut secrets, .. } = self.secrets_of(&link).await?;
+        let mut rows = TransactionChanges::default();
+        let mut ended = Ended::Failed;
+        for (product, result) in &fetched.results {
+            match result {
+                Ok(snapshot) => {
+                    self.merge_snapshot(&mut link, &mut secrets, &mut rows, snapshot.clone()).await?;
+                    link.complete_product(*product, now);
+                    ended = Ended::Done;
+                }
+                Err(failure) => {
+                    tracing::info!(link.id = %link.id, product = product.as_str(), class = ?failure.class, "fetch failed");
+                    link.fail_product(*product, failure, now);
+                }
+            }
+        }
+        if !rows.is_empty() {
+            link.announce_transactions(now);
+        }
+        let link_id = link.id.clone();
+        let credential = fetched.renewed_credential.clone();
+        let mut changes =
+            changes_with_link(link, Some(stored.version), Some(secrets), |write| write.credential = credential);
+        changes.transactions = (!rows.is_empty()).then_some(TransactionWrites {
+            link_id: Some(link_id),
+            created: rows.created,
+            updated: rows.updated,
+            removed: rows.removed,
+        });
+        let state = if ended == Ended::Done { JobState::Done } else { JobState::Failed };
+        changes.finished_job = Some(self.finished(job, state));
+        Ok((changes, ended))
+    }
+
+    async fn merge_snapshot(
+        &self,
+        link: &mut Link,
+        secrets: &mut passbook_core::link::LinkSecrets,
+        rows: &mut TransactionChanges,
+        snapshot: Snapshot,
+    ) -> Result<(), Fault> {
+        match snapshot {
+            Snapshot::Accounts(accounts) => {
+                reconcile_accounts(link, accounts, &NewAccounts::NotPermitted, true, &self.derivation);
+            }
+            Snapshot::AccountNumbers(numbers) => reconcile_numbers(link, secrets, numbers, true),
+            Snapshot::Identity(owners) => reconcile_owners(link, secrets, owners),
+            Snapshot::Transactions(reported) => {
+                let stored = self.store.load_transactions(&link.tenant, &link.id, reported.complete_since).await?;
+                *rows = reconcile_transactions(link, stored, reported, &self.derivation);
+            }
+        }
+        Ok(())
+    }
+
+    /// The link is gone, or the lease is: ends the job as failed if it still is ours.
+    async fn end_without_effect(&self, job: &LeasedJob) -> Result<Ended, Fault> {
+        let finished: FinishedJob = self.finished(job, JobState::Failed);
+        match self.try_commit(Changes { finished_job: Some(finished), ..Changes::default() }).await? {
+            Outcome::Committed => Ok(Ended::Failed),
+            Outcome::LostRace(_) => Ok(Ended::Lost),
+        }
+    }
+}
