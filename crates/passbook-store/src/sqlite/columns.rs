@@ -22,10 +22,10 @@ pub(super) struct Columns<'a> {
     pub key: &'a str,
 }
 
-/// The column holds a value of another kind than expected.
+/// The column holds a value of another kind than expected. Never says which: it may be anything.
 #[derive(Debug, thiserror::Error)]
 #[error("unexpected kind or value")]
-struct Unexpected;
+pub(super) struct Unexpected;
 
 impl<'a> Columns<'a> {
     pub(super) fn wrong(
@@ -122,7 +122,7 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn environment(&self, index: usize, column: &'static str) -> Result<Environment, ReadError> {
-        environment_from(self.text(index, column)?).map_err(|error| self.wrong(column, error))
+        environment_from(self.text(index, column)?).map_err(|_| self.wrong(column, Unexpected))
     }
 
     /// The application at `index` and the environment in the next column.

@@ -78,6 +78,12 @@ impl DeletionLedger {
         Ok((ledger, entries))
     }
 
+    /// A ledger over any handle, for tests of failing ones.
+    #[cfg(test)]
+    pub(super) fn over(file: File) -> Self {
+        Self { file, length: 0 }
+    }
+
     /// Appends and syncs; on failure none of the lines counts.
     pub(super) fn append(&mut self, entries: &[LedgerEntry]) -> std::io::Result<()> {
         let mut lines = String::new();

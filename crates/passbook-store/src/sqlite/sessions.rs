@@ -8,7 +8,7 @@ use passbook_core::{
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    columns::{Columns, micros},
+    columns::{Columns, Unexpected, micros},
     failure::{ReadError, WriteError, constraint_as, one_row},
     links::first,
     prepare::PreparedSession,
@@ -127,7 +127,7 @@ fn decode(row: &Row<'_>, keys: &Keys, key: &str) -> Result<StoredSession, ReadEr
             exchange_expires_at: columns.instant(10, "exchange_expires_at")?,
         },
         "exchanged" => SessionProgress::Exchanged,
-        other => return Err(columns.wrong("progress", passbook_core::tenant::UnknownWord(other.to_owned()))),
+        _ => return Err(columns.wrong("progress", Unexpected)),
     };
     let request = columns
         .optional_bytes(11, "request")?
@@ -138,7 +138,7 @@ fn decode(row: &Row<'_>, keys: &Keys, key: &str) -> Result<StoredSession, ReadEr
         .transpose()?;
     let link_id = columns
         .optional_text(7, "link_id")?
-        .map(|text| LinkId::parse(text).ok_or_else(|| columns.wrong("link_id", "not a link id")))
+        .map(|text| LinkId::parse(text).ok_or_else(|| columns.wrong("link_id", Unexpected)))
         .transpose()?;
     Ok(StoredSession {
         version: columns.integer(4, "version")?,

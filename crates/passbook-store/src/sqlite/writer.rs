@@ -359,3 +359,162 @@ impl Writing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use passbook_core::ids::LinkId;
+    use rusqlite::ffi;
+
+    use super::*;
+    use crate::port::{Guard, StoreError};
+
+    type Answer = oneshot::Receiver<Result<(), WriteError>>;
+
+    /// A writer that runs on the test's own thread.
+    fn writing(directory: &std::path::Path) -> Writing {
+        let path = directory.join("test.db");
+        let connection = connect_writer(&path).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE write_probe (probe_id BIGINT PRIMARY KEY, value BIGINT);
+                 INSERT INTO write_probe VALUES (1, 0); CREATE TABLE kept (value BLOB);",
+            )
+            .unwrap();
+        let (ledger, _) = DeletionLedger::open(&directory.join("ledger")).unwrap();
+        let lock = File::create(directory.join("lock")).unwrap();
+        Writing {
+            path,
+            connection: Some(connection),
+            ledger,
+            unrecorded: Vec::new(),
+            erase_since: None,
+            erase_failing: false,
+            suspect: false,
+            _lock: lock,
+        }
+    }
+
+    fn request(
+        apply: impl FnOnce(&Connection, &mut Effects) -> Result<(), WriteError> + Send + 'static,
+    ) -> (Box<dyn Request>, Answer) {
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Task { apply: Some(apply), outcome: None, destroyed: false, reply }), answer)
+    }
+
+    fn keep(bytes: usize) -> (Box<dyn Request>, Answer) {
+        request(move |connection, _| {
+            connection.execute("INSERT INTO kept VALUES (zeroblob(?1))", [bytes as i64])?;
+            Ok(())
+        })
+    }
+
+    fn serve(writing: &mut Writing, requests: Vec<(Box<dyn Request>, Answer)>) -> Vec<Result<(), WriteError>> {
+        let (requests, answers): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
+        writing.serve(requests);
+        answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
+    }
+
+    fn kept(writing: &Writing) -> i64 {
+        let connection = connect_writer(&writing.path).unwrap();
+        connection.query_row("SELECT COUNT(*) FROM kept", [], |row| row.get(0)).unwrap()
+    }
+
+    fn is_unavailable(result: &Result<(), WriteError>) -> bool {
+        matches!(result, Err(WriteError::Failed(ReadError::Store(StoreError::Unavailable(_)))))
+    }
+
+    fn io_error() -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None)
+    }
+
+    #[test]
+    fn a_full_disk_fails_the_whole_group_and_writing_resumes_when_there_is_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writing = writing(directory.path());
+        let limit = |writing: &Writing, pages: i64| {
+            let connection = writing.connection.as_ref().unwrap();
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+        };
+        limit(&writing, 16);
+        let answers = serve(&mut writing, vec![keep(10), keep(1 << 20), keep(10)]);
+        assert!(answers.iter().all(is_unavailable));
+        assert!(writing.suspect);
+        assert_eq!(kept(&writing), 0);
+
+        // Still too large; what fits is written, without a restart.
+        assert!(is_unavailable(&serve(&mut writing, vec![keep(1 << 20)])[0]));
+        assert!(serve(&mut writing, vec![keep(10)])[0].is_ok());
+        limit(&writing, 100_000);
+        assert!(serve(&mut writing, vec![keep(1 << 20)])[0].is_ok());
+        assert!(!writing.suspect);
+        assert_eq!(kept(&writing), 2);
+    }
+
+    #[test]
+    fn an_io_error_fails_the_whole_group_and_opens_the_database_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writing = writing(directory.path());
+        let failing = request(|_, _| Err(io_error().into()));
+        let answers = serve(&mut writing, vec![keep(10), failing]);
+        assert!(answers.iter().all(is_unavailable));
+        assert!(writing.connection.is_none() && writing.suspect);
+        // The next idle moment finds out that writing works again.
+        writing.tidy();
+        assert!(writing.connection.is_some() && !writing.suspect);
+        assert_eq!(kept(&writing), 0);
+        assert!(serve(&mut writing, vec![keep(10)])[0].is_ok());
+    }
+
+    #[test]
+    fn a_lost_guard_takes_back_its_own_request_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writing = writing(directory.path());
+        let losing = request(|connection, effects| {
+            connection.execute("INSERT INTO kept VALUES (x'00')", [])?;
+            effects.destroyed.push(LedgerEntry { at: Timestamp::UNIX_EPOCH, link_id: LinkId::from_bits(1) });
+            Err(WriteError::Conflict(Guard::Link))
+        });
+        let answers = serve(&mut writing, vec![keep(10), losing, keep(10)]);
+        assert!(answers[0].is_ok() && answers[2].is_ok());
+        assert!(matches!(answers[1], Err(WriteError::Conflict(Guard::Link))));
+        assert_eq!(kept(&writing), 2);
+        assert!(writing.erase_since.is_none() && writing.unrecorded.is_empty(), "what was taken back has no effects");
+    }
+
+    #[test]
+    fn destroyed_data_leaves_the_log_in_the_next_idle_moment() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writing = writing(directory.path());
+        let destroying = request(|connection, effects| {
+            connection.execute("INSERT INTO kept VALUES (x'00')", [])?;
+            effects.destroyed.push(LedgerEntry { at: Timestamp::UNIX_EPOCH, link_id: LinkId::from_bits(1) });
+            Ok(())
+        });
+        assert!(serve(&mut writing, vec![destroying])[0].is_ok());
+        let log = || std::fs::metadata(directory.path().join("test.db-wal")).unwrap().len();
+        assert!(log() > 0);
+        writing.tidy();
+        assert_eq!(log(), 0);
+        assert!(writing.erase_since.is_none());
+    }
+
+    #[test]
+    fn a_deletion_is_not_acknowledged_before_it_is_in_the_ledger() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writing = writing(directory.path());
+        let path = directory.path().join("ledger");
+        // A handle that cannot write, as on a failing disk.
+        writing.ledger = DeletionLedger::over(File::open(&path).unwrap());
+        let destroying = request(|_, effects| {
+            effects.destroyed.push(LedgerEntry { at: Timestamp::UNIX_EPOCH, link_id: LinkId::from_bits(1) });
+            Ok(())
+        });
+        let answers = serve(&mut writing, vec![keep(10), destroying]);
+        assert!(answers[0].is_ok(), "other requests of the group are committed and say so");
+        assert!(is_unavailable(&answers[1]));
+        writing.ledger = DeletionLedger::open(&path).unwrap().0;
+        writing.tidy();
+        assert_eq!(DeletionLedger::open(&path).unwrap().1.len(), 1);
+    }
+}
