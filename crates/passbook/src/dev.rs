@@ -150,10 +150,10 @@ pub async fn prepare_client(services: &Services, data: &Path) -> anyhow::Result<
     let tenant = tenant(&services.derivation);
     let client_id = client_id(&services.derivation);
     let actor = Actor { tenant: tenant.clone(), client_id: client_id.clone(), scopes: ScopeSet::all() };
-    if let Some(known) = DevFile::read(data).filter(|file| file.client_id == client_id) {
-        if services.verify_client(&client_id, &known.client_secret).await?.is_some() {
-            return Ok((actor, known.client_secret));
-        }
+    if let Some(known) = DevFile::read(data).filter(|file| file.client_id == client_id)
+        && services.verify_client(&client_id, &known.client_secret).await?.is_some()
+    {
+        return Ok((actor, known.client_secret));
     }
     let secret = random_alphanumeric();
     let client = Client {

@@ -48,7 +48,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("passbook");
         let requests: Family<RequestLabels, Counter> = Family::default();
         let seconds: Family<OperationLabels, Histogram> =
-            Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS.into_iter()));
+            Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS));
         let jobs: Family<JobLabels, Counter> = Family::default();
         let (in_flight, limited) = (Gauge::default(), Counter::default());
         registry.register("requests", "Requests answered, by operation and status class", requests.clone());

@@ -1,7 +1,8 @@
 //! Balances of a statement.
 //!
-//! Banks give two: `LEDGERBAL` and `AVAILBAL`. By the standard their sign is the account holder's view, so what is owed
-//! is negative; on liability accounts both are turned around. Investment statements value positions one by one and
+//! Banks give two: `LEDGERBAL` and `AVAILBAL`. By the standard the sign is the account holder's view, so what is owed is
+//! negative: on liability accounts the ledger balance is turned around. The available balance is not: there it is the
+//! credit that is left to spend, which is positive in the file as it is with us. Investment statements value positions one by one and
 //! state only the cash; a total is not made up from them.
 
 use jiff::Timestamp;
@@ -35,11 +36,11 @@ pub(super) fn read(
     let ledger = statement.child("LEDGERBAL");
     let available = statement.child("AVAILBAL");
     let balance_date = as_of(ledger, notes).or_else(|| as_of(available, notes));
-    let signed = |amount: Decimal| if account_type.is_liability() { negated(amount) } else { amount };
+    let owed_positive = |amount: Decimal| if account_type.is_liability() { negated(amount) } else { amount };
     Ok(Balances {
         currency,
-        available: amount(available, "BALAMT")?.map(signed),
-        current: amount(ledger, "BALAMT")?.map(signed),
+        available: amount(available, "BALAMT")?,
+        current: amount(ledger, "BALAMT")?.map(owed_positive),
         limit: None,
         balance_date,
     })

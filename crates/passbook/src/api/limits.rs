@@ -64,7 +64,7 @@ impl Limits {
             let share = per_minute.saturating_mul(factor.max(1)).div_ceil(replicas.max(1));
             NonZeroU32::new(share).map(|share| {
                 let counters = Counters(quick_cache::sync::Cache::new(COUNTERS_MAX));
-                RateLimiter::new(Quota::per_minute(share), counters, MonotonicClock::default())
+                RateLimiter::new(Quota::per_minute(share), counters, MonotonicClock)
             })
         };
         let narrow = |operation: &Operation| match operation.narrow() {
@@ -98,7 +98,7 @@ impl Limits {
 fn count(limit: Option<&Limit>, key: u64) -> Result<(), ApiError> {
     let Some(limit) = limit else { return Ok(()) };
     limit.check_key(&key).map_err(|refused| {
-        let wait = refused.wait_time_from(MonotonicClock::default().now());
+        let wait = refused.wait_time_from(MonotonicClock.now());
         // Rounded up: a client that waits exactly this long must succeed.
         let seconds = i64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(60).max(1);
 

@@ -82,10 +82,10 @@ impl Services {
                 Some(failure) => Err(failure.clone()),
                 None => self.fetch_product(job, link, &mut credential, product, &mut fetched).await?,
             };
-            if let Err(failure) = &result {
-                if failure.class.ends_access() {
-                    ended_access = Some(failure.clone());
-                }
+            if let Err(failure) = &result
+                && failure.class.ends_access()
+            {
+                ended_access = Some(failure.clone());
             }
             fetched.results.push((product, result));
         }
