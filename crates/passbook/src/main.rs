@@ -71,9 +71,9 @@ struct DevArguments {
     /// Freezes the sandbox clock at this instant, for example 2026-01-15T09:00:00Z.
     #[arg(long, value_name = "T")]
     frozen_at: Option<Timestamp>,
-    /// Turns the API's request limits on.
-    #[arg(long)]
-    rate_limits: bool,
+    /// Turns the API's request limits on; `=N` allows N times as many requests.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    rate_limits: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -166,7 +166,7 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let api = Arc::new(Api {
         services: services.clone(),
-        limits: arguments.rate_limits.then(|| Limits::new(1, 1)),
+        limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
         metrics: metrics.clone(),
         key_set,
         sandbox: true,

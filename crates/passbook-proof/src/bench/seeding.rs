@@ -1,14 +1,23 @@
 //! Stores of a given size.
 
-use anyhow::{Context, Result};
+use std::path::Path;
+use std::sync::Arc;
 
-use super::Bench;
-use crate::api::{Api, Body, sandbox_link};
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use passbook::{dev, seed, views};
+use passbook_store::sqlite::{OpenOptions, SqliteStore, load_or_create_master_key};
+
+use super::{Bench, SEED};
 use crate::server::Server;
 
-const MAKERS: u64 = 8;
+/// When the seeded links were made; a real instant in the past, so that no clock rule is in the way.
+const MADE_AT: &str = "2026-01-01T00:00:00Z";
 
 /// Makes the store of this name with so many links, unless it exists, and gives the ids of its links.
+///
+/// The server makes the store; the links are then written straight into it, sealed and rendered as a sign-in does,
+/// because a million sign-ins would take longer than everything that is measured.
 pub async fn prepare(bench: &Bench, name: &str, links: u64) -> Result<Vec<String>> {
     let plan = bench.plan(name);
     let list = bench.path(&format!("{name}.ids"));
@@ -16,26 +25,26 @@ pub async fn prepare(bench: &Bench, name: &str, links: u64) -> Result<Vec<String
         return Ok(text.lines().map(ToOwned::to_owned).collect());
     }
     std::fs::create_dir_all(&plan.data)?;
-    let server = Server::start(&plan).await?;
-    let mut tasks = tokio::task::JoinSet::new();
-    for maker in 0..MAKERS {
-        let mut api = Api::new(&server);
-        tasks.spawn(async move {
-            let mut ids = Vec::new();
-            for position in (maker..links).step_by(usize::try_from(MAKERS)?) {
-                let body = sandbox_link(&format!("bench-{position}"));
-                let answer = api.call("POST", "/sandbox/links", Body::Json(&body)).await?;
-                let id = answer.json()["link_id"].as_str().map(ToOwned::to_owned);
-                ids.push(id.with_context(|| format!("POST /sandbox/links answered {}", answer.status))?);
-            }
-            anyhow::Ok(ids)
-        });
-    }
-    let mut ids = Vec::new();
-    while let Some(made) = tasks.join_next().await {
-        ids.extend(made??);
-    }
-    server.stop().await?;
+    Server::start(&plan).await?.stop().await?;
+    let ids = fill(&plan.data, links).await?;
     std::fs::write(&list, ids.join("\n"))?;
     Ok(ids)
+}
+
+async fn fill(data: &Path, links: u64) -> Result<Vec<String>> {
+    let path = data.join("passbook.db");
+    let store = Arc::new(SqliteStore::open(OpenOptions {
+        master_key: Some(load_or_create_master_key(&data.join("master.key"), &path)?),
+        path,
+        deletion_ledger: data.join("deletions.ledger"),
+        renderer: views::RENDERER,
+        render_stub: &views::link_view,
+    })?);
+    let derivation = dev::open_instance(store.as_ref(), SEED).await?.derivation;
+    let tenant = dev::tenant(&derivation);
+    let now: Timestamp = MADE_AT.parse().context("a timestamp")?;
+    let changes = (1..=links).map(|n| seed::link_changes(&derivation, &tenant, n, now));
+    let loaded = store.bulk_load(changes).await?;
+    ensure!(loaded == links, "{loaded} of {links} links were stored");
+    Ok((1..=links).map(|n| seed::link_id(&derivation, &tenant, n).to_string()).collect())
 }

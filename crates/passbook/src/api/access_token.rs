@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use moneykit::models::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
 use passbook_core::secret::SecretBytes;
 
@@ -53,8 +53,7 @@ pub async fn create_access_token(Extract(api): State, request: Request) -> Resul
         token_type: "bearer".to_owned(),
         expires_in: issued.expires_in.unsigned_abs(),
     };
-    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    Ok((StatusCode::CREATED, no_store, Json(answer)).into_response())
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
 /// Client, scope and app behind the caller. The operation id's spelling is the contract's.

@@ -205,7 +205,6 @@ impl IntoResponse for ApiError {
         *response.status_mut() = parts.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(parts.headers);
         response
     }

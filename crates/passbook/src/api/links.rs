@@ -56,12 +56,11 @@ pub async fn delete_link(Extract(api): State, caller: Caller, LinkPath(id): Link
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// An answer that is JSON already. Never cached: everything here is one end user's data.
+/// An answer that is JSON already.
 pub fn json_response(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use super::{Api, errors::ApiError, operation::Operation};
 use crate::system::{hex, random_bits};
@@ -83,7 +83,10 @@ where
             let status = response.status();
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());
             tracing::debug!(request.id = ?request_id, operation = operation.id(), status = status.as_u16(), "answered");
-            response.headers_mut().insert(REQUEST_ID, request_id);
+            let headers = response.headers_mut();
+            headers.insert(REQUEST_ID, request_id);
+            // Nearly every answer is one end user's data or one client's secret; the few that may be kept say so.
+            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             response
         })
     }

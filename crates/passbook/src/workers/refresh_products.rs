@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use passbook_connectors::port::{Credential, Fetch};
 use passbook_core::{
     failure::{Failure, FailureClass},
-    link::{Link, LinkState},
+    link::{Link, LinkSecrets, LinkState},
+    numbers::{Verdict, check_account_numbers},
     product::{Product, ProductSet},
     reconcile::{
         NewAccounts, TransactionChanges, reconcile_accounts, reconcile_numbers, reconcile_owners,
@@ -187,7 +188,7 @@ impl Services {
     async fn merge_snapshot(
         &self,
         link: &mut Link,
-        secrets: &mut passbook_core::link::LinkSecrets,
+        secrets: &mut LinkSecrets,
         rows: &mut TransactionChanges,
         snapshot: Snapshot,
     ) -> Result<(), Fault> {
@@ -195,7 +196,10 @@ impl Services {
             Snapshot::Accounts(accounts) => {
                 reconcile_accounts(link, accounts, &NewAccounts::NotPermitted, true, &self.derivation);
             }
-            Snapshot::AccountNumbers(numbers) => reconcile_numbers(link, secrets, numbers, true),
+            Snapshot::AccountNumbers(numbers) => {
+                reconcile_numbers(link, secrets, numbers, true);
+                flag_invalid_numbers(link, secrets);
+            }
             Snapshot::Identity(owners) => reconcile_owners(link, secrets, owners),
             Snapshot::Transactions(reported) => {
                 let stored = self.store.load_transactions(&link.tenant, &link.id, reported.complete_since).await?;
@@ -211,6 +215,19 @@ impl Services {
         match self.try_commit(Changes { finished_job: Some(finished), ..Changes::default() }).await? {
             Outcome::Committed => Ok(Ended::Failed),
             Outcome::LostRace(_) => Ok(Ended::Lost),
+        }
+    }
+}
+
+/// Numbers that break a rule of their network are published as the bank gave them, and named to the operator. The
+/// findings hold no digit.
+fn flag_invalid_numbers(link: &Link, secrets: &LinkSecrets) {
+    for (account_id, numbers) in &secrets.numbers {
+        for finding in check_account_numbers(numbers, None) {
+            if let Verdict::Invalid(reason) = finding.verdict {
+                let (number, reason) = (finding.number, reason.code());
+                tracing::warn!(link.id = %link.id, account.id = %account_id, ?number, reason, "the bank gave an invalid number");
+            }
         }
     }
 }
