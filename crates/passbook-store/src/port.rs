@@ -6,7 +6,11 @@
 //! a bank. A lost guard (version, single use, lease) rejects exactly its own `Changes` with
 //! [`CommitError::Conflict`]; the caller reloads and decides again.
 //!
-//! When [`Store::commit`] returns `Ok`, the change survives kill -9 and power loss.
+//! When [`Store::commit`] returns `Ok`, the change survives kill -9 and power loss. A commit that was handed over runs to
+//! its end even if the caller stops waiting.
+//!
+//! Instants are kept to the microsecond, the wire's precision, except inside the link aggregate. A due time of
+//! [`Timestamp::MAX`] means never: work that waits for a frozen clock.
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -119,7 +123,7 @@ pub trait Store: Send + Sync + 'static {
     /// A session with its opened request (`None` when the request was already wiped).
     async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError>;
 
-    /// The session whose exchangeable token hashes to this.
+    /// The session whose exchangeable token hashes to this; `None` also once the token was exchanged.
     async fn find_session_by_exchange_hash(
         &self,
         tenant: &Tenant,
@@ -141,7 +145,8 @@ pub trait Store: Send + Sync + 'static {
     /// its client was revoked.
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
 
-    /// The newest application time stored for the application anywhere.
+    /// The newest application time that any **sandbox** object of the application holds; live objects follow real time
+    /// and have no say in its clock.
     async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError>;
 
     // ---- institutions named by statement files, visible to their app only
@@ -333,9 +338,10 @@ pub struct Changes {
     pub audit: Vec<AuditEntry>,
     /// A session to add or move on.
     pub session: Option<SessionWrite>,
-    /// An application to add, or its new settings.
+    /// An application to add, or its new name and origins. The clock of an existing one changes by [`Changes::clock`]
+    /// only.
     pub app: Option<App>,
-    /// A client to add, or its new settings.
+    /// A client to add, or its new settings; a client never moves to another tenant.
     pub client: Option<Client>,
     /// A token to add.
     pub token: Option<NewToken>,
@@ -363,7 +369,8 @@ pub struct LinkWrite {
     pub secrets: Option<LinkSecrets>,
     /// The connector's credential; `None` keeps what is stored.
     pub credential: Option<SecretBytes>,
-    /// Destroys the data key and every sealed field, the transactions, and unfinished jobs' hold on the link.
+    /// Destroys the data key, every sealed field and the transactions. Jobs of the link stay for their workers, which
+    /// find it deleted and end them as failed, so that every accepted job has exactly one end.
     pub destroy: bool,
     /// Unique per tenant: further statement files of the same user and institution extend this link. Kept when
     /// `None`; freed by `destroy`.
@@ -533,7 +540,8 @@ pub struct ClockWrite {
 /// A read or a lease that could not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, is full, or failed; nothing changed and trying later may help.
+    /// The database cannot be reached, is full, or failed; nothing changed and trying later may help. One exception: a
+    /// deletion whose ledger line could not be synced is in force and not acknowledged; a repetition finds it deleted.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored value cannot be understood or opened.
@@ -565,7 +573,8 @@ pub enum CommitError {
 /// What a commit was conditional on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guard {
-    /// [`LinkWrite::expected_version`], or the link exists already, or its import key does.
+    /// [`LinkWrite::expected_version`], or the link exists already, or its import key does, or what was written beside
+    /// it (a transaction, job or event) does not fit the stored link.
     Link,
     /// The job's lease.
     Lease,
@@ -573,7 +582,7 @@ pub enum Guard {
     Session,
     /// [`ClockWrite::expected`].
     Clock,
-    /// A unique id of an app, client, token or instance value.
+    /// A unique id of a job, client, token or instance value, or a client that a token needs.
     Unique,
 }
 

@@ -84,17 +84,6 @@ async fn a_second_opener_is_refused() {
 }
 
 #[tokio::test]
-async fn another_process_cannot_read_the_open_file() {
-    let home = Home::new();
-    let _store = home.open();
-    // Locks of one process do not keep that process out, so a shell has to try: `flock` on the lock file is what
-    // another server does first.
-    let lock = home.path("passbook.db.lock");
-    let status = std::process::Command::new("flock").arg("--nonblock").arg(&lock).arg("true").status().unwrap();
-    assert!(!status.success());
-}
-
-#[tokio::test]
 async fn an_older_release_refuses_a_newer_schema_and_leaves_it() {
     let home = Home::new();
     home.open().close().await;

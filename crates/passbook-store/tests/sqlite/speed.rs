@@ -1,6 +1,6 @@
 //! The hot path, measured. Run with `--release --nocapture` for figures; the assertions hold in any build.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use passbook_core::ids::LinkId;
 use passbook_store::port::Store as _;
@@ -9,6 +9,7 @@ use crate::{Home, examples::*};
 
 const LINKS: u32 = 2_000;
 const READS: u32 = 20_000;
+const COMMITS_EACH: u128 = 20;
 
 #[tokio::test]
 async fn a_numbers_read_answers_for_each_of_many_links() {
@@ -34,4 +35,29 @@ async fn a_numbers_read_answers_for_each_of_many_links() {
         store.commit(changes(insertion(link(1_000_000 + bits)))).await.unwrap();
     }
     println!("lone synced commit: {} us", started.elapsed().as_micros() / 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_commits_share_their_sync() {
+    let home = Home::new();
+    let store = Arc::new(home.open());
+    let started = Instant::now();
+    let writers: Vec<_> = (0..64_u128)
+        .map(|writer| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for step in 0..COMMITS_EACH {
+                    store.commit(changes(insertion(link(writer * COMMITS_EACH + step)))).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let commits = 64 * COMMITS_EACH;
+    println!("grouped synced commits: {} a second", commits * 1_000_000 / started.elapsed().as_micros());
+    for bits in 0..commits {
+        assert!(store.lookup_link(&tenant(), &LinkId::from_bits(bits)).await.unwrap().is_some());
+    }
 }
