@@ -6,8 +6,8 @@
 //! a bank. A lost guard (version, single use, lease) rejects exactly its own `Changes` with
 //! [`CommitError::Conflict`]; the caller reloads and decides again.
 //!
-//! When [`Store::commit`] returns `Ok`, the change survives kill -9 and power loss. A commit that was handed over runs to
-//! its end even if the caller stops waiting.
+//! When [`Store::commit`] returns `Ok`, the change survives kill -9 and power loss. A commit that was handed over runs
+//! to its end even if the caller stops waiting.
 //!
 //! Instants are kept to the microsecond, the wire's precision, except inside the link aggregate. A due time of
 //! [`Timestamp::MAX`] means never: work that waits for a frozen clock.

@@ -5,7 +5,7 @@
 //! that wrapped key makes everything sealed under it unreadable for ever.
 //!
 //! A sealed value is a format byte, a random 96-bit nonce, the AES-256-GCM ciphertext and its tag. Where the value
-//! belongs (application, row and column) is authenticated with it: bytes moved to another row, column or application do not open.
+//! belongs (application, row and column) is authenticated with it: bytes moved to another place do not open.
 //! A random nonce per value is safe because a data key seals far fewer than 2^32 values.
 
 mod keys;

@@ -98,7 +98,8 @@ pub(super) fn write_transactions(
     if writes.updated.len() > 1 {
         // Keys may move from row to row within one change; parking them first keeps each step free of duplicates.
         let mut park = connection.prepare_cached(
-            "UPDATE transactions SET upstream_key = '\u{1}' || transaction_id WHERE link_id = ?1 AND transaction_id = ?2",
+            "UPDATE transactions SET upstream_key = '\u{1}' || transaction_id \
+             WHERE link_id = ?1 AND transaction_id = ?2",
         )?;
         for transaction in &writes.updated {
             park.execute([link.as_str(), transaction.id.as_str()])?;
