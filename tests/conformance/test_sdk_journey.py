@@ -206,13 +206,6 @@ class Journey(unittest.TestCase):
         self.assertEqual(len(set(walked)), len(walked))
         self.assertIn("credentials_bank_gb", walked)
 
-    def test_update_of_tags_and_webhook(self):
-        link_id = self.connected_link().link_id
-        request = moneykit.UpdateLinkRequest(link_tags=["a", "b"], webhook="http://localhost:3000/hook")
-        updated = self.sdk.links.update_link(link_id, request)
-        self.assertEqual((updated.link_tags, updated.tags), (["a", "b"], ["a", "b"]))
-        self.assertEqual(self.sdk.links.get_link(link_id).webhook, "http://localhost:3000/hook")
-
     def test_delete(self):
         link_id = self.connected_link().link_id
         deleted = self.sdk.links.delete_link_with_http_info(link_id)

@@ -160,7 +160,12 @@ impl Shift<'_> {
         let product = PRODUCTS[self.worker.rng.index(PRODUCTS.len())];
         let link_id = self.worker.banks[position].link_id.clone();
         let before = self.send("GET", &format!("/links/{link_id}"), Body::Empty).await?;
-        let before = Attempt::of(&before.json(), product);
+        let before = before.json();
+        if !before["products"][product].is_object() {
+            // Not granted by this bank, so there is nothing to refresh.
+            return Ok(());
+        }
+        let before = Attempt::of(&before, product);
         self.worker.note_end(position, product, &before);
         if self.worker.banks[position].running.contains_key(product) {
             // Asking twice is for the limits' tests; here the first one must be seen to end.
