@@ -287,12 +287,15 @@ fn check_redirect(problems: &mut Problems, redirect_uri: &str) {
 fn clean_url(text: &str) -> Option<Url> {
     let suspicious = |letter: char| letter == '\\' || letter.is_control() || letter.is_whitespace();
     let explicit = text.split_once("://").is_some_and(|(scheme, rest)| {
-        (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")) && !rest.starts_with('/')
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+        // An empty user info (`https://@host`) leaves no trace in the parsed URL.
+        web && !authority.is_empty() && !authority.contains('@')
     });
     if !explicit || text.chars().any(suspicious) {
         return None;
     }
-    Url::parse(text).ok().filter(|url| url.username().is_empty() && url.password().is_none() && url.has_host())
+    Url::parse(text).ok().filter(Url::has_host)
 }
 
 /// Checks the static sandbox data.
@@ -344,6 +347,8 @@ mod tests {
             "https:\\\\evil",
             "https://good@evil",
             "https://good:x@evil",
+            "https://@good",
+            "https://:@good",
             "https:///evil",
             "https://good.example\\@evil",
             "ht\ttps://good",
