@@ -1,7 +1,7 @@
 //! Experiments on the built server.
 //!
 //! Everything here works from outside: a real process, real sockets, a real disk. [`torture`] looks for writes that were
-//! acknowledged and then lost; [`bench`] measures the server against a yardstick that does nothing but answer.
+//! acknowledged and then lost; [`mod@bench`] measures the server against a yardstick that does nothing but answer.
 //!
 //! An experiment prints one JSON line ([`record::Proof`]) and fails if it did less than it was asked to: a run that
 //! injected nothing proves nothing.
