@@ -3,7 +3,7 @@
 //! Duplicate keys are refused at every level, also of unknown fields, because two readers of one body must never see
 //! two different values. Unknown fields are ignored: older official clients send some.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, marker::PhantomData};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,7 +11,9 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{
     Deserialize,
-    de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+    de::{
+        DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer,
+    },
 };
 
 use super::errors::{ApiError, Place, Problem};
@@ -62,6 +64,10 @@ fn without_values(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
     match text.split_once(", expected ") {
+        // The names of our types are nobody's business.
+        Some((found, expected)) if found.starts_with("invalid ") && expected.starts_with("struct ") => {
+            "expected an object".to_owned()
+        }
         Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
         _ if text.starts_with("unknown variant ") => text
             .split_once(", expected ")
@@ -198,8 +204,63 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A JSON object. What serde derives for a struct also reads an array of its fields in order, and names the struct when
+/// it refuses; through this an array is refused like any other wrong type.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries)).map(Object)
+    }
+}
+
+/// Reads a field whose value must be an object.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|object| object.0)
+}
+
+/// Reads a field whose value must be an object or null.
+pub fn optional_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::<Object<T>>::deserialize(deserializer)?.map(|object| object.0))
+}
+
+/// Reads a field whose value must be an array of objects.
+pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Vec::<Object<T>>::deserialize(deserializer)?.into_iter().map(|object| object.0).collect())
+}
+
+/// Reads a field whose value must be an array of objects or null.
+pub fn optional_objects<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
+    Ok(objects.map(|objects| objects.into_iter().map(|object| object.0).collect()))
+}
+
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
+
     use super::*;
 
     fn json_headers() -> HeaderMap {
@@ -237,6 +298,30 @@ mod tests {
         assert!(parse::<Sample>(&json_headers(), b"{\"name\":\"\xff\"}").is_err());
         assert!(parse::<Sample>(&json_headers(), b"{\"name\":\"a\",\"unknown\":[1,{}]}").is_ok());
         assert!(parse::<Sample>(&HeaderMap::new(), b"{\"name\":\"a\"}").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_array_is_no_object_and_the_place_inside_one_is_kept() {
+        #[derive(Debug, Deserialize)]
+        struct Outer {
+            #[expect(dead_code, reason = "only parsed")]
+            #[serde(deserialize_with = "object")]
+            one: Sample,
+            #[expect(dead_code, reason = "only parsed")]
+            #[serde(default, deserialize_with = "optional_objects")]
+            many: Option<Vec<Sample>>,
+        }
+        for (body, place) in [
+            (r#"{"one":["a"]}"#, r#"["body","one"]"#),
+            (r#"{"one":{"name":1}}"#, r#"["body","one","name"]"#),
+            (r#"{"one":{"name":"a"},"many":[{"name":"b"},["c"]]}"#, r#"["body","many",1]"#),
+        ] {
+            let refusal = parse::<Outer>(&json_headers(), body.as_bytes()).unwrap_err().into_response();
+            let answer = refusal.into_body().collect().await.unwrap().to_bytes();
+            let answer = std::str::from_utf8(&answer).unwrap();
+            assert!(answer.contains(place) && !answer.contains("Sample"), "{body}: {answer}");
+        }
+        assert!(parse::<Outer>(&json_headers(), br#"{"one":{"name":"a"},"many":null}"#).is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Api,
-    body::{self, Problems, null_is_default},
+    body::{self, Problems, null_is_default, object, objects, optional_object, optional_objects},
     caller::Caller,
     errors::ApiError,
 };
@@ -25,9 +25,10 @@ const URL_MAX: usize = 65_536;
 
 #[derive(Deserialize)]
 struct SessionBody {
+    #[serde(deserialize_with = "object")]
     customer_user: CustomerUser,
     redirect_uri: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     settings: Option<Settings>,
     #[serde(default)]
     existing_link_id: Option<String>,
@@ -37,9 +38,9 @@ struct SessionBody {
     webhook: Option<String>,
     #[serde(default)]
     link_tags: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     connect_features: Option<ConnectFeatures>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     custom_sandbox_data: Option<CustomSandboxData>,
 }
 
@@ -48,9 +49,9 @@ struct SessionBody {
 pub struct CustomerUser {
     /// The app's own id.
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     email: Option<CustomerUserEmail>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     phone: Option<CustomerUserPhone>,
 }
 
@@ -76,7 +77,7 @@ struct CustomerUserPhone {
 pub struct Settings {
     #[serde(default)]
     providers: Option<Vec<Provider>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     products: Option<ProductsSettings>,
     #[serde(default)]
     countries: Option<Vec<Country>>,
@@ -95,13 +96,13 @@ enum Provider {
 
 #[derive(Deserialize)]
 struct ProductsSettings {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     account_numbers: Option<SettingsOfProduct>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     identity: Option<SettingsOfProduct>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     transactions: Option<SettingsOfProduct>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     investments: Option<SettingsOfProduct>,
 }
 
@@ -131,8 +132,9 @@ struct ConnectFeatures {
 /// Static data of the sandbox user `user_custom`.
 #[derive(Deserialize)]
 pub struct CustomSandboxData {
+    #[serde(deserialize_with = "objects")]
     accounts: Vec<CustomSandboxAccount>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_objects")]
     owners: Option<Vec<Owner>>,
 }
 

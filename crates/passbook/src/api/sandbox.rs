@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     State,
-    body::{self, Problems},
+    body::{self, Problems, object, optional_object},
     caller::Caller,
     errors::ApiError,
     link_session_request::{
@@ -39,6 +39,7 @@ const NOWHERE: &str = "http://localhost/";
 
 #[derive(Deserialize)]
 struct SandboxLinkBody {
+    #[serde(deserialize_with = "object")]
     customer_user: CustomerUser,
     #[serde(default)]
     institution_id: Option<String>,
@@ -46,13 +47,13 @@ struct SandboxLinkBody {
     username: Option<String>,
     #[serde(default)]
     answers: Option<BTreeMap<String, Value>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     settings: Option<Settings>,
     #[serde(default)]
     webhook: Option<String>,
     #[serde(default)]
     link_tags: Option<Vec<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "optional_object")]
     custom_sandbox_data: Option<CustomSandboxData>,
     #[serde(default)]
     seed: Option<u64>,
