@@ -37,7 +37,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if let Some(limits) = &api.limits {
             let app = actor.tenant.app_id.as_str();
             let counted = limits.count_app(operation, app).and_then(|()| match operation.narrow() {
-                Narrow::Link(_) => limits.count_narrow(operation, app, path::segment(&parts.uri, 1).as_bytes()),
+                Narrow::Link(_) => limits.count_narrow(operation, app, &path::link_key(&parts.uri)),
                 Narrow::User(_) | Narrow::None => Ok(()),
             });
             counted.inspect_err(|_| {

@@ -21,6 +21,12 @@ pub fn text(segment: &str) -> Option<Cow<'_, str>> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok()
 }
 
+/// What request limits count the link in the path by: its id however it was escaped, so that `mk%5F…` is no second
+/// allowance.
+pub fn link_key(uri: &Uri) -> Cow<'_, [u8]> {
+    percent_encoding::percent_decode_str(segment(uri, 1)).into()
+}
+
 /// The link id in the path (`/links/{id}...`). Rejected with the link's 404 when it cannot be an id at all. Taken after
 /// [`super::caller::Caller`], so that nobody learns anything without a token.
 pub struct LinkPath(pub LinkId);
@@ -45,5 +51,13 @@ mod tests {
         assert_eq!(segment(&uri, 9), "");
         assert_eq!(text("%ff"), None);
         assert_eq!(text("a%5Fb").as_deref(), Some("a_b"));
+    }
+
+    #[test]
+    fn a_link_is_counted_by_what_its_id_means() {
+        let key = |path: &'static str| link_key(&Uri::from_static(path)).into_owned();
+        assert_eq!(key("/links/mk%5F1/accounts"), key("/links/mk_1/identity"));
+        assert_eq!(key("/links/%6dk_1"), b"mk_1");
+        assert_ne!(key("/links/%ff"), key("/links/%fe"));
     }
 }
