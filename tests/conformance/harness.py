@@ -89,6 +89,9 @@ class Server:
             time.sleep(0.01)
         raise RuntimeError(f"the server was not ready after {START_SECONDS_MAX} s:\n{self.log()}")
 
+    def pid(self):
+        return self._process.pid
+
     def log(self):
         self._log.flush()
         self._log.seek(0)
