@@ -76,6 +76,20 @@ impl Link {
         self.enter(LinkState::Connecting, None, now);
     }
 
+    /// The user reconnected through `institution`'s connector. A link that came from somewhere else (a statement file)
+    /// is served by it from now on, and everything granted is to be fetched anew.
+    pub fn adopt_connector(&mut self, institution: &Institution) -> ProductSet {
+        self.offered = institution.products;
+        if self.connector == institution.connector {
+            return self.products_to_prefetch();
+        }
+        self.connector.clone_from(&institution.connector);
+        for record in self.products.values_mut() {
+            record.unavailable = None;
+        }
+        self.granted().without([Product::Accounts].into_iter().collect())
+    }
+
     /// Sign-in worked: the app may exchange its token.
     pub fn await_exchange(&mut self, now: Timestamp) {
         self.enter(LinkState::AwaitingTokenExchange, None, now);

@@ -300,8 +300,8 @@ pub(crate) mod tests {
         products.iter().copied().collect()
     }
 
-    pub(crate) fn sample_link() -> Link {
-        let institution = Institution {
+    fn sample_institution() -> Institution {
+        Institution {
             id: "credentials_bank".into(),
             aliases: Vec::new(),
             name: "Credentials Bank".into(),
@@ -312,7 +312,11 @@ pub(crate) mod tests {
             is_featured: true,
             connector: "sandbox".into(),
             products: set(&[Product::Accounts, Product::AccountNumbers, Product::Transactions]),
-        };
+        }
+    }
+
+    pub(crate) fn sample_link() -> Link {
+        let institution = sample_institution();
         Link::begin(NewLink {
             id: LinkId::from_bits(1),
             tenant: Tenant { app_id: AppId::from_bits(1), environment: Environment::Sandbox },
@@ -428,6 +432,19 @@ pub(crate) mod tests {
         assert_eq!(link.blocked_by(), Some("auth_expired"));
         let fault = link.products[&Product::Transactions].error.clone().unwrap();
         assert_eq!(fault.code, ProductErrorCode::AuthExpired);
+    }
+
+    #[test]
+    fn a_reconnect_through_another_connector_fetches_everything_anew() {
+        let mut link = connected_link();
+        link.connector = "ofx".into();
+        link.products.get_mut(&Product::Transactions).unwrap().unavailable = Some("only a newer file".into());
+        let bank = sample_institution();
+        assert_eq!(link.adopt_connector(&bank), set(&[Product::AccountNumbers, Product::Transactions]));
+        assert_eq!(link.connector, "sandbox");
+        assert_eq!(link.products[&Product::Transactions].unavailable, None);
+        link.note_fetched(Product::AccountNumbers, at(5));
+        assert!(link.adopt_connector(&bank).is_empty(), "the same connector again keeps what is there");
     }
 
     #[test]

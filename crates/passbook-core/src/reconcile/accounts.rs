@@ -229,11 +229,18 @@ mod tests {
         let mut link = sample_link();
         let dated = |day: &str, current: i64| {
             let mut account = bank_account("a", "Everyday", "1111");
-            account.balances = balance("USD", Some(current.into()), None, Some(format!("{day}T00:00:00Z").parse().unwrap()));
+            account.balances =
+                balance("USD", Some(current.into()), None, Some(format!("{day}T00:00:00Z").parse().unwrap()));
             vec![account]
         };
         for (day, current) in [("2026-02-01", 200), ("2026-01-01", 100)] {
-            reconcile_accounts(&mut link, dated(day, current), &NewAccounts::Permitted, false, &Derivation::new(b"seed"));
+            reconcile_accounts(
+                &mut link,
+                dated(day, current),
+                &NewAccounts::Permitted,
+                false,
+                &Derivation::new(b"seed"),
+            );
         }
         assert_eq!(link.accounts[0].balances.current, Some(200.into()));
     }

@@ -6,7 +6,7 @@ use passbook_core::ids::{AccountId, AppId, JobId, LinkId, SessionId, Transaction
 use rusqlite::{Row, types::ValueRef};
 
 use super::failure::ReadError;
-use crate::port::{StoreError, environment_from};
+use crate::port::StoreError;
 use passbook_core::tenant::{Environment, Tenant};
 
 /// The due time of work that waits for a frozen clock.
@@ -122,7 +122,7 @@ impl<'a> Columns<'a> {
     }
 
     pub(super) fn environment(&self, index: usize, column: &'static str) -> Result<Environment, ReadError> {
-        environment_from(self.text(index, column)?).map_err(|_| self.wrong(column, Unexpected))
+        self.text(index, column)?.parse().map_err(|_| self.wrong(column, Unexpected))
     }
 
     /// The application at `index` and the environment in the next column.

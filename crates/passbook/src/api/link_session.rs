@@ -26,7 +26,10 @@ pub async fn create_link_session(Extract(api): State, caller: Caller, request: R
     let session = link_session_request::parse(&api, &caller, &parts.headers, &bytes)?;
     if let Some(limits) = &api.limits {
         let app = caller.tenant.app_id.as_str();
-        limits.count_narrow(Operation::CreateLinkSession, app, session.customer_user_id.as_bytes())?;
+        let user = session.customer_user_id.as_bytes();
+        limits.count_narrow(Operation::CreateLinkSession, app, user).inspect_err(|_| {
+            api.metrics.limited.inc();
+        })?;
     }
     let link_session_token = api.services.create_link_session(&caller, &session).await?;
     Ok((StatusCode::CREATED, Json(CreateLinkSessionResponse { link_session_token })).into_response())

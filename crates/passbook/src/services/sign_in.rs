@@ -120,7 +120,9 @@ impl Services {
             Err(refusal) => return Err(refusal),
         };
         match existing {
-            Some((link, version)) => self.store_reconnect(actor, stored, &request, signed_in, link, version, now).await,
+            Some(existing) => {
+                self.store_reconnect(actor, stored, &request, &institution, signed_in, existing, now).await
+            }
             None => self.store_success(actor, stored, &request, &institution, signed_in, now).await,
         }
     }
@@ -259,9 +261,9 @@ impl Services {
         actor: &Actor,
         stored: StoredSession,
         request: &SessionRequest,
+        institution: &Institution,
         signed_in: SignedIn,
-        mut link: Link,
-        version: u64,
+        (mut link, version): (Link, u64),
         now: Timestamp,
     ) -> Result<Completed, SignInRefusal> {
         let secrets = self.secrets_of(&link).await?.secrets;
@@ -274,7 +276,7 @@ impl Services {
         link.permit_accounts(&signed_in.permitted);
         link.note_fetched(Product::Accounts, now);
         link.connect(now);
-        let prefetch = link.products_to_prefetch();
+        let prefetch = link.adopt_connector(institution);
         let link_id = link.id.clone();
         let job = (!prefetch.is_empty()).then(|| self.refresh_job(actor, &link_id, prefetch));
         if let Some(job) = &job {

@@ -1,0 +1,53 @@
+//! Why the store refused.
+
+#[expect(unused_imports, reason = "named in the documentation")]
+use super::{ClockWrite, LinkWrite, SessionWrite};
+
+/// A read or a lease that could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is full, or failed; nothing changed and trying later may help. One exception: a
+    /// deletion whose ledger line could not be synced is in force and not acknowledged; a repetition finds it deleted.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A stored value cannot be understood or opened.
+    #[error("inconsistent data in {table}.{column} of {row}")]
+    Inconsistent {
+        /// Table.
+        table: &'static str,
+        /// Column.
+        column: &'static str,
+        /// Key of the row; never a secret.
+        row: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// A commit that changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A guard was lost to somebody else; reload and decide again.
+    #[error("lost a race on {0:?}")]
+    Conflict(Guard),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a commit was conditional on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// [`LinkWrite::expected_version`], or the link exists already, or its import key does, or what was written beside
+    /// it (a transaction, job or event) does not fit the stored link.
+    Link,
+    /// The job's lease.
+    Lease,
+    /// [`SessionWrite::expected_version`] or the token was spent.
+    Session,
+    /// [`ClockWrite::expected`].
+    Clock,
+    /// A unique id of a job, client, token or instance value, or a client that a token needs.
+    Unique,
+}

@@ -1,0 +1,181 @@
+//! The store port: small, aggregate-shaped, the same for every database.
+//!
+//! Reads are methods that name what they look for and take the [`Tenant`] that owns it. **All writes are one value**,
+//! [`Changes`], committed atomically by [`Store::commit`]: link, transactions, jobs, events and audit rows of one use
+//! case stand or fall together. No transaction handle leaves the store, so nothing can hold one open while it talks to
+//! a bank. A lost guard (version, single use, lease) rejects exactly its own `Changes` with
+//! [`CommitError::Conflict`]; the caller reloads and decides again.
+//!
+//! When [`Store::commit`] returns `Ok`, the change survives kill -9 and power loss. A commit that was handed over runs
+//! to its end even if the caller stops waiting.
+//!
+//! Instants are kept to the microsecond, the wire's precision, except inside the link aggregate. A due time of
+//! [`Timestamp::MAX`] means never: work that waits for a frozen clock.
+
+mod changes;
+mod errors;
+mod records;
+
+use async_trait::async_trait;
+use jiff::{Timestamp, civil::Date};
+use passbook_core::{
+    ids::{AppId, JobId, LinkId, SessionId},
+    secret::SecretBytes,
+    tenant::Tenant,
+    transaction::Transaction,
+};
+
+pub use self::{
+    changes::{
+        AuditEntry, Changes, ClockWrite, FinishedJob, JobState, JobWork, LeaseRef, LeasedJob, LinkWrite, NewJob,
+        NewToken, SessionWrite, TransactionWrites,
+    },
+    errors::{CommitError, Guard, StoreError},
+    records::{
+        App, AppInstitution, Client, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets, StoredSession,
+        Token, TransactionFilter, TransactionPage,
+    },
+};
+
+/// A store of everything Passbook remembers.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // ---- links
+
+    /// The one row a numbers read needs. The hot path: one point read and one decryption.
+    async fn lookup_numbers_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<NumbersAnswer>, StoreError>;
+
+    /// State and rendered link object.
+    async fn lookup_link_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<LinkAnswer>, StoreError>;
+
+    /// The aggregate without its secrets.
+    async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError>;
+
+    /// The aggregate's opened secrets and credential; `None` when the link is unknown or its key was destroyed.
+    async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError>;
+
+    /// The link that statement files of this key extend; see [`LinkWrite::import_key`].
+    async fn find_link_by_import_key(&self, tenant: &Tenant, import_key: &str) -> Result<Option<LinkId>, StoreError>;
+
+    /// A connected link of this end user at this institution, if there is one.
+    async fn find_connected_link(
+        &self,
+        tenant: &Tenant,
+        customer_user_id: &str,
+        institution_id: &str,
+    ) -> Result<Option<LinkId>, StoreError>;
+
+    /// Links that have data and are not deleted, by creation time then id, ascending, after `after` (exclusive).
+    async fn list_links(
+        &self,
+        tenant: &Tenant,
+        after: Option<&LinkPosition>,
+        limit: u32,
+    ) -> Result<Vec<LinkPosition>, StoreError>;
+
+    // ---- transactions
+
+    /// One page, newest first (date, then datetime with absent ones last, then id, all descending), with the number of
+    /// all matches.
+    async fn list_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &TransactionFilter,
+    ) -> Result<TransactionPage, StoreError>;
+
+    /// Every current transaction of the link that reconciliation may compare with: all pending ones, and posted ones
+    /// on or after `since` (`None`: all). Any order.
+    async fn load_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        since: Option<Date>,
+    ) -> Result<Vec<Transaction>, StoreError>;
+
+    // ---- writes
+
+    /// Applies all changes or none, durably.
+    async fn commit(&self, changes: Changes) -> Result<(), CommitError>;
+
+    /// The next ordinal of `kind` in the application, from 1. Durable: never handed out twice.
+    async fn take_ordinal(&self, app: &AppId, kind: &str) -> Result<u64, StoreError>;
+
+    // ---- jobs
+
+    /// Leases up to `limit` due jobs to `owner` until `until`, oldest due first; at most one per link, and none of a
+    /// link that has a job under a live lease. Each lease raises the job's fence. Expired leases count as free.
+    async fn lease_jobs(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LeasedJob>, StoreError>;
+
+    /// Extends a lease; `false` when it was lost.
+    async fn renew_lease(&self, job: &LeaseRef, until: Timestamp) -> Result<bool, StoreError>;
+
+    /// Gives a job back unfinished, due again at `due_at`. Nothing happens when the lease was lost.
+    async fn release_job(&self, job: &LeaseRef, due_at: Timestamp) -> Result<(), StoreError>;
+
+    /// When the next waiting or running-under-lease job may be leased (real time); `None` when there is none.
+    async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Unfinished jobs of the application that are due at `now` (running ones included).
+    async fn count_due_jobs(&self, app: &AppId, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether the job has ended; `None` when it is unknown.
+    async fn lookup_job_state(&self, job: &JobId) -> Result<Option<JobState>, StoreError>;
+
+    // ---- sessions
+
+    /// A session with its opened request (`None` when the request was already wiped).
+    async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError>;
+
+    /// The session whose exchangeable token hashes to this; `None` also once the token was exchanged.
+    async fn find_session_by_exchange_hash(
+        &self,
+        tenant: &Tenant,
+        hash: &[u8; 32],
+    ) -> Result<Option<StoredSession>, StoreError>;
+
+    // ---- apps, clients, tokens
+
+    /// An application.
+    async fn lookup_app(&self, id: &AppId) -> Result<Option<App>, StoreError>;
+
+    /// Every application; there are few.
+    async fn list_apps(&self) -> Result<Vec<App>, StoreError>;
+
+    /// A client by its public id.
+    async fn lookup_client(&self, client_id: &str) -> Result<Option<Client>, StoreError>;
+
+    /// The token whose SHA-256 is this, expired or not, with what its client may do now. `None` when unknown, or when
+    /// its client was revoked.
+    async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
+
+    /// The newest application time that any **sandbox** object of the application holds; live objects follow real time
+    /// and have no say in its clock.
+    async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError>;
+
+    // ---- institutions named by statement files, visible to their app only
+
+    /// Institutions of the application that no directory lists.
+    async fn list_app_institutions(&self, tenant: &Tenant) -> Result<Vec<AppInstitution>, StoreError>;
+
+    // ---- instance
+
+    /// A named value of the instance (seed, signing key), sealed by the master key.
+    async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Deletes what its retention has ended: tokens expired before `before`, finished jobs and positioned events older
+    /// than it. At most `limit` rows of each kind; returns how many went.
+    async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Finishes outstanding writes and closes. Reads and writes fail afterwards.
+    async fn close(&self);
+}

@@ -1,0 +1,159 @@
+//! What reads return.
+
+use jiff::{Timestamp, civil::Date};
+use passbook_core::{
+    ids::{AccountId, AppId, LinkId},
+    link::{Link, LinkErrorCode, LinkSecrets, LinkState},
+    product::ProductSet,
+    secret::SecretBytes,
+    session::LinkSession,
+    tenant::{ScopeSet, Tenant},
+    time::AppClock,
+    transaction::Transaction,
+};
+use serde::{Deserialize, Serialize};
+
+/// Everything a numbers read needs, without the aggregate.
+pub struct NumbersAnswer {
+    /// State, grants and the rendered link object.
+    pub link: LinkAnswer,
+    /// The rendered `accounts` array, opened; empty when nothing was fetched or the link's key was destroyed.
+    pub accounts: SecretBytes,
+}
+
+/// What a link read needs.
+#[derive(Debug, Clone)]
+pub struct LinkAnswer {
+    /// State.
+    pub state: LinkState,
+    /// Error code in state `error`.
+    pub error: Option<LinkErrorCode>,
+    /// Granted products.
+    pub granted: ProductSet,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// Which renderer made the views; an older one means: render again from the aggregate.
+    pub renderer: u32,
+    /// The public link object as JSON.
+    pub link_view: Vec<u8>,
+}
+
+/// A link and the version its next write must name.
+#[derive(Debug, Clone)]
+pub struct StoredLink {
+    /// The aggregate.
+    pub link: Link,
+    /// Rises with every write.
+    pub version: u64,
+}
+
+/// The opened secrets of a link.
+#[derive(Debug, Clone, Default)]
+pub struct StoredSecrets {
+    /// Numbers and owners.
+    pub secrets: LinkSecrets,
+    /// What the connector needs to fetch.
+    pub credential: Option<SecretBytes>,
+}
+
+/// A place in the list of links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPosition {
+    /// Creation time.
+    pub created_at: Timestamp,
+    /// The link.
+    pub id: LinkId,
+}
+
+/// Which transactions to list.
+#[derive(Debug, Clone, Default)]
+pub struct TransactionFilter {
+    /// Only these accounts; empty: none at all. `None`: every account of the link.
+    pub accounts: Option<Vec<AccountId>>,
+    /// Earliest date, inclusive.
+    pub start_date: Option<Date>,
+    /// Latest date, inclusive.
+    pub end_date: Option<Date>,
+    /// Matches to skip.
+    pub offset: u64,
+    /// Matches to return.
+    pub limit: u32,
+}
+
+/// A page of transactions.
+#[derive(Debug, Clone)]
+pub struct TransactionPage {
+    /// All matches.
+    pub total: u64,
+    /// This page.
+    pub items: Vec<Transaction>,
+}
+
+/// A session as stored.
+#[derive(Clone)]
+pub struct StoredSession {
+    /// The session.
+    pub session: LinkSession,
+    /// Rises with every write.
+    pub version: u64,
+    /// JSON of the session request; `None` once the session has succeeded.
+    pub request: Option<SecretBytes>,
+}
+
+/// An application.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// Id.
+    pub id: AppId,
+    /// Display name.
+    pub name: String,
+    /// Its sandbox clock; live objects use real time.
+    pub clock: AppClock,
+    /// Origins that may receive redirects: `https://app.example`, or `http://localhost:*` for any port.
+    pub allowed_origins: Vec<String>,
+}
+
+/// An API client.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Public id.
+    pub client_id: String,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Label.
+    pub name: String,
+    /// Keyed hashes of its live secrets (one, or two while rotating).
+    pub secret_hashes: Vec<[u8; 32]>,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// When it was disabled.
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// An access token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The client it was given to.
+    pub client_id: String,
+    /// Label of that client.
+    pub client_name: String,
+    /// Whose.
+    pub tenant: Tenant,
+    /// Name of the application.
+    pub app_name: String,
+    /// What it may do.
+    pub scopes: ScopeSet,
+    /// End of life, in the application's time.
+    pub expires_at: Timestamp,
+}
+
+/// An institution that a statement file named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppInstitution {
+    /// Slug, unique within the application.
+    pub id: String,
+    /// Name from the file.
+    pub name: String,
+    /// Country code of the importing call, `US` when unknown.
+    pub country: passbook_core::institution::Country,
+}
