@@ -1,0 +1,24 @@
+//! The HTTP API, driven in process through the real router. One file per resource or concern; see `support`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access_token;
+mod accounts;
+mod catalogue;
+mod check_order;
+mod coverage;
+mod exchange;
+mod import_file;
+mod institutions;
+mod link_session;
+mod links;
+mod numbers;
+mod reconnect;
+mod refresh;
+mod request_limits;
+mod sandbox;
+mod secrecy;
+mod states;
+mod tenant_walls;
+mod transactions;

@@ -1,0 +1,339 @@
+//! A whole server inside the test: real router, real SQLite store in a directory of its own, running workers, and a
+//! clock that stands still until the test moves it.
+//!
+//! [`TestServer`] composes the parts as `main.rs` does, with [`ScriptedBank`] beside the real connectors: a bank whose
+//! fetches can be counted, failed and held. Two applications share it ([`TestServer::a`], [`TestServer::b`]), and both
+//! call their end user [`USER`].
+
+pub mod bank;
+pub mod call;
+pub mod canaries;
+pub mod clock;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use passbook::{
+    api::{self, Api, limits::Limits, observe::RequestIds},
+    clocks::Clocks,
+    directory::Directory,
+    keys::{Cursors, SessionTokens, generate_signing_key, public_key_set},
+    metrics::Metrics,
+    services::{Services, access::TokenCache},
+    system::random_alphanumeric,
+    views,
+    workers::Workers,
+};
+use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
+use passbook_core::{
+    ids::{AppId, Derivation},
+    tenant::{Environment, ScopeSet, Tenant},
+    time::AppClock,
+};
+use passbook_store::{
+    port::{App, Changes, Client as ClientRow},
+    sqlite::{OpenOptions, SqliteStore, load_or_create_master_key},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::{
+    bank::ScriptedBank,
+    call::{Answer, Call},
+    canaries::Canaries,
+    clock::TestClock,
+};
+
+/// The end user of both applications.
+pub const USER: &str = "user-0001";
+/// The redirect target both applications registered.
+pub const REDIRECT: &str = "https://app.example/return";
+/// An id of the right form that belongs to nothing.
+pub const UNKNOWN_LINK: &str = "mk_zzzzzzzzzzzzzzzzzzzzzz";
+/// Longest wait for background work; far above what any of it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An API client with its secret.
+#[derive(Clone)]
+pub struct Client {
+    pub tenant: Tenant,
+    pub id: String,
+    pub secret: String,
+}
+
+/// See the module page.
+pub struct TestServer {
+    pub services: Arc<Services>,
+    pub router: Router,
+    pub clock: Arc<TestClock>,
+    pub bank: ScriptedBank,
+    /// Application A in the sandbox, every scope.
+    pub a: Client,
+    /// Application B in the sandbox, every scope.
+    pub b: Client,
+    /// Application A, live.
+    pub live: Client,
+    /// Application A in the sandbox, for links and institutions only.
+    pub limited: Client,
+    _stop: DropGuard,
+    _directory: TempDir,
+}
+
+impl TestServer {
+    /// A server without request limits.
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// A server with these request limits.
+    pub async fn start_with(limits: Option<Limits>) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store = open_store(&directory);
+        let clock = Arc::new(TestClock::default());
+        let bank = ScriptedBank::default();
+        let services = compose(store, clock.clone(), bank.clone());
+        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::default());
+        let signing_key = generate_signing_key().expect("a signing key");
+        let api = Api {
+            services: services.clone(),
+            limits,
+            metrics: metrics.clone(),
+            key_set: public_key_set(&signing_key).expect("the key set"),
+            sandbox: true,
+            ready: true.into(),
+            request_ids: RequestIds::default(),
+        };
+        tokio::spawn(Arc::new(Workers::new(services.clone(), metrics, stop.clone())).run());
+        let (sandbox, live) = (Environment::Sandbox, Environment::Live);
+        for (bits, name) in [(1, "App A"), (2, "App B")] {
+            add_app(&services, bits, name).await;
+        }
+        let some = ScopeSet::requested("links institutions", ScopeSet::all()).expect("known scopes");
+        Self {
+            a: add_client(&services, 1, sandbox, "a", ScopeSet::all()).await,
+            b: add_client(&services, 2, sandbox, "b", ScopeSet::all()).await,
+            live: add_client(&services, 1, live, "c", ScopeSet::all()).await,
+            limited: add_client(&services, 1, sandbox, "d", some).await,
+            router: api::router(Arc::new(api)),
+            services,
+            clock,
+            bank,
+            _stop: stop.drop_guard(),
+            _directory: directory,
+        }
+    }
+
+    /// A request with the client's header pair, which outlives every move of the clock.
+    pub fn call(&self, client: &Client, method: &str, path: &str) -> Call {
+        Call::new(self.router.clone(), method, path)
+            .header("x-client-id", &client.id)
+            .header("x-client-secret", &client.secret)
+    }
+
+    /// A request without credentials.
+    pub fn anonymous(&self, method: &str, path: &str) -> Call {
+        Call::new(self.router.clone(), method, path)
+    }
+
+    /// A request with a bearer token.
+    pub fn bearer(&self, token: &str, method: &str, path: &str) -> Call {
+        self.anonymous(method, path).header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub async fn get(&self, client: &Client, path: &str) -> Answer {
+        self.call(client, "GET", path).send().await
+    }
+
+    pub async fn delete(&self, client: &Client, path: &str) -> Answer {
+        self.call(client, "DELETE", path).send().await
+    }
+
+    pub async fn post(&self, client: &Client, path: &str, body: &Value) -> Answer {
+        self.call(client, "POST", path).json(body).send().await
+    }
+
+    /// A fresh access token.
+    pub async fn token(&self, client: &Client) -> String {
+        let form = format!("grant_type=client_credentials&client_id={}&client_secret={}", client.id, client.secret);
+        let answer = self.anonymous("POST", "/auth/token").form(&form).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// A link at `institution` made in one call, whatever became of it.
+    pub async fn link_at(&self, client: &Client, institution: &str, username: &str) -> String {
+        let body = json!({"institution_id": institution, "username": username});
+        self.link_with(client, body).await
+    }
+
+    /// A link made with these fields beside the end user.
+    pub async fn link_with(&self, client: &Client, mut fields: Value) -> String {
+        fields["customer_user"] = json!({"id": USER});
+        let answer = self.post(client, "/sandbox/links", &fields).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let id = answer.json()["link_id"].as_str().expect("a link id").to_owned();
+        self.drain(client).await;
+        id
+    }
+
+    /// A connected link with every product fetched.
+    pub async fn link(&self, client: &Client) -> String {
+        self.link_at(client, "credentials_bank", "user_good").await
+    }
+
+    /// A link at the scripted bank with these products' settings.
+    pub async fn scripted_link(&self, products: Value) -> String {
+        self.link_with(&self.a, json!({"institution_id": bank::ID, "settings": {"products": products}})).await
+    }
+
+    /// A link whose token waits, and the token.
+    pub async fn waiting_link(&self, client: &Client) -> (String, String) {
+        let body = json!({"customer_user": {"id": USER}, "exchange": false});
+        let answer = self.post(client, "/sandbox/links", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let answer = answer.json();
+        (text(&answer["link_id"]), text(&answer["exchangeable_token"]))
+    }
+
+    /// A deleted link.
+    pub async fn deleted_link(&self, client: &Client) -> String {
+        let id = self.link(client).await;
+        assert_eq!(self.delete(client, &format!("/links/{id}")).await.status, 204);
+        id
+    }
+
+    /// A link session with these fields beside the required ones.
+    pub async fn session(&self, client: &Client, fields: Value) -> Answer {
+        let mut body = json!({"customer_user": {"id": USER}, "redirect_uri": REDIRECT});
+        for (name, value) in fields.as_object().expect("fields") {
+            body[name] = value.clone();
+        }
+        self.post(client, "/link-session", &body).await
+    }
+
+    /// The token of a session that must be made.
+    pub async fn session_token(&self, client: &Client, fields: Value) -> String {
+        let answer = self.session(client, fields).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        text(&answer.json()["link_session_token"])
+    }
+
+    /// Plays the person in a session.
+    pub async fn complete(&self, client: &Client, token: &str, mut fields: Value) -> Answer {
+        fields["link_session_token"] = json!(token);
+        self.post(client, "/sandbox/link-sessions/complete", &fields).await
+    }
+
+    /// Sends a statement file.
+    pub async fn import(&self, client: &Client, user: &str, file: &[u8]) -> Answer {
+        let path = format!("/passbook/links/import-file?customer_user_id={user}");
+        self.call(client, "POST", &path).body(file.to_vec()).send().await
+    }
+
+    /// Moves real time, and with it every running application clock, and wakes the workers.
+    pub fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds);
+        self.services.job_bell.notify_one();
+    }
+
+    /// Waits until no due job of the client's application is left.
+    pub async fn drain(&self, client: &Client) {
+        let mut ended = self.services.job_ended.subscribe();
+        let drained = async {
+            loop {
+                ended.borrow_and_update();
+                let now = self.services.clocks.real_now();
+                let due = self.services.store.count_due_jobs(&client.tenant.app_id, now).await.expect("a count");
+                if due == 0 {
+                    return;
+                }
+                ended.changed().await.expect("the workers run");
+            }
+        };
+        tokio::time::timeout(PATIENCE, drained).await.expect("the jobs end in time");
+    }
+}
+
+/// Text of a JSON string.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("not a text: {value}")).to_owned()
+}
+
+/// The body with a link's avatar left out: a long `data:` URL that says nothing in a snapshot.
+pub fn without_avatar(mut body: Value) -> Value {
+    body["link"]["institution_avatar"] = json!("[avatar]");
+    body
+}
+
+/// A statement file of the connectors' fixtures.
+pub fn fixture(name: &str) -> Vec<u8> {
+    let path = format!("{}/../passbook-connectors/tests/fixtures/ofx/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn open_store(directory: &TempDir) -> Arc<SqliteStore> {
+    let path = directory.path().join("passbook.db");
+    let master_key = load_or_create_master_key(&directory.path().join("master.key"), &path).expect("a master key");
+    let store = SqliteStore::open(OpenOptions {
+        path,
+        master_key: Some(master_key),
+        deletion_ledger: directory.path().join("deletions.ledger"),
+        renderer: views::RENDERER,
+        render_stub: &views::link_view,
+    });
+    Arc::new(store.expect("an empty store opens"))
+}
+
+fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -> Arc<Services> {
+    let keys = store.keys().clone();
+    let derivation = Derivation::new(b"api tests");
+    Arc::new(Services {
+        clocks: Clocks::new(clock, store.clone()),
+        store,
+        directory: Directory::new(vec![Arc::new(Sandbox), Arc::new(OfxConnector), Arc::new(bank)]),
+        session_tokens: SessionTokens::new(&keys.session_token_key()),
+        keys,
+        cursors: Cursors::new(&derivation),
+        derivation,
+        job_bell: Arc::default(),
+        job_ended: Arc::default(),
+        token_cache: TokenCache::default(),
+    })
+}
+
+async fn add_app(services: &Services, bits: u128, name: &str) {
+    let allowed_origins = vec!["https://app.example".to_owned(), "http://localhost:*".to_owned()];
+    let id = AppId::from_bits(bits);
+    let app = App { id, name: name.to_owned(), clock: AppClock::default(), allowed_origins };
+    services.store.commit(Changes { app: Some(app), ..Changes::default() }).await.expect("a new app");
+}
+
+async fn add_client(services: &Services, app: u128, environment: Environment, digit: &str, scopes: ScopeSet) -> Client {
+    let client = Client {
+        tenant: Tenant { app_id: AppId::from_bits(app), environment },
+        id: format!("{}_{}", environment.as_str(), digit.repeat(20)),
+        secret: random_alphanumeric(),
+    };
+    write_client(services, &client, scopes, None).await;
+    client
+}
+
+/// Stores the client as it is now.
+pub async fn write_client(
+    services: &Services,
+    client: &Client,
+    scopes: ScopeSet,
+    disabled_at: Option<jiff::Timestamp>,
+) {
+    let row = ClientRow {
+        client_id: client.id.clone(),
+        tenant: client.tenant.clone(),
+        name: "Test client".to_owned(),
+        secret_hashes: vec![services.keys.hash_client_secret(&client.secret)],
+        scopes,
+        disabled_at,
+    };
+    services.store.commit(Changes { client: Some(row), ..Changes::default() }).await.expect("the client is stored");
+}
