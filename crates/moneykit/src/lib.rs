@@ -59,3 +59,8 @@ mod wire;
 pub use client::{ApiResponse, Client, ClientBuilder};
 #[cfg(feature = "client")]
 pub use error::Error;
+
+/// Compiles the project's README as a test, so that its example cannot rot.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
