@@ -96,3 +96,13 @@ async fn sandbox_calls_do_not_exist_for_live_clients_whatever_their_scope() {
     crate::support::write_client(&server.services, &server.live, none, None).await;
     server.get(&server.live, "/sandbox/clock").await.expect(404, "api_error.not_found");
 }
+
+#[tokio::test]
+async fn the_version_is_read_after_the_scope_and_before_the_link() {
+    let server = TestServer::start().await;
+    let path = format!("/links/{UNKNOWN_LINK}/accounts");
+    let call = |client| server.call(client, "GET", &path).header("moneykit-version", "2030-01-01");
+    call(&server.limited).send().await.expect(401, "link_error.unauthorized_access");
+    // The version decides how everything else of the request is to be understood.
+    call(&server.a).send().await.expect(422, "api_error.request.validation_failed");
+}

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use passbook_core::tenant::ScopeSet;
+use serde_json::json;
 
 use crate::support::{TestServer, write_client};
 
@@ -122,6 +123,38 @@ async fn every_protected_operation_needs_credentials_and_its_scope() {
         assert_eq!((out_of_scope.status, out_of_scope.code().as_str()), (401, code), "{method} {path}");
     }
     assert!(protected >= 17, "{protected}");
+}
+
+#[tokio::test]
+async fn no_operation_accepts_a_bad_credential() {
+    let server = TestServer::start().await;
+    let token = server.token(&server.a).await;
+    let disabled = server.token(&server.b).await;
+    let session = server.session_token(&server.a, json!({})).await;
+    let (_, exchangeable) = server.waiting_link(&server.a).await;
+    let expired = server.token(&server.a).await;
+    server.advance(3_600);
+    write_client(&server.services, &server.b, ScopeSet::all(), Some(server.services.clocks.real_now())).await;
+    let bad = [
+        ("garbage", format!("Bearer {}", "g".repeat(64)), "api_error.auth.unauthorized"),
+        ("unknown", format!("Bearer {}", "0".repeat(64)), "api_error.auth.unauthorized"),
+        ("truncated", format!("Bearer {}", &token[..63]), "api_error.auth.unauthorized"),
+        ("upper case", format!("Bearer {}", token.to_uppercase()), "api_error.auth.unauthorized"),
+        ("session token", format!("Bearer {session}"), "api_error.auth.unauthorized"),
+        ("exchangeable token", format!("Bearer {exchangeable}"), "api_error.auth.unauthorized"),
+        ("disabled client", format!("Bearer {disabled}"), "api_error.auth.unauthorized"),
+        ("client secret", format!("Bearer {}", server.a.secret), "api_error.auth.unauthorized"),
+        ("Basic", "Basic Og==".to_owned(), "api_error.auth.unauthorized"),
+        ("expired", format!("Bearer {expired}"), "api_error.auth.expired_access_token"),
+    ];
+    let public = owned(&PUBLIC);
+    for (method, path) in routes().difference(&public) {
+        let concrete = path.replace("{id}", "mk_zzzzzzzzzzzzzzzzzzzzzz").replace("{account_id}", "acc_1");
+        for (name, header, code) in &bad {
+            let answer = server.anonymous(method, &concrete).header("authorization", header).send().await;
+            assert_eq!((answer.status, answer.code().as_str()), (401, *code), "{name}: {method} {path}");
+        }
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ async fn a_cursor_works_only_where_it_was_made_and_as_it_was_made() {
     let mut refused = 0;
     let mut tampered: Vec<String> = (1..cursor.len()).map(|end| cursor[..end].to_owned()).collect();
     for at in 0..cursor.len() {
-        for letter in ['A', 'Z', '0', '-', '_'] {
+        for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_+/=.".chars() {
             let mut changed = cursor.clone();
             changed.replace_range(at..=at, &letter.to_string());
             tampered.push(changed);
@@ -93,7 +93,7 @@ async fn a_cursor_works_only_where_it_was_made_and_as_it_was_made() {
         assert_eq!((answer.status, answer.places()), (422, vec!["query.cursor".to_owned()]), "{changed:.80}");
         refused += 1;
     }
-    assert!(refused > 200, "{refused}");
+    assert!(refused > 2_000, "{refused}");
     for path in [
         format!("/institutions?cursor={cursor}&name=bank"),
         format!("/institutions?cursor={cursor}&featured=true"),

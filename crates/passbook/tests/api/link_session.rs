@@ -384,3 +384,32 @@ async fn a_session_offers_only_what_it_asked_for() {
     let failed = server.complete(&server.a, &token, json!({"username": "user_noaccounts"})).await;
     assert_eq!(failed.expect(422, "link_error.bad_state").json()["link_error_code"], "no_accounts");
 }
+
+#[tokio::test]
+async fn a_person_who_failed_at_one_bank_may_go_to_another_with_the_same_link() {
+    let server = TestServer::start().await;
+    let token = server.session_token(&server.a, json!({"link_tags": ["kept"]})).await;
+    let failed = server.complete(&server.a, &token, json!({"username": "user_down"})).await;
+    assert_eq!(failed.expect(422, "link_error.bad_state").json()["link_error_code"], "institution_error");
+    let completed = server.complete(&server.a, &token, json!({"institution_id": "instant_bank"})).await.ok(201);
+    let body = json!({"exchangeable_token": completed["exchangeable_token"]});
+    let link = server.post(&server.a, "/link-session/exchange-token", &body).await.ok(201)["link"].clone();
+    assert_eq!((&link["institution_id"], &link["state"]), (&json!("instant_bank"), &json!("connected")));
+    assert_eq!((&link["error_code"], &link["link_tags"]), (&Value::Null, &json!(["kept"])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_people_in_one_session_one_makes_the_link() {
+    let server = TestServer::start().await;
+    let token = server.session_token(&server.a, json!({})).await;
+    let body = json!({"link_session_token": token});
+    let call = server.call(&server.a, "POST", "/sandbox/link-sessions/complete").json(&body);
+    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send())).collect();
+    let mut made = 0;
+    for call in calls {
+        let answer = call.await.unwrap();
+        made += usize::from(answer.status == 201);
+        assert!(answer.status == 201 || answer.code() == VALIDATION, "{}", answer.text());
+    }
+    assert_eq!(made, 1);
+}

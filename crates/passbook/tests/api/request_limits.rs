@@ -1,5 +1,7 @@
 //! Request limits (contract, section 4.3): per link and per application, by nothing a client can choose.
 
+use std::time::Instant;
+
 use passbook::api::limits::Limits;
 use serde_json::json;
 
@@ -11,13 +13,21 @@ async fn start() -> TestServer {
     TestServer::start_with(Some(Limits::new(1, 1))).await
 }
 
-/// How many of `count` calls were let through.
-async fn let_through(call: &Call, count: usize) -> usize {
+/// Calls until the first refusal and asserts that this is after `per_minute` calls, or after as many more as have come
+/// back meanwhile: a machine may be slow.
+async fn assert_limit(call: &Call, per_minute: u64) {
+    let began = Instant::now();
     let mut through = 0;
-    for _ in 0..count {
-        through += usize::from(call.clone().send().await.status != 429);
+    while call.clone().send().await.status != 429 {
+        through += 1;
+        assert!(through <= per_minute + came_back(began, per_minute), "{through} of {per_minute}");
     }
-    through
+    assert!(through >= per_minute, "{through} of {per_minute}");
+}
+
+/// Most calls that the limit can have given back since `began`.
+fn came_back(began: Instant, per_minute: u64) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap() * per_minute / 60_000
 }
 
 fn retry_after(answer: &Answer) -> u64 {
@@ -44,7 +54,8 @@ async fn nothing_a_client_writes_into_a_request_brings_another_allowance() {
     let server = start().await;
     let id = server.link(&server.a).await;
     let path = format!("/links/{id}/accounts/numbers");
-    assert_eq!(let_through(&server.call(&server.a, "GET", &path), 4).await, 3);
+    let began = Instant::now();
+    assert_limit(&server.call(&server.a, "GET", &path), 3).await;
     let (token, second) = (server.token(&server.a).await, server.token(&server.a).await);
     let rest = &id[3..];
     let mut calls = vec![
@@ -59,7 +70,7 @@ async fn nothing_a_client_writes_into_a_request_brings_another_allowance() {
         server.call(&server.a, "GET", &format!("/links/%6d%6b%5f{rest}/accounts/numbers")),
     ];
     for name in ["x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "user-agent", "x-request-id", "host"] {
-        for n in 0..20 {
+        for n in 0..120 {
             calls.push(server.call(&server.a, "GET", &path).header(name, &format!("10.0.0.{n}")));
         }
     }
@@ -67,9 +78,12 @@ async fn nothing_a_client_writes_into_a_request_brings_another_allowance() {
         let escaped = format!("mk_{}%{byte:02x}{}", &rest[..at], &rest[at + 1..]);
         calls.push(server.call(&server.a, "GET", &format!("/links/{escaped}/accounts/numbers")));
     }
-    for (n, call) in calls.into_iter().enumerate() {
-        assert_eq!(call.send().await.status, 429, "call {n}");
+    assert!(calls.len() > 850, "{}", calls.len());
+    let mut extra = 0;
+    for call in calls {
+        extra += u64::from(call.send().await.status != 429);
     }
+    assert!(extra <= came_back(began, 3), "{extra}");
     for no_route in [
         format!("//links/{id}/accounts/numbers"),
         format!("/links/{id}//accounts/numbers"),
@@ -92,31 +106,29 @@ async fn each_call_on_a_link_has_the_contracts_limit() {
         ("/accounts/numbers", 3),
     ] {
         let call = server.call(&server.a, "GET", &format!("/links/{id}{path}"));
-        assert_eq!(let_through(&call, limit + 1).await, limit, "{path}");
+        assert_limit(&call, limit).await;
     }
     let refresh = server.call(&server.a, "POST", &format!("/links/{id}/products")).json(&json!({"products": ["x"]}));
-    assert_eq!(let_through(&refresh, 16).await, 15);
+    assert_limit(&refresh, 15).await;
 }
 
 #[tokio::test]
 async fn calls_without_a_link_are_limited_per_app_and_sessions_per_user_too() {
     let server = start().await;
-    let institutions = server.call(&server.a, "GET", "/institutions");
-    assert_eq!(let_through(&institutions, 31).await, 30);
-    assert_eq!(let_through(&server.call(&server.limited, "GET", "/institutions"), 1).await, 0, "the same app");
-    assert_eq!(let_through(&server.call(&server.b, "GET", "/institutions"), 1).await, 1);
+    assert_limit(&server.call(&server.a, "GET", "/institutions"), 30).await;
+    retry_after(&server.get(&server.limited, "/institutions").await);
+    server.get(&server.b, "/institutions").await.ok(200);
 
     let session = |user: &str| {
         let body = json!({"customer_user": {"id": user}, "redirect_uri": REDIRECT});
         server.call(&server.a, "POST", "/link-session").json(&body)
     };
-    assert_eq!(let_through(&session(USER), 21).await, 20);
-    retry_after(&session(USER).send().await);
-    assert_eq!(let_through(&session("user-0002"), 1).await, 1);
+    assert_limit(&session(USER), 20).await;
+    session("user-0002").send().await.ok(201);
 
     let form = format!("client_id={}&client_secret=wrong", server.b.id);
     let guess = server.anonymous("POST", "/auth/token").form(&form);
-    assert_eq!(let_through(&guess, 302).await, 300, "guesses count");
+    assert_limit(&guess, 300).await;
     let good = format!("client_id={}&client_secret={}", server.a.id, server.a.secret);
     assert_eq!(server.anonymous("POST", "/auth/token").form(&good).send().await.status, 201);
 }
@@ -124,5 +136,7 @@ async fn calls_without_a_link_are_limited_per_app_and_sessions_per_user_too() {
 #[tokio::test]
 async fn sandbox_control_has_no_limit() {
     let server = start().await;
-    assert_eq!(let_through(&server.call(&server.a, "GET", "/sandbox/clock"), 700).await, 700);
+    for _ in 0..700 {
+        server.get(&server.a, "/sandbox/clock").await.ok(200);
+    }
 }

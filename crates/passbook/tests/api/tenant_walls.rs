@@ -107,6 +107,25 @@ async fn a_foreign_link_is_answered_like_an_unknown_one_and_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn ids_next_to_a_foreign_one_are_answered_like_it() {
+    let server = TestServer::start().await;
+    let id = server.link(&server.b).await;
+    let foreign = server.get(&server.a, &format!("/links/{id}/accounts/numbers")).await;
+    foreign.expect(404, "link_error.not_found");
+    let mut probes = 0;
+    for at in 3..id.len() {
+        for letter in "23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0OIl1".chars() {
+            let mut near = id.clone();
+            near.replace_range(at..=at, &letter.to_string());
+            let answer = server.get(&server.a, &format!("/links/{near}/accounts/numbers")).await;
+            assert_eq!(answer.visible(), foreign.visible(), "{near}");
+            probes += 1;
+        }
+    }
+    assert!(probes > 1_000, "{probes}");
+}
+
+#[tokio::test]
 async fn any_bytes_in_the_place_of_an_id_are_an_unknown_id() {
     let server = TestServer::start().await;
     for (method, rest) in LINK_CALLS {
