@@ -1,9 +1,10 @@
 //! `GET /links`, `GET /links/{id}` and `DELETE /links/{id}`.
 
 use passbook::seed;
+use passbook_core::{failure::FailureClass, product::Product};
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, text, without_avatar};
+use crate::support::{TestServer, USER, text, without_avatar};
 
 const VALIDATION: &str = "api_error.request.validation_failed";
 
@@ -106,4 +107,31 @@ async fn of_many_deletes_at_once_one_deletes() {
     }
     statuses.sort_unstable();
     assert_eq!((statuses[0], &statuses[1..]), (204, &[410; 15][..]));
+}
+
+#[tokio::test]
+async fn a_link_whose_access_ended_stays_listed() {
+    let server = TestServer::start().await;
+    let id = server.scripted_link(json!({})).await;
+    server.bank.fail(Product::Accounts, FailureClass::ConsentExpired);
+    let refresh = json!({"products": ["accounts"]});
+    server.post(&server.a, &format!("/links/{id}/products"), &refresh).await.ok(202);
+    server.drain(&server.a).await;
+    assert_eq!(server.get(&server.a, &format!("/links/{id}")).await.ok(200)["state"], "error");
+    assert_eq!(ids(&server.get(&server.a, "/links").await.ok(200)), [id]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn links_made_at_once_are_different_links() {
+    let server = TestServer::start().await;
+    let body = json!({"customer_user": {"id": USER}});
+    let call = server.call(&server.a, "POST", "/sandbox/links").json(&body);
+    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send())).collect();
+    let mut made = std::collections::BTreeSet::new();
+    for call in calls {
+        made.insert(text(&call.await.unwrap().ok(201)["link_id"]));
+    }
+    let listed: std::collections::BTreeSet<_> =
+        ids(&server.get(&server.a, "/links").await.ok(200)).into_iter().collect();
+    assert_eq!((made.len(), made), (16, listed));
 }

@@ -14,6 +14,7 @@ mod institutions;
 mod link_session;
 mod links;
 mod numbers;
+mod operations;
 mod reconnect;
 mod refresh;
 mod request_limits;

@@ -1,0 +1,55 @@
+//! What needs no token: health, readiness, metrics, the contract, the webhook keys, the demo page.
+
+use serde_json::Value;
+
+use crate::support::TestServer;
+
+#[tokio::test]
+async fn the_key_set_is_public_and_the_same_for_everybody() {
+    let server = TestServer::start().await;
+    let answer = server.anonymous("GET", "/.well-known/jwks.json").send().await;
+    let keys = answer.ok(200)["keys"].clone();
+    assert_eq!(keys.as_array().unwrap().len(), 1);
+    let key = &keys[0];
+    for (name, value) in [("kty", "EC"), ("crv", "P-256"), ("alg", "ES256"), ("use", "sig")] {
+        assert_eq!(key[name], value, "{name}");
+    }
+    assert!(["x", "y", "kid"].iter().all(|name| key[*name].as_str().is_some_and(|text| text.len() == 43)));
+    assert!(key.get("d").is_none_or(Value::is_null), "the private half");
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    for (name, value) in
+        [("x-client-id", "nobody"), ("x-client-id", server.a.id.as_str()), ("authorization", "Bearer x")]
+    {
+        let same = server.anonymous("GET", "/.well-known/jwks.json").header(name, value).send().await;
+        assert_eq!(same.visible(), answer.visible(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn operators_see_health_readiness_and_metrics() {
+    let server = TestServer::start().await;
+    assert_eq!(server.anonymous("GET", "/healthz").send().await.text(), "ok\n");
+    assert_eq!(server.anonymous("GET", "/readyz").send().await.text(), "ready\n");
+    server.link(&server.a).await;
+    let metrics = server.anonymous("GET", "/metrics").send().await.text();
+    for line in [
+        "passbook_requests_total{operation=\"create_sandbox_link\",status=\"2xx\"} 1",
+        "passbook_jobs_total{outcome=\"done\"} 1",
+        "passbook_requests_limited_total 0",
+        "# EOF",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
+async fn the_contract_is_served_as_it_is_and_the_demo_page_runs_nothing() {
+    let server = TestServer::start().await;
+    let contract = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../contract/openapi.yaml")).unwrap();
+    assert_eq!(server.anonymous("GET", "/openapi.yaml").send().await.body, contract);
+    let demo = server.anonymous("GET", "/demo").send().await;
+    assert_eq!(demo.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(demo.header("x-content-type-options"), Some("nosniff"));
+    assert!(demo.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    assert!(!demo.text().contains("<script"));
+}
