@@ -21,5 +21,6 @@ mod request_limits;
 mod sandbox;
 mod secrecy;
 mod states;
+mod stored_rows;
 mod tenant_walls;
 mod transactions;

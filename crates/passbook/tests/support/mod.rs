@@ -77,7 +77,7 @@ pub struct TestServer {
     /// Application A in the sandbox, for links and institutions only.
     pub limited: Client,
     _stop: DropGuard,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl TestServer {
@@ -121,7 +121,7 @@ impl TestServer {
             clock,
             bank,
             _stop: stop.drop_guard(),
-            _directory: directory,
+            directory,
         }
     }
 
@@ -236,6 +236,11 @@ impl TestServer {
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(seconds);
         self.services.job_bell.notify_one();
+    }
+
+    /// A connection of the test's own to the store's file, to look under the server's feet or to pull at its rug.
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.directory.path().join("passbook.db")).expect("the store's file")
     }
 
     /// Waits until no due job of the client's application is left.
