@@ -285,19 +285,22 @@ fn check_redirect(problems: &mut Problems, redirect_uri: &str) {
 }
 
 /// A URL that two parsers cannot read differently: no backslash, no control characters or white space, an explicit
-/// `scheme://`, no user info.
+/// `scheme://`, no user info, and the host spelled as it is meant: not escaped, not in full-width letters, not an address
+/// in octal. An internationalised name is written in its ASCII form.
 fn clean_url(text: &str) -> Option<Url> {
     let suspicious = |letter: char| letter == '\\' || letter.is_control() || letter.is_whitespace();
-    let explicit = text.split_once("://").is_some_and(|(scheme, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-        // An empty user info (`https://@host`) leaves no trace in the parsed URL.
-        web && !authority.is_empty() && !authority.contains('@')
-    });
-    if !explicit || text.chars().any(suspicious) {
+    let (scheme, rest) = text.split_once("://")?;
+    let web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An empty user info (`https://@host`) leaves no trace in the parsed URL.
+    if !web || authority.contains('@') || text.chars().any(suspicious) {
         return None;
     }
-    Url::parse(text).ok().filter(Url::has_host)
+    let host = match authority.find(']') {
+        Some(end) => &authority[..=end],
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    Url::parse(text).ok().filter(|url| url.host_str().is_some_and(|read| read.eq_ignore_ascii_case(host)))
 }
 
 /// Checks the static sandbox data.
@@ -338,7 +341,14 @@ mod tests {
 
     #[test]
     fn urls_that_parsers_disagree_about_are_refused() {
-        for good in ["https://app.example/oauth", "http://localhost:3000", "HTTPS://app.example/"] {
+        for good in [
+            "https://app.example/oauth",
+            "http://localhost:3000",
+            "HTTPS://APP.example/@",
+            "http://[::1]:3000",
+            "http://127.0.0.1:9",
+            "https://xn--bcher-kva.example",
+        ] {
             assert!(clean_url(good).is_some(), "{good}");
         }
         for bad in [
@@ -362,6 +372,14 @@ mod tests {
             "https://",
             "http://[::1",
             "https://%00",
+            "https://app%2eexample",
+            "https://ａpp.example",
+            "https://app。example",
+            "https://bücher.example",
+            "http://127.1",
+            "http://0x7f.0.0.1",
+            "http://2130706433",
+            "http://0177.0.0.1",
         ] {
             assert!(clean_url(bad).is_none(), "{bad:?}");
         }

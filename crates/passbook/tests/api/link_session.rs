@@ -244,7 +244,11 @@ async fn duplicate_keys_are_refused_wherever_they_are() {
 }
 
 /// The attacks on a redirect (the allow-list holds `https://app.example` and `http://localhost:*`).
-const HOSTILE_REDIRECTS: [&str; 64] = [
+const HOSTILE_REDIRECTS: [&str; 68] = [
+    "https://app%2eexample/",
+    "https://%61pp.example/",
+    "https://ａpp.example/",
+    "https://app。example/",
     "https://app.example@evil.example/",
     "https://app.example:x@evil.example/",
     "https://app.example%25@evil.example/",
