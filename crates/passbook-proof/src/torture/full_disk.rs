@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -106,7 +107,7 @@ async fn rounds(
 ) -> Result<()> {
     let server = Server::start(plan).await?;
     let mut api = Api::new(&server);
-    let mut shift = Shift { worker, api: &mut api, journal };
+    let mut shift = Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false) };
     for _ in 0..4 {
         shift.make_bank_link().await.map_err(cut_off)?;
         shift.import().await.map_err(cut_off)?;
@@ -135,7 +136,7 @@ async fn fill_and_free(
     journal: &Journal,
     figures: &mut Figures,
 ) -> Result<()> {
-    let mut shift = Shift { worker, api, journal };
+    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false) };
     shift.advance_clock(90_000).await.map_err(cut_off)?;
     for _ in 0..4 {
         shift.refresh().await.map_err(cut_off)?;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -102,12 +102,15 @@ impl Campaign {
     async fn load_and_kill(&mut self, server: Server, round: u64) -> Result<()> {
         let advance = if round % DAY_EVERY == DAY_EVERY - 1 { DAY_SECONDS } else { HOUR_SECONDS };
         let steps = Arc::new(AtomicU64::new(0));
+        let clock_moves = Arc::new(AtomicBool::new(true));
         let mut tasks = tokio::task::JoinSet::new();
         for mut worker in self.workers.drain(..) {
-            let (mut api, journal, steps) = (Api::new(&server), self.journal.clone(), Arc::clone(&steps));
+            let (mut api, journal) = (Api::new(&server), self.journal.clone());
+            let (steps, clock_moves) = (Arc::clone(&steps), Arc::clone(&clock_moves));
             tasks.spawn(async move {
                 let is_first = worker.number == 0;
-                let mut shift = Shift { worker: &mut worker, api: &mut api, journal: &journal };
+                let mut shift =
+                    Shift { worker: &mut worker, api: &mut api, journal: &journal, clock_moves: &clock_moves };
                 if !is_first || shift.advance_clock(advance).await.is_ok() {
                     while shift.step().await.is_ok() {
                         steps.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,7 @@
 //! The load: what a worker does, one request at a time, and what it notes down about each answer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use super::journal::Journal;
@@ -26,6 +28,9 @@ pub struct Shift<'a> {
     pub worker: &'a mut Worker,
     pub api: &'a mut Api,
     pub journal: &'a Journal,
+    /// Set while the sandbox clock is being moved. A link made just then may find the token between its sign-in and its
+    /// exchange expired by the jump, which is no loss; so none is made.
+    pub clock_moves: &'a AtomicBool,
 }
 
 /// What an answer means for what the worker knows.
@@ -54,6 +59,7 @@ impl Shift<'_> {
     pub async fn advance_clock(&mut self, seconds: u64) -> Result<(), CutOff> {
         let body = json!({ "advance_seconds": seconds });
         let answer = self.send("POST", "/sandbox/clock", Body::Json(&body)).await?;
+        self.clock_moves.store(false, Ordering::Release);
         if self.judge("advance the clock", &answer, &[200]) == Effect::Present {
             self.worker.clock = answer.json()["now"].as_str().unwrap_or_default().to_owned();
         }
@@ -130,7 +136,7 @@ impl Shift<'_> {
 
     /// Makes a link at a simulated bank, with every product fetched.
     pub async fn make_bank_link(&mut self) -> Result<(), CutOff> {
-        if self.worker.banks.len() >= BANK_LINKS_MAX {
+        if self.worker.banks.len() >= BANK_LINKS_MAX || self.clock_moves.load(Ordering::Acquire) {
             return Ok(());
         }
         let (_, customer) = self.worker.next_customer();

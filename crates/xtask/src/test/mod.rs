@@ -69,7 +69,7 @@ fn check_repository(_: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Ten kills on each of two seeds is enough to notice a broken commit; the long form looks for rare ones.
+/// Ten kills are enough to notice a broken commit path; the long form looks for what is rare.
 fn torture_kill(_: &Context) -> Result<Outcome> {
     let program = proof::built("ci", "passbook-proof")?;
     let server = proof::server("ci")?;
@@ -85,6 +85,6 @@ fn torture_full_disk(_: &Context) -> Result<Outcome> {
     }
     let program = proof::built("ci", "passbook-proof")?;
     let server = proof::server("ci")?;
-    command::run(command::command(program).args(["torture", "full-disk", "--levels", "3", "--server"]).arg(server))?;
+    command::run(command::command(program).args(["torture", "full-disk", "--levels", "10", "--server"]).arg(server))?;
     Ok(Outcome::Passed)
 }
