@@ -55,6 +55,7 @@ impl Link {
             connected_at: None,
             deleted_at: None,
             changed_at: new.now,
+            generation: 0,
             counters: Counters::default(),
             withdrawn: std::collections::BTreeSet::new(),
             recorded: Vec::new(),
@@ -73,6 +74,7 @@ impl Link {
 
     /// The end user signs in again: after a failed attempt of the same session, or to reconnect.
     pub fn retry_sign_in(&mut self, now: Timestamp) {
+        self.generation += 1;
         self.enter(LinkState::Connecting, None, now);
     }
 

@@ -156,6 +156,10 @@ pub struct Link {
     pub deleted_at: Option<Timestamp>,
     /// The last change; never before [`Link::created_at`].
     pub changed_at: Timestamp,
+    /// Raised by every sign-in. An attempt that began under an older one fetched with a credential that was replaced
+    /// since, and its word about access no longer counts.
+    #[serde(default)]
+    pub generation: u64,
     /// Ordinals handed out so far.
     pub counters: Counters,
     /// Digests of upstream transaction keys that the bank withdrew or replaced, so that an older statement file cannot
@@ -373,7 +377,7 @@ pub(crate) mod tests {
         let running = link.accept_refresh(numbers, &job, at(10)).unwrap_err();
         assert_eq!(running, RefreshRefusal::Limited { product: Product::AccountNumbers, retry_after_seconds: 86_400 });
         link.begin_attempt(numbers, &job, at(10));
-        link.complete_product(Product::AccountNumbers, at(11));
+        link.complete_product(Product::AccountNumbers, &JobId::from_bits(1), at(11));
 
         let both = set(&[Product::AccountNumbers, Product::Transactions]);
         assert!(link.accept_refresh(both, &job, at(20)).is_err(), "one limited product rejects the call");
@@ -381,6 +385,16 @@ pub(crate) mod tests {
 
         assert!(link.accept_refresh(numbers, &job, at(10 + 86_399)).is_err());
         assert!(link.accept_refresh(numbers, &job, at(10 + 86_400)).is_ok());
+    }
+
+    #[test]
+    fn an_older_job_does_not_free_a_product_that_a_newer_one_has_taken() {
+        let mut link = connected_link();
+        let numbers = set(&[Product::AccountNumbers]);
+        link.schedule(numbers, &JobId::from_bits(2), at(3));
+        link.complete_product(Product::AccountNumbers, &JobId::from_bits(1), at(4));
+        assert_eq!(link.products[&Product::AccountNumbers].running_job, Some(JobId::from_bits(2)));
+        assert!(link.accept_refresh(numbers, &JobId::from_bits(3), at(5)).is_err());
     }
 
     #[test]
@@ -394,7 +408,7 @@ pub(crate) mod tests {
             Err(RefreshRefusal::Limited { retry_after_seconds: 1, .. })
         ));
         link.begin_attempt(numbers, &job, at(3));
-        link.complete_product(Product::AccountNumbers, at(4));
+        link.complete_product(Product::AccountNumbers, &JobId::from_bits(1), at(4));
         assert!(link.accept_refresh(numbers, &job, at(5)).is_ok());
     }
 
@@ -410,11 +424,11 @@ pub(crate) mod tests {
             let mut link = connected_link();
             let job = JobId::from_bits(1);
             let numbers = set(&[Product::AccountNumbers]);
-            link.complete_product(Product::AccountNumbers, at(4));
+            link.complete_product(Product::AccountNumbers, &JobId::from_bits(1), at(4));
             let before = link.products[&Product::AccountNumbers].refreshed_at;
             link.accept_refresh(numbers, &job, at(5)).unwrap();
             link.begin_attempt(numbers, &job, at(6));
-            link.fail_product(Product::AccountNumbers, &Failure::new(class, "no"), at(7));
+            link.fail_product(Product::AccountNumbers, &JobId::from_bits(1), &Failure::new(class, "no"), at(7));
             let record = &link.products[&Product::AccountNumbers];
             assert_eq!(record.refreshed_at, before);
             assert_eq!(record.last_attempted_at, Some(at(6)));
@@ -427,7 +441,7 @@ pub(crate) mod tests {
     fn ended_access_takes_the_link_to_error() {
         let mut link = connected_link();
         let failure = Failure::new(FailureClass::ConsentExpired, "consent ended");
-        link.fail_product(Product::Transactions, &failure, at(5));
+        link.fail_product(Product::Transactions, &JobId::from_bits(1), &failure, at(5));
         assert_eq!((link.state, link.error), (LinkState::Error, Some(LinkErrorCode::AuthExpired)));
         assert_eq!(link.blocked_by(), Some("auth_expired"));
         let fault = link.products[&Product::Transactions].error.clone().unwrap();
@@ -450,9 +464,9 @@ pub(crate) mod tests {
     #[test]
     fn refreshed_at_rises_even_when_the_clock_stands_still() {
         let mut link = connected_link();
-        link.complete_product(Product::Transactions, at(5));
+        link.complete_product(Product::Transactions, &JobId::from_bits(1), at(5));
         let first = link.products[&Product::Transactions].refreshed_at;
-        link.complete_product(Product::Transactions, at(5));
+        link.complete_product(Product::Transactions, &JobId::from_bits(1), at(5));
         assert!(link.products[&Product::Transactions].refreshed_at > first);
     }
 

@@ -78,13 +78,14 @@ impl Link {
         }
     }
 
-    /// An attempt succeeded and its data is merged.
-    pub fn complete_product(&mut self, product: Product, now: Timestamp) {
+    /// The attempt of `job` succeeded and its data is merged.
+    pub fn complete_product(&mut self, product: Product, job: &JobId, now: Timestamp) {
         let Some(record) = self.products.get_mut(&product) else { return };
         record.refreshed_at = Some(rising(now, record.refreshed_at));
         record.last_attempted_at.get_or_insert(now);
         record.error = None;
-        record.running_job = None;
+        // A newer job may be waiting already; the product stays taken for that one.
+        record.running_job.take_if(|running| running == job);
         self.note_first_data(now);
         self.record_refresh(product, RefreshState::Completed, None, now);
     }
@@ -101,12 +102,12 @@ impl Link {
         self.note_first_data(now);
     }
 
-    /// An attempt failed. Stored data stays; an ended access takes the link to `error`.
-    pub fn fail_product(&mut self, product: Product, failure: &Failure, now: Timestamp) {
+    /// The attempt of `job` failed. Stored data stays; an ended access takes the link to `error`.
+    pub fn fail_product(&mut self, product: Product, job: &JobId, failure: &Failure, now: Timestamp) {
         let code = failure.class.product_error();
         let Some(record) = self.products.get_mut(&product) else { return };
         record.error = Some(ProductFault { code, message: failure.message.clone() });
-        record.running_job = None;
+        record.running_job.take_if(|running| running == job);
         if code.returns_allowance() {
             record.accepted_at = None;
         }

@@ -9,6 +9,9 @@ use crate::{
     snapshot::{BankAccount, BankAccountNumbers, BankAccountOwners},
 };
 
+/// Most characters kept of an account's name.
+const NAME_CHARS_MAX: usize = 255;
+
 /// Which accounts that were never seen before the end user has permitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewAccounts {
@@ -31,9 +34,10 @@ pub struct AccountsReport {
 
 /// Merges the bank's accounts into the link.
 ///
-/// An account is the same when its upstream key is; failing that, when type, mask and currency agree and name exactly
-/// one account on either side (a bank that changed its keys). With `complete`, accounts that the bank no longer
-/// reports are closed; a statement file is never complete.
+/// An account is the same when its upstream key is. A complete report also matches by likeness: when type, mask and
+/// currency agree and name exactly one account on either side, the bank has changed its keys. A statement file is never
+/// complete, and its keys come from the full account number, so there another key always is another account. With
+/// `complete`, accounts that the bank no longer reports are closed.
 pub fn reconcile_accounts(
     link: &mut Link,
     reported: Vec<BankAccount>,
@@ -42,7 +46,10 @@ pub fn reconcile_accounts(
     derivation: &Derivation,
 ) -> AccountsReport {
     let mut report = AccountsReport::default();
-    let matches = match_accounts(&link.accounts, &reported);
+    let mut matches = match_by_key(&link.accounts, &reported);
+    if complete {
+        match_by_likeness(&mut matches, &link.accounts, &reported);
+    }
     let mut seen: BTreeSet<usize> = BTreeSet::new();
     for (account, matched) in reported.into_iter().zip(matches) {
         if let Some(index) = matched {
@@ -60,8 +67,8 @@ pub fn reconcile_accounts(
                 id,
                 upstream_key: account.upstream_key,
                 account_type: account.account_type,
-                name: account.name,
-                nickname: account.nickname,
+                name: shortened(account.name),
+                nickname: account.nickname.map(shortened),
                 mask: account.mask,
                 balances: account.balances,
                 closed: account.closed,
@@ -113,11 +120,13 @@ pub fn reconcile_owners(link: &Link, secrets: &mut LinkSecrets, reported: Vec<Ba
 }
 
 /// For each reported account the index of the stored one it is.
-fn match_accounts(stored: &[Account], reported: &[BankAccount]) -> Vec<Option<usize>> {
+fn match_by_key(stored: &[Account], reported: &[BankAccount]) -> Vec<Option<usize>> {
     let by_key: HashMap<&str, usize> =
         stored.iter().enumerate().map(|(index, account)| (account.upstream_key.as_str(), index)).collect();
-    let mut matches: Vec<Option<usize>> =
-        reported.iter().map(|account| by_key.get(account.upstream_key.as_str()).copied()).collect();
+    reported.iter().map(|account| by_key.get(account.upstream_key.as_str()).copied()).collect()
+}
+
+fn match_by_likeness(matches: &mut [Option<usize>], stored: &[Account], reported: &[BankAccount]) {
     let taken: BTreeSet<usize> = matches.iter().flatten().copied().collect();
 
     let mut stored_left: HashMap<Likeness<'_>, Vec<usize>> = HashMap::new();
@@ -138,7 +147,6 @@ fn match_accounts(stored: &[Account], reported: &[BankAccount]) -> Vec<Option<us
             matches[*reported_index] = Some(*stored_index);
         }
     }
-    matches
 }
 
 type Likeness<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
@@ -147,11 +155,19 @@ fn likeness<'a>(account_type: &'a str, mask: Option<&'a str>, currency: Option<&
     (account_type, mask, currency)
 }
 
+/// A display name within bounds, so that a link stays small whatever a bank sends.
+fn shortened(name: String) -> String {
+    match name.char_indices().nth(NAME_CHARS_MAX) {
+        Some((end, _)) => name[..end].to_owned(),
+        None => name,
+    }
+}
+
 fn update(stored: &mut Account, reported: BankAccount) {
     stored.upstream_key = reported.upstream_key;
     stored.account_type = reported.account_type;
-    stored.name = reported.name;
-    stored.nickname = reported.nickname;
+    stored.name = shortened(reported.name);
+    stored.nickname = reported.nickname.map(shortened);
     stored.mask = reported.mask.or(stored.mask.take());
     // A statement file may be older than the last one imported; balances do not go back to it.
     if reported.balances.balance_date >= stored.balances.balance_date {
@@ -192,6 +208,16 @@ mod tests {
         assert_eq!(link.accounts.iter().map(|account| account.id.clone()).collect::<Vec<_>>(), ids);
         assert_eq!(link.accounts[0].upstream_key, "a2");
         assert_eq!(link.accounts[1].name, "Bills & more");
+    }
+
+    #[test]
+    fn statements_of_two_accounts_with_the_same_mask_stay_two_accounts() {
+        let mut link = sample_link();
+        for key in ["hash-of-11111234", "hash-of-22221234", "hash-of-11111234"] {
+            let reported = vec![bank_account(key, "Checking", "1234")];
+            reconcile_accounts(&mut link, reported, &NewAccounts::Permitted, false, &Derivation::new(b"seed"));
+        }
+        assert_eq!(link.accounts.len(), 2);
     }
 
     #[test]

@@ -95,8 +95,14 @@ impl Merge {
             link.withdrawn.insert(withdrawn_digest(account_id, key));
         }
         if let Some(row) = self.stored.remove(&(account_id.clone(), key.to_owned())) {
-            self.changes.removed.push(row.id);
+            self.remove(row.id);
         }
+    }
+
+    /// Removes a row, and forgets what else was to be written of it.
+    fn remove(&mut self, id: TransactionId) {
+        self.changes.updated.retain(|updated| updated.id != id);
+        self.changes.removed.push(id);
     }
 
     fn report(
@@ -119,9 +125,11 @@ impl Merge {
             Some(row) if row.details.pending && (live || !item.details.pending) => {
                 let id = row.id.clone();
                 self.stored.remove(&place);
-                self.changes.removed.push(id);
+                self.remove(id);
                 self.create(link, derivation, place, item.details);
             }
+            // An older file still lists as pending what has posted since.
+            Some(row) if !row.details.pending && item.details.pending && !live => self.changes.unchanged += 1,
             Some(row) if row.details == item.details => {
                 // A row that was only renamed still has to be written.
                 if !self.changes.updated.iter().any(|updated| updated.id == row.id) {
@@ -146,7 +154,7 @@ impl Merge {
         }
         let Some(mut row) = self.stored.remove(&old_place) else { return };
         if self.stored.contains_key(place) {
-            self.changes.removed.push(row.id);
+            self.remove(row.id);
         } else {
             row.upstream_key.clone_from(&place.1);
             self.changes.updated.push(row.clone());
@@ -350,6 +358,24 @@ mod tests {
         let posted = file(vec![item(Some("1"), "2026-01-02", "-5", false)]);
         let changes = reconcile_transactions(&mut link, stored.clone(), posted, &derivation());
         assert_eq!((changes.created.len(), changes.removed.as_slice()), (1, &[stored[0].id.clone()][..]));
+        apply(&mut stored, &changes);
+        let older = file(vec![item(Some("1"), "2026-01-01", "-5", true)]);
+        assert!(reconcile_transactions(&mut link, stored, older, &derivation()).is_empty(), "posted stays posted");
+    }
+
+    #[test]
+    fn a_posted_replacement_of_a_pending_item_is_written_once() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let pending = file(vec![item(Some("p1"), "2026-01-01", "-5", true)]);
+        let first = reconcile_transactions(&mut link, vec![], pending, &derivation());
+        apply(&mut stored, &first);
+        let mut posted = item(Some("p2"), "2026-01-02", "-5", false);
+        posted.replaces = Some("p1".into());
+        let changes = reconcile_transactions(&mut link, stored.clone(), file(vec![posted]), &derivation());
+        assert_eq!((changes.created.len(), changes.updated.len(), changes.removed.len()), (1, 0, 1));
+        apply(&mut stored, &changes);
+        assert_eq!((stored.len(), stored[0].details.pending), (1, false));
     }
 
     #[test]
