@@ -133,6 +133,64 @@ fn card_numbers_and_counterparties_leave_no_trace() {
     }
 }
 
+#[test]
+fn quoted_account_numbers_survive_in_the_sealed_sets_only() {
+    let name = "quoted_account_numbers.ofx";
+    let fixture = fixtures().into_iter().find(|fixture| fixture.name == name).unwrap();
+    let statement = read(&fixture.bytes, None).unwrap();
+    let mut sealed: Vec<&str> = statement
+        .numbers
+        .iter()
+        .filter_map(|set| set.numbers.ach.as_ref())
+        .map(|ach| ach.account_number.as_str())
+        .collect();
+    sealed.sort_unstable();
+    assert_eq!(sealed, ["0007", "102030405060", "998877665544"]);
+    // Without what may stand between groups, so that no grouping hides a number.
+    let shown: String = format!("{statement:?}").chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
+    for number in ["102030405060", "998877665544", "4242424242424242", "6060707080"] {
+        assert!(!shown.contains(number), "a full account number is shown");
+        let end = &number[number.len() - 4..];
+        assert!(shown.contains(&format!("…{end}")), "the end of a quoted number is kept");
+        // No more of it than its end: the groups before are gone too.
+        assert!(!shown.contains(&number[..number.len() - 4]), "the beginning of an account number is shown");
+    }
+}
+
+#[test]
+fn texts_are_cut_to_what_a_bank_can_mean() {
+    let long = "é".repeat(3_000);
+    let number = "998877665544";
+    let file = |texts: &str| {
+        format!(
+            "<OFX><FI><ORG>{long}<FID>{long}</FI><ACCTINFO><DESC>{long}<CCACCTINFO><CCACCTFROM><ACCTID>{number}\
+             </CCACCTFROM></CCACCTINFO></ACCTINFO><CCSTMTRS><CURDEF>USD<CCACCTFROM><ACCTID>{number}</CCACCTFROM>\
+             <BANKTRANLIST><STMTTRN><DTPOSTED>20240501<TRNAMT>1<FITID>1{texts}</STMTTRN></BANKTRANLIST></CCSTMTRS></OFX>"
+        )
+    };
+    let (label, description) = ("é".repeat(255), "é".repeat(1_000));
+    let named_and_explained = format!("{label} {}", "é".repeat(744));
+    // A number that the cut would fall into is shortened before, so no part of it stays.
+    let number_at_the_end = format!("{} …5544", "x".repeat(249));
+    for (texts, expected) in [
+        (format!("<NAME>{long}"), &label),
+        (format!("<PAYEE><NAME>{long}</PAYEE>"), &label),
+        (format!("<MEMO>{long}"), &description),
+        (format!("<NAME>{long}<MEMO>{}", &long[..2_000]), &label),
+        (format!("<NAME>é<MEMO>{long}"), &description),
+        (format!("<NAME>{long}a<MEMO>{long}b"), &named_and_explained),
+        (format!("<NAME>{} {number}", "x".repeat(249)), &number_at_the_end),
+    ] {
+        let statement = read(file(&texts).as_bytes(), None).unwrap();
+        let details = &statement.transactions.items[0].details;
+        assert_eq!(details.raw_description.as_ref(), Some(expected));
+        assert_eq!(details.description.as_ref(), Some(expected));
+        let institution = statement.institution.unwrap();
+        assert_eq!((institution.org.as_ref(), institution.fid.as_ref()), (Some(&label), Some(&label)));
+        assert_eq!(statement.accounts[0].name, label);
+    }
+}
+
 #[tokio::test]
 async fn there_is_no_sign_in_and_nothing_to_fetch() {
     let institution = OfxConnector.institutions().remove(0);

@@ -142,6 +142,21 @@ fn thousands_of_rows_with_one_id_do_not_cost_their_square() {
     assert!(duration < 10 * TIME_MAX, "{duration:?}");
 }
 
+#[test]
+fn thousands_of_numbers_are_looked_for_in_one_pass() {
+    let _alone = alone();
+    // Numbers that differ late, and texts that nearly are such a number at every position.
+    let accounts: String = (0..20_000).map(|number| format!("<A><ACCTID>{}{number:05}</A>", "1".repeat(55))).collect();
+    let row = format!("<STMTTRN><DTPOSTED>20240501<TRNAMT>1<NAME>x<MEMO>{}</STMTTRN>", "1".repeat(15_000));
+    let file =
+        format!("<OFX>{accounts}<STMTRS><BANKACCTFROM><ACCTID>123456</BANKACCTFROM>{}</STMTRS></OFX>", row.repeat(100));
+    let (duration, outcome) = timed(file.as_bytes());
+    println!("20,000 numbers looked for in 1.5 MB: {duration:?}");
+    assert_eq!(outcome.unwrap(), 100);
+    assert!(duration < 10 * TIME_MAX, "{duration:?}");
+    assert_memory_bounded();
+}
+
 /// A bomb, made when it is its turn.
 type Bomb = (&'static str, Box<dyn Fn() -> Vec<u8>>);
 
@@ -202,6 +217,13 @@ fn value_bombs() -> Vec<Bomb> {
         bomb("month 13", || with_row("<DTPOSTED>20241301<TRNAMT>1")),
         bomb("no date", || with_row("<TRNAMT>1")),
         bomb("no amount", || with_row("<DTPOSTED>20240501")),
+        bomb("a number no account has", || {
+            with_row(&format!("<DTPOSTED>20240501<TRNAMT>1<A><ACCTID>{}</A>", "1".repeat(65)))
+        }),
+        bomb("20,000 accounts", || {
+            let accounts: String = (0..20_000).map(|number| format!("<A><ACCTID>{number:0<60}</A>")).collect();
+            with_row(&format!("<DTPOSTED>20240501<TRNAMT>1{accounts}"))
+        }),
         bomb("two amounts", || with_row("<DTPOSTED>20240501<TRNAMT>1<TRNAMT>2")),
     ]
 }

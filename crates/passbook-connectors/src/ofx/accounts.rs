@@ -13,8 +13,8 @@ use super::{
 };
 use crate::port::StatementReading;
 
-/// Digits of the mask; also the shortest text that counts as an account number when looking for quotes of it.
-const MASK_CHARS: usize = 4;
+/// Characters of the mask. A text has to be longer to count as an account number when looking for quotes of it.
+pub(super) const MASK_CHARS: usize = 4;
 
 /// What kind of account the statement's own words say it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,11 +171,6 @@ impl AccountIdentity {
             && shown.iter().any(char::is_ascii_digit)
             && !hidden.is_empty();
         is_readable.then(|| shown.iter().collect())
-    }
-
-    /// Whether `text` quotes the account number.
-    pub(super) fn is_quoted_in(&self, text: &str) -> bool {
-        self.account_id.chars().count() > MASK_CHARS && compacted(text).contains(self.account_id.as_str())
     }
 
     /// Notes an account type nobody knows.

@@ -19,11 +19,26 @@ pub(super) const TAG_BYTES_MAX: usize = 1024;
 /// Bytes of one element name.
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
-/// Bytes of one value. The longest that OFX defines, `MEMO`, has 255 characters.
+/// Bytes of one value as it is read. The longest that OFX defines, `MEMO`, has 255 characters.
 pub(super) const VALUE_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes at the start of a file in which a header is looked for.
 pub(super) const HEADER_BYTES_MAX: usize = 4 * 1024;
+
+/// Characters of one account number, without grouping. OFX 11.3.1 allows 22, an IBAN has up to 34.
+pub(super) const ACCOUNT_NUMBER_CHARS_MAX: usize = 64;
+
+/// Characters of all different account numbers together, shared beginnings once: more than 10,000 numbers, the other
+/// sides of transfers included.
+/// Bounds the memory of [`super::quotes`].
+pub(super) const ACCOUNT_NUMBERS_CHARS_MAX: usize = 250_000;
+
+/// Characters kept of a name: `ORG` and `FID` of the institution, `DESC` of an account, `NAME` of a transaction. OFX
+/// allows 32 (`PAYEE`: 100) and more has been seen.
+pub(super) const LABEL_CHARS_MAX: usize = 255;
+
+/// Characters kept of a `MEMO`, and of name and memo together. OFX allows 255.
+pub(super) const DESCRIPTION_CHARS_MAX: usize = 1_000;
 
 /// Characters of a transaction id; OFX 11.4.3 allows 255. A longer one is treated as missing.
 pub(super) const FITID_CHARS_MAX: usize = 255;

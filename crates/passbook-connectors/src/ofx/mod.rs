@@ -11,12 +11,13 @@
 //! | `tokens`, `tree` | text to elements, SGML and XML alike |
 //! | `statement` | elements to accounts, with `accounts`, `balances`, `payment_numbers`, `transactions`, `ledger` |
 //! | `amounts`, `dates`, `text` | values |
+//! | `quotes` | account numbers that texts repeat |
 //! | `limits`, `notes` | what a file may cost, and what is said about it |
 //!
 //! The reader is tolerant of form and strict about money: any spelling of the format that has one meaning is read, and
 //! an amount, date or structure that could hide or distort a transaction refuses the file. It opens nothing, expands
 //! no entities, and its messages name lines, standard tags and OFX status codes only. Numbers of other people's
-//! accounts (`BANKACCTTO`, `CCACCTTO`, `PAYEE`) are not read at all.
+//! accounts (`BANKACCTTO`, `CCACCTTO`) are read only to shorten quotes of them.
 //!
 //! Source: OFX 1.6 and 2.2, sections 2, 3 and 11; section numbers in here are those of 2.2.
 
@@ -30,6 +31,7 @@ mod ledger;
 mod limits;
 mod notes;
 mod payment_numbers;
+mod quotes;
 mod statement;
 mod text;
 mod tokens;

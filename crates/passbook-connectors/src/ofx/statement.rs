@@ -13,7 +13,9 @@ use super::{
     balances,
     ledger::Ledger,
     notes::{Note, Notes},
-    payment_numbers, text,
+    payment_numbers,
+    quotes::QuotableNumbers,
+    text,
     transactions::{self, RowContext, currency_code},
     tree::{Element, Tree},
 };
@@ -34,10 +36,11 @@ pub(super) fn read(
     refuse_error_status(tree)?;
     let statements = statements(tree)?;
     refuse_stray_transactions(tree, &statements)?;
-    let described = described_accounts(tree, reading);
+    let numbers = QuotableNumbers::of_file(tree)?;
+    let described = described_accounts(tree, &numbers, reading);
     let mut accounts = Accounts::default();
     for statement in statements {
-        accounts.add(statement, &described, reading, &mut notes)?;
+        accounts.add(statement, &described, &numbers, reading, &mut notes)?;
     }
     Ok(accounts.finish(institution(tree), notes))
 }
@@ -100,12 +103,16 @@ struct Description {
 }
 
 /// Descriptions by upstream key. Banks put account numbers into them; those are left out.
-fn described_accounts(tree: &Tree<'_>, reading: &StatementReading<'_>) -> HashMap<String, Description> {
+fn described_accounts(
+    tree: &Tree<'_>,
+    numbers: &QuotableNumbers,
+    reading: &StatementReading<'_>,
+) -> HashMap<String, Description> {
     let mut described = HashMap::new();
     for info in tree.elements().filter(|element| element.is("ACCTINFO")) {
         for kind in info.children() {
             let Some(account) = AccountIdentity::find(kind) else { continue };
-            let name = info.leaf("DESC").filter(|name| !account.is_quoted_in(name)).and_then(text::clean);
+            let name = info.leaf("DESC").filter(|name| !numbers.are_quoted_in(name)).and_then(text::label);
             let investment_type = kind.leaf("USPRODUCTTYPE").map(str::to_owned);
             described.insert(account.upstream_key(reading), Description { name, investment_type });
         }
@@ -116,7 +123,7 @@ fn described_accounts(tree: &Tree<'_>, reading: &StatementReading<'_>) -> HashMa
 /// The institution the file names.
 fn institution(tree: &Tree<'_>) -> Option<StatementInstitution> {
     let fi = tree.elements().find(|element| element.is("FI"))?;
-    let leaf = |name: &str| fi.leaf(name).and_then(text::clean);
+    let leaf = |name: &str| fi.leaf(name).and_then(text::label);
     let institution = StatementInstitution { org: leaf("ORG"), fid: leaf("FID") };
     (institution.org.is_some() || institution.fid.is_some()).then_some(institution)
 }
@@ -139,6 +146,7 @@ impl Accounts {
         &mut self,
         statement: Element<'_>,
         described: &HashMap<String, Description>,
+        quotable: &QuotableNumbers,
         reading: &StatementReading<'_>,
         notes: &mut Notes,
     ) -> Result<(), FileRefusal> {
@@ -179,7 +187,7 @@ impl Accounts {
             }
         };
         let context = RowContext {
-            account: &identity,
+            numbers: quotable,
             currency: &currency,
             pending: false,
             account_position: index + 1,

@@ -1,6 +1,8 @@
-//! Text values: entities decoded, descriptions cleaned.
+//! Text values: entities decoded, descriptions cleaned and cut.
 
 use std::borrow::Cow;
+
+use super::limits::LABEL_CHARS_MAX;
 
 /// The longest entity worth looking for, `&#x10FFFF;`, without the ampersand.
 const ENTITY_BYTES_MAX: usize = 10;
@@ -65,6 +67,16 @@ pub(super) fn clean(text: &str) -> Option<String> {
     (!cleaned.is_empty()).then_some(cleaned)
 }
 
+/// The first `chars_max` characters.
+pub(super) fn cut(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| text[..end].trim_end())
+}
+
+/// A name, [cleaned](clean) and cut to [`LABEL_CHARS_MAX`].
+pub(super) fn label(text: &str) -> Option<String> {
+    clean(text).map(|text| cut(&text, LABEL_CHARS_MAX).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +104,14 @@ mod tests {
         assert_eq!(clean("  COFFEE \u{a0} SHOP\r\n  #12 ").as_deref(), Some("COFFEE SHOP #12"));
         assert_eq!(clean("a\u{7}b").as_deref(), Some("a b"));
         assert_eq!(clean(" \t "), None);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, expected) in [("", ""), ("éé", "éé"), ("ééé", "ééé"), ("éééé", "ééé"), ("a  bc", "a")]
+        {
+            assert_eq!(cut(text, 3), expected, "{text}");
+        }
+        assert_eq!(label(&format!(" {}", "é\n".repeat(300))).unwrap().chars().count(), LABEL_CHARS_MAX);
     }
 }

@@ -5,13 +5,15 @@
 //! uploads a file is there to read the refusal and fetch a better one. The refusal says which transaction it is by its
 //! position and line, never by its content.
 
+use std::borrow::Cow;
+
 use passbook_core::transaction::{Direction, TransactionDetails};
 
 use super::{
-    accounts::AccountIdentity,
     amounts, dates,
-    limits::FITID_CHARS_MAX,
+    limits::{DESCRIPTION_CHARS_MAX, FITID_CHARS_MAX, LABEL_CHARS_MAX},
     notes::{Note, Notes},
+    quotes::QuotableNumbers,
     text,
     tree::Element,
 };
@@ -34,8 +36,8 @@ pub(super) enum Row {
 
 /// What reading a transaction needs to know about its surroundings.
 pub(super) struct RowContext<'a> {
-    /// The account of the statement.
-    pub(super) account: &'a AccountIdentity,
+    /// The account numbers of the whole file.
+    pub(super) numbers: &'a QuotableNumbers,
     /// `CURDEF`.
     pub(super) currency: &'a str,
     /// Listed as pending.
@@ -144,10 +146,10 @@ fn details(row: Element<'_>, fields: &Fields<'_>, context: &RowContext<'_>) -> R
     let amount =
         amounts::parse(amount).map_err(|problem| context.refusal(row, &format!("its TRNAMT {}", problem.text())))?;
     let (amount, direction) = Direction::split(amount);
-    let raw_description = description(fields);
+    let raw_description = description(fields, context.numbers);
     let description = match &raw_description {
         Some(raw) => text::clean(raw),
-        None => fields.check_number.and_then(check_description),
+        None => fields.check_number.and_then(|number| check_description(number, context.numbers)),
     };
     Ok(TransactionDetails {
         amount,
@@ -163,19 +165,29 @@ fn details(row: Element<'_>, fields: &Fields<'_>, context: &RowContext<'_>) -> R
 
 /// The payee's name and the memo as the bank wrote them. `NAME` has room for 32 characters only, so many banks repeat
 /// and continue it in `MEMO`; what the other text already says is not said twice.
-fn description(fields: &Fields<'_>) -> Option<String> {
-    match (fields.name.or(fields.payee), fields.memo) {
-        (Some(name), Some(memo)) if memo.starts_with(name) => Some(memo.to_owned()),
-        (Some(name), Some(memo)) if name.starts_with(memo) => Some(name.to_owned()),
-        (Some(name), Some(memo)) => Some(format!("{name} {memo}")),
-        (text, None) | (None, text) => text.map(str::to_owned),
-    }
+///
+/// Texts are compared as written and cut last: a number that is cut or shortened in only one of them would neither be
+/// recognised as said already nor as a quote.
+fn description(fields: &Fields<'_>, numbers: &QuotableNumbers) -> Option<String> {
+    let (name, memo) = match (fields.name.or(fields.payee), fields.memo) {
+        (Some(name), Some(memo)) if memo.starts_with(name) => (None, Some(memo)),
+        (Some(name), Some(memo)) if name.starts_with(memo) => (Some(name), None),
+        texts => texts,
+    };
+    let name = name.map(|name| numbers.shorten_in(name));
+    let name = name.as_deref().map(|name| text::cut(name, LABEL_CHARS_MAX));
+    let text = match (name, memo) {
+        (Some(name), Some(memo)) => Cow::Owned(format!("{name} {memo}")),
+        (text, None) | (None, text) => Cow::Borrowed(text?),
+    };
+    // The end of the name and the beginning of the memo may make up a number, so they are looked at together.
+    Some(text::cut(&numbers.shorten_in(&text), DESCRIPTION_CHARS_MAX).to_owned())
 }
 
 /// Checks often come with nothing but their number.
-fn check_description(number: &str) -> Option<String> {
+fn check_description(number: &str, numbers: &QuotableNumbers) -> Option<String> {
     let is_number = number.len() <= 12 && number.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| format!("Check {number}"))
+    is_number.then(|| format!("Check {}", numbers.shorten_in(number)))
 }
 
 /// An ISO 4217 code in upper case, if the text has the shape of one.
@@ -185,14 +197,14 @@ pub(super) fn currency_code(text: &str) -> Option<String> {
 }
 
 impl RowContext<'_> {
-    /// The id as stored. An id of zeros is a filler that all transactions share; one that quotes the account number is
+    /// The id as stored. An id of zeros is a filler that all transactions share; one that quotes an account number is
     /// replaced by its fingerprint, as every stored upstream id must be free of account numbers.
     fn key(&self, id: &str) -> Option<String> {
         let id = text::clean(id)?;
         if id.chars().count() > FITID_CHARS_MAX || id.bytes().all(|byte| byte == b'0') {
             return None;
         }
-        Some(if self.account.is_quoted_in(&id) { (self.reading.fingerprint)(&id) } else { id })
+        Some(if self.numbers.are_quoted_in(&id) { (self.reading.fingerprint)(&id) } else { id })
     }
 
     fn refusal(&self, row: Element<'_>, problem: &str) -> FileRefusal {
