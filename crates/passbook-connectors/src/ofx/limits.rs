@@ -33,8 +33,8 @@ pub(super) const ACCOUNT_NUMBER_CHARS_MAX: usize = 64;
 /// Bounds the memory of [`super::quotes`].
 pub(super) const ACCOUNT_NUMBERS_CHARS_MAX: usize = 250_000;
 
-/// Characters kept of a name: `ORG` and `FID` of the institution, `DESC` of an account, `NAME` of a transaction. OFX
-/// allows 32 (`PAYEE`: 100) and more has been seen.
+/// Characters kept of a name: `ORG` and `FID` of the institution, `DESC` of an account, `NAME` of a transaction. `NAME`
+/// has room for 32 by the standard, and banks write more.
 pub(super) const LABEL_CHARS_MAX: usize = 255;
 
 /// Characters kept of a `MEMO`, and of name and memo together. OFX allows 255.
