@@ -1,7 +1,7 @@
 //! Rendering: from the domain to the contract's words.
 //!
 //! The link object and the `accounts` array of the numbers answer are rendered when a link changes and stored beside
-//! it, so that a read joins two byte slices ([`numbers_body`], [`link_body`]). [`RENDERER`] says which code made them;
+//! it, so that a read joins two byte slices ([`numbers_body`]). [`RENDERER`] says which code made them;
 //! a stored view of another renderer is rendered again from the aggregate on the fly.
 
 use moneykit::models;
@@ -16,7 +16,7 @@ use passbook_core::{
     secret::SecretBytes,
     transaction::{Direction, Transaction},
 };
-use passbook_store::port::{LinkWrite, StoredLink};
+use passbook_store::port::{ImportKey, LinkWrite, StoredLink};
 use zeroize::Zeroizing;
 
 /// Version of this file's output. Raise it with every change of a stored view.
@@ -72,7 +72,7 @@ pub fn link_write(link: Link, expected_version: Option<u64>, secrets: Option<Lin
         secrets,
         credential: None,
         destroy: false,
-        import_key: None,
+        import_key: ImportKey::Keep,
         expected_version,
         link,
     }

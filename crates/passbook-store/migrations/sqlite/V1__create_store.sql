@@ -150,6 +150,8 @@ CREATE TABLE link_sessions (
     request             BLOB
 );
 CREATE INDEX link_sessions_newest ON link_sessions (app_id, environment, created_at);
+CREATE INDEX link_sessions_of_link ON link_sessions (link_id) WHERE request IS NOT NULL;
+CREATE INDEX link_sessions_to_wipe ON link_sessions (app_id, environment, expires_at) WHERE request IS NOT NULL;
 
 CREATE TABLE ordinals (
     app_id TEXT   NOT NULL,

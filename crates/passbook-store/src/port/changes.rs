@@ -71,9 +71,20 @@ pub struct LinkWrite {
     /// Destroys the data key, every sealed field and the transactions. Jobs of the link stay for their workers, which
     /// find it deleted and end them as failed, so that every accepted job has exactly one end.
     pub destroy: bool,
-    /// Unique per tenant: further statement files of the same user and institution extend this link. Kept when
-    /// `None`; freed by `destroy`.
-    pub import_key: Option<String>,
+    /// By which further statement files find this link; freed by `destroy`.
+    pub import_key: ImportKey,
+}
+
+/// The key under which statement files of one user and institution extend one link. Unique per tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ImportKey {
+    /// As stored.
+    #[default]
+    Keep,
+    /// This one.
+    Set(String),
+    /// None any more: something else than files feeds the link now.
+    Free,
 }
 
 /// Transactions to insert, change and remove.

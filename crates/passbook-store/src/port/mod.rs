@@ -27,8 +27,8 @@ use passbook_core::{
 
 pub use self::{
     changes::{
-        AuditEntry, Changes, ClockWrite, FinishedJob, JobState, JobWork, LeaseRef, LeasedJob, LinkWrite, NewJob,
-        NewToken, SessionWrite, TransactionWrites,
+        AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, JobState, JobWork, LeaseRef, LeasedJob, LinkWrite,
+        NewJob, NewToken, SessionWrite, TransactionWrites,
     },
     errors::{CommitError, Guard, StoreError},
     records::{
@@ -168,6 +168,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// A named value of the instance (seed, signing key), sealed by the master key.
     async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError>;
+
+    /// Wipes the requests, which hold personal data, of up to `limit` sessions of the tenant that ended at or before
+    /// `now` by its clock. Returns how many.
+    async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -81,7 +81,15 @@ pub(super) fn write_app(connection: &Connection, app: &App) -> Result<(), WriteE
 }
 
 /// Adds a client or changes its settings; a client never moves to another tenant.
+/// Adds or replaces a client. When one of its secrets is withdrawn, every token goes too: which secret a token was
+/// given for is not recorded, and one of a withdrawn secret must not live on.
 pub(super) fn write_client(connection: &Connection, client: &Client) -> Result<(), WriteError> {
+    let known = lookup_client(connection, &client.client_id)?;
+    if known.is_some_and(|known| known.secret_hashes.iter().any(|hash| !client.secret_hashes.contains(hash))) {
+        connection
+            .prepare_cached("DELETE FROM access_tokens WHERE client_id = ?1 AND app_id = ?2")?
+            .execute(params![client.client_id, client.tenant.app_id.as_str()])?;
+    }
     const SQL: &str = "INSERT INTO clients (client_id, app_id, environment, name, secret_hashes, scopes, disabled_at) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (client_id) DO UPDATE SET name = excluded.name, \
         secret_hashes = excluded.secret_hashes, scopes = excluded.scopes, disabled_at = excluded.disabled_at \

@@ -157,6 +157,7 @@ mod tests {
                 connected_at: times.2,
                 deleted_at: times.3,
                 changed_at: times.0,
+                generation: numbers.3 / 2,
                 counters: Counters { events: numbers.3, accounts: 1, transactions: 2 },
                 withdrawn: texts.4.into_iter().collect(),
                 recorded: Vec::new(),

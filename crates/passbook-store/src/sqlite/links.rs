@@ -19,7 +19,7 @@ use super::{
     writer::Effects,
 };
 use crate::{
-    port::{Guard, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},
+    port::{Guard, ImportKey, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},
     sealing::{DoesNotOpen, Keys, SealingKey},
 };
 
@@ -242,7 +242,7 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
             prepared.sealed.numbers,
             prepared.sealed.owners,
             prepared.sealed.credential,
-            prepared.import_key,
+            set_key(&prepared.import_key),
             prepared.wrapped_key,
             prepared.wrapped_key.as_ref().map(|_| prepared.key_version),
         ])
@@ -256,7 +256,7 @@ fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Res
         granted = ?8, first_data_at = ?9, deleted_at = ?10, changed_at = ?11, newest_at = ?12, renderer = ?13, \
         link_view = ?14, document_format = ?15, document = ?16, numbers_view = COALESCE(?17, numbers_view), \
         numbers = COALESCE(?18, numbers), owners = COALESCE(?19, owners), credential = COALESCE(?20, credential), \
-        import_key = COALESCE(?21, import_key), version = version + 1 \
+        import_key = CASE WHEN ?23 THEN NULL ELSE COALESCE(?21, import_key) END, version = version + 1 \
         WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?22 AND document_format <= ?15 \
         AND (deleted_at IS NULL OR ?10 IS NOT NULL)";
     let link = &prepared.link;
@@ -283,14 +283,22 @@ fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Res
             prepared.sealed.numbers,
             prepared.sealed.owners,
             prepared.sealed.credential,
-            prepared.import_key,
+            set_key(&prepared.import_key),
             i64::try_from(version).unwrap_or(-1),
+            prepared.import_key == ImportKey::Free,
         ])
         .map_err(constraint_as(Guard::Link))?;
     if changed == 0 {
         refuse_newer_format(connection, &link.id)?;
     }
     one_row(changed, Guard::Link)
+}
+
+fn set_key(key: &ImportKey) -> Option<&str> {
+    match key {
+        ImportKey::Set(key) => Some(key),
+        ImportKey::Keep | ImportKey::Free => None,
+    }
 }
 
 fn refuse_newer_format(connection: &Connection, id: &LinkId) -> Result<(), ReadError> {
@@ -311,6 +319,10 @@ fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
         numbers = NULL, owners = NULL, credential = NULL, import_key = NULL WHERE link_id = ?1";
     connection.prepare_cached(KEYS)?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
+    // A session that failed or was never finished still holds what the app said about the end user.
+    connection
+        .prepare_cached("UPDATE link_sessions SET request = NULL WHERE link_id = ?1 AND request IS NOT NULL")?
+        .execute([id.as_str()])?;
     Ok(())
 }
 

@@ -279,6 +279,12 @@ impl Store for SqliteStore {
         })
     }
 
+    async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let (tenant, now) = (tenant.clone(), now.as_microsecond());
+        let wiped = self.writer.submit(move |connection, _| sessions::wipe_expired(connection, &tenant, now, limit));
+        Ok(wiped.await?)
+    }
+
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let before = before.as_microsecond();
         Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, limit)).await?)

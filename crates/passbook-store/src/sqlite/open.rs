@@ -28,7 +28,7 @@ use super::{
     writer::{Effects, Writer},
 };
 use crate::{
-    port::{LinkWrite, StoreError},
+    port::{ImportKey, LinkWrite, StoreError},
     sealing::{Keys, MalformedMasterKey, MasterKey},
 };
 
@@ -292,7 +292,7 @@ fn destroy_again(
             secrets: None,
             credential: None,
             destroy: true,
-            import_key: None,
+            import_key: ImportKey::Keep,
         };
         let prepared = prepare_link(keys, write, |_| Ok(None))?;
         // The ledger has this deletion already.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{document::write_document, failure::WriteError};
 use crate::{
-    port::{Changes, Guard, LinkWrite, SessionWrite},
+    port::{Changes, Guard, ImportKey, LinkWrite, SessionWrite},
     sealing::{Keys, Place, SealingKey},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct PreparedLink {
     pub renderer: u32,
     pub link_view: Vec<u8>,
     pub document: Vec<u8>,
-    pub import_key: Option<String>,
+    pub import_key: ImportKey,
     pub destroy: bool,
     /// For a new link.
     pub wrapped_key: Option<Vec<u8>>,

@@ -48,6 +48,19 @@ pub(super) fn write_session(connection: &Connection, prepared: &PreparedSession)
     }
 }
 
+/// Wipes requests of sessions that are over.
+pub(super) fn wipe_expired(connection: &Connection, tenant: &Tenant, now: i64, limit: u32) -> Result<u64, WriteError> {
+    const SQL: &str = "UPDATE link_sessions SET request = NULL WHERE session_id IN (SELECT session_id \
+        FROM link_sessions WHERE app_id = ?1 AND environment = ?2 AND expires_at <= ?3 AND request IS NOT NULL LIMIT ?4)";
+    let wiped = connection.prepare_cached(SQL)?.execute(params![
+        tenant.app_id.as_str(),
+        tenant.environment.as_str(),
+        now,
+        limit
+    ])?;
+    Ok(wiped as u64)
+}
+
 fn insert(connection: &Connection, prepared: &PreparedSession) -> Result<(), WriteError> {
     const SQL: &str = "INSERT INTO link_sessions (session_id, app_id, environment, ordinal, version, created_at, \
         expires_at, link_id, progress, exchange_hash, exchange_expires_at, request) \

@@ -20,6 +20,7 @@ crate::on_every_store! {
     a_revoked_client_has_no_tokens,
     a_token_needs_a_client_and_is_unique,
     the_newest_time_covers_all_sandbox_objects,
+    a_withdrawn_secret_takes_the_clients_tokens_with_it,
     cleanup_takes_only_what_has_expired,
 }
 
@@ -151,6 +152,18 @@ async fn the_newest_time_covers_all_sandbox_objects(store: Arc<dyn Store>) {
         store.newest_time(&Tenant { environment: Environment::Live, ..tenant() }.app_id).await.unwrap(),
         newest().await
     );
+}
+
+async fn a_withdrawn_secret_takes_the_clients_tokens_with_it(store: Arc<dyn Store>) {
+    store_client(&store, client()).await;
+    store.commit(Changes { token: Some(token(1)), ..Changes::default() }).await.unwrap();
+    let mut rotating = client();
+    rotating.secret_hashes.push([9; 32]);
+    store.commit(Changes { client: Some(rotating.clone()), ..Changes::default() }).await.unwrap();
+    assert!(store.find_token_by_hash(&[1; 32]).await.unwrap().is_some(), "a second secret withdraws nothing");
+    rotating.secret_hashes.remove(0);
+    store.commit(Changes { client: Some(rotating), ..Changes::default() }).await.unwrap();
+    assert!(store.find_token_by_hash(&[1; 32]).await.unwrap().is_none());
 }
 
 async fn cleanup_takes_only_what_has_expired(store: Arc<dyn Store>) {

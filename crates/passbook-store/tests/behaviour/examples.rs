@@ -15,7 +15,7 @@ use passbook_core::{
     time::AppClock,
     transaction::{Direction, Transaction, TransactionDetails},
 };
-use passbook_store::port::{App, Changes, JobWork, LinkWrite, NewJob, SessionWrite, Store};
+use passbook_store::port::{App, Changes, ImportKey, JobWork, LinkWrite, NewJob, SessionWrite, Store};
 
 pub const NUMBERS_VIEW: &[u8] = br#"[{"account_number":"000123456789"}]"#;
 
@@ -150,7 +150,7 @@ pub fn insertion(link: Link) -> LinkWrite {
         secrets: None,
         credential: None,
         destroy: false,
-        import_key: None,
+        import_key: ImportKey::Keep,
     }
 }
 

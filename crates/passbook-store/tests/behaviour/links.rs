@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use passbook_core::{ids::LinkId, link::LinkState, product::Product, secret::SecretBytes, tenant::Tenant};
 use passbook_store::port::{
-    Changes, CommitError, Guard, LinkPosition, LinkWrite, Store, TransactionFilter, TransactionWrites,
+    Changes, CommitError, Guard, ImportKey, LinkPosition, LinkWrite, Store, TransactionFilter, TransactionWrites,
 };
 
 use crate::examples::*;
@@ -149,7 +149,7 @@ async fn a_failing_part_takes_the_whole_commit_back(store: Arc<dyn Store>) {
 
 async fn other_tenants_see_nothing(store: Arc<dyn Store>) {
     let link = connected_link(1);
-    let write = LinkWrite { import_key: Some("file".into()), ..insertion_with_secrets(link.clone()) };
+    let write = LinkWrite { import_key: ImportKey::Set("file".into()), ..insertion_with_secrets(link.clone()) };
     let transactions = TransactionWrites { created: vec![transaction(1, "2024-05-01")], ..Default::default() };
     let commit = Changes { transactions: Some(transactions), ..changes(write) };
     store.commit(commit).await.unwrap();
@@ -180,7 +180,7 @@ async fn other_tenants_cannot_write(store: Arc<dyn Store>) {
 }
 
 async fn an_import_key_is_unique_within_its_tenant(store: Arc<dyn Store>) {
-    let keyed = |link, key: &str| LinkWrite { import_key: Some(key.into()), ..insertion(link) };
+    let keyed = |link, key: &str| LinkWrite { import_key: ImportKey::Set(key.into()), ..insertion(link) };
     store.commit(changes(keyed(link(1), "k"))).await.unwrap();
     let taken = store.commit(changes(keyed(link(2), "k"))).await;
     assert!(matches!(taken, Err(CommitError::Conflict(Guard::Link))));

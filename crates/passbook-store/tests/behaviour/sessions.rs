@@ -14,6 +14,7 @@ use crate::examples::*;
 crate::on_every_store! {
     a_session_comes_back_as_it_was_stored,
     a_wiped_request_is_gone,
+    requests_of_ended_sessions_are_wiped_per_tenant,
     a_token_is_found_by_its_hash_within_its_tenant,
     of_parallel_spends_exactly_one_wins,
     a_token_is_not_spent_twice_by_a_reloaded_session,
@@ -51,6 +52,24 @@ async fn a_session_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
     assert_eq!((stored.session, stored.version), (succeeded(1, 9), 2));
     assert!(stored.request.is_some());
     assert!(store.lookup_session(&session(2).id).await.unwrap().is_none());
+}
+
+async fn requests_of_ended_sessions_are_wiped_per_tenant(store: Arc<dyn Store>) {
+    for bits in 1..=2 {
+        let request = Some(SecretBytes::new(b"{}".to_vec()));
+        store.commit(write(SessionWrite { request, ..session_write(session(bits), None) })).await.unwrap();
+    }
+    let (end, tenant) = (session(1).expires_at, session(1).tenant);
+    let before = end - jiff::SignedDuration::from_secs(1);
+    assert_eq!(store.wipe_expired_sessions(&tenant, before, 10).await.unwrap(), 0);
+    let live =
+        passbook_core::tenant::Tenant { environment: passbook_core::tenant::Environment::Live, ..tenant.clone() };
+    assert_eq!(store.wipe_expired_sessions(&live, end, 10).await.unwrap(), 0);
+    assert_eq!(store.wipe_expired_sessions(&tenant, end, 1).await.unwrap(), 1, "at most so many");
+    assert_eq!(store.wipe_expired_sessions(&tenant, end, 10).await.unwrap(), 1);
+    for bits in 1..=2 {
+        assert!(store.lookup_session(&session(bits).id).await.unwrap().unwrap().request.is_none());
+    }
 }
 
 async fn a_wiped_request_is_gone(store: Arc<dyn Store>) {

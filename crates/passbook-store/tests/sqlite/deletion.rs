@@ -2,7 +2,7 @@
 
 use passbook_core::{event::EventKind, link::LinkState};
 use passbook_store::{
-    port::{Changes, CommitError, Guard, LinkWrite, Store as _, TransactionWrites},
+    port::{Changes, CommitError, Guard, ImportKey, LinkWrite, Store as _, TransactionWrites},
     sqlite::{LedgerError, OpenError},
 };
 
@@ -13,7 +13,7 @@ async fn restored() -> Home {
     let home = Home::new();
     let store = home.open();
     let transactions = TransactionWrites { created: vec![transaction(1, "2024-05-01")], ..Default::default() };
-    let write = LinkWrite { import_key: Some("file".into()), ..insertion_with_secrets(connected_link(1)) };
+    let write = LinkWrite { import_key: ImportKey::Set("file".into()), ..insertion_with_secrets(connected_link(1)) };
     store.commit(Changes { transactions: Some(transactions), ..changes(write) }).await.unwrap();
     store.commit(changes(insertion_with_secrets(connected_link(2)))).await.unwrap();
     store.close().await;

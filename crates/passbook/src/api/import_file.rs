@@ -40,6 +40,8 @@ pub async fn import_file(Extract(api): State, caller: Caller, request: Request) 
     }
     let institution_id = query.text("institution_id").map(str::to_owned);
     query.finish()?;
+    // Held from the first byte to the answer: this many whole files are in memory at most.
+    let _held = api.services.files_held.acquire().await.map_err(|_| ApiError::unavailable())?;
     let file = body::read(request.into_body(), FILE_MAX).await?;
     let imported = api.services.import_file(&caller, Import { customer_user_id, institution_id, file }).await?;
     let link = RawValue::from_string(String::from_utf8_lossy(&imported.link_view).into_owned());

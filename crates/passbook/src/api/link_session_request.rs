@@ -5,6 +5,7 @@ use passbook_core::{
     identity::Owner,
     ids::LinkId,
     institution::Country,
+    link::OWNERS_MAX,
     numbers,
     product::{Product, ProductSettings},
     session::SessionRequest,
@@ -20,6 +21,10 @@ use super::{
     errors::ApiError,
 };
 
+/// Most bytes of the owners in static sandbox data. They are kept with every account.
+const OWNERS_BYTES_MAX: usize = 8_192;
+/// Most tags of a link.
+const TAGS_MAX: usize = 50;
 /// Longest URL.
 const URL_MAX: usize = 65_536;
 
@@ -256,8 +261,9 @@ pub fn check_user(problems: &mut Problems, user: &CustomerUser) {
     }
 }
 
-/// Checks tags: under 100 characters, first one a letter or digit.
+/// Checks tags: under 100 characters, first one a letter or digit. Every event carries them, so their number is bounded.
 pub fn check_tags(problems: &mut Problems, tags: &[String]) {
+    problems.require(tags.len() <= TAGS_MAX, "link_tags", &format!("must have at most {TAGS_MAX} tags"));
     for (index, tag) in tags.iter().enumerate() {
         let ok = tag.chars().count() < 100 && tag.starts_with(|first: char| first.is_ascii_alphanumeric());
         problems.require(
@@ -306,6 +312,11 @@ fn clean_url(text: &str) -> Option<Url> {
 /// Checks the static sandbox data.
 pub fn check_custom_data(problems: &mut Problems, data: &CustomSandboxData) {
     problems.require(data.accounts.len() <= 100, "custom_sandbox_data.accounts", "must have at most 100 accounts");
+    let owners = data.owners.as_deref().unwrap_or_default();
+    let small =
+        owners.len() <= OWNERS_MAX && serde_json::to_vec(owners).is_ok_and(|json| json.len() <= OWNERS_BYTES_MAX);
+    let message = format!("must have at most {OWNERS_MAX} owners, together at most {OWNERS_BYTES_MAX} bytes");
+    problems.require(small, "custom_sandbox_data.owners", &message);
     for (index, account) in data.accounts.iter().enumerate() {
         let field = |name: &str| format!("custom_sandbox_data.accounts.{index}.{name}");
         problems.length(&account.account_type, &field("account_type"), 1, 100);

@@ -3,18 +3,21 @@
 //! Idempotent: accounts are matched by a keyed hash of their number, transactions by the bank's id within the account,
 //! so the same file twice writes nothing at all.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use passbook_connectors::port::{FileRefusal, StatementReading};
 use passbook_core::{
     ids::LinkId,
     institution::{Country, Institution},
-    link::{Link, LinkSecrets, derive_link_id, lifecycle::NewLink},
+    link::{ACCOUNTS_MAX, Link, LinkSecrets, derive_link_id, lifecycle::NewLink},
     product::ProductSettings,
     reconcile::{NewAccounts, TransactionChanges, reconcile_accounts, reconcile_numbers, reconcile_transactions},
     snapshot::{StatementFile, StatementInstitution},
+    transaction::Transaction,
 };
-use passbook_store::port::{AppInstitution, Changes, TransactionWrites};
+use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError, TransactionWrites};
 
 use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
 use crate::{
@@ -22,6 +25,10 @@ use crate::{
     views,
 };
 
+/// Statement files in memory at once, of 16 MiB at most each; further uploads wait.
+pub const FILES_HELD_MAX: usize = 8;
+/// Statement files read at once. The largest needs some 200 MiB while it is.
+pub const IMPORTS_MAX: usize = 2;
 /// Longest slug made of a name in a file.
 const SLUG_MAX: usize = 60;
 
@@ -69,6 +76,12 @@ pub enum ImportRefusal {
     Fault(#[from] Fault),
 }
 
+impl From<StoreError> for ImportRefusal {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
 /// What the decision was made from, and the link after it.
 struct Decided {
     imported: Imported,
@@ -80,17 +93,15 @@ impl Services {
     ///
     /// # Errors
     /// [`ImportRefusal`].
-    pub async fn import_file(
-        self: &std::sync::Arc<Self>,
-        actor: &Actor,
-        import: Import,
-    ) -> Result<Imported, ImportRefusal> {
+    pub async fn import_file(self: &Arc<Self>, actor: &Actor, import: Import) -> Result<Imported, ImportRefusal> {
+        // One file may need ten times its size while it is read and compared, so few are taken at once.
+        let _turn = self.import_turns.acquire().await.map_err(|error| Fault::Internal(Box::new(error)))?;
         let chosen = match &import.institution_id {
             Some(id) => Some(self.known_institution(actor, id).await?.ok_or(ImportRefusal::UnknownInstitution)?),
             None => None,
         };
         let country = chosen.as_ref().map(|institution| institution.country);
-        let file = self.read_file(actor, import.file, country).await?;
+        let file = Arc::new(self.read_file(actor, import.file, country).await?);
         let (institution, named) = match chosen {
             Some(institution) => (institution, None),
             None => self.institution_of_file(file.institution.as_ref())?,
@@ -107,12 +118,12 @@ impl Services {
     }
 
     async fn decide_import(
-        &self,
+        self: &Arc<Self>,
         actor: &Actor,
         customer_user_id: &str,
         institution: &Institution,
-        file: &StatementFile,
-    ) -> Result<Decided, Fault> {
+        file: &Arc<StatementFile>,
+    ) -> Result<Decided, ImportRefusal> {
         let import_key = self.keys.fingerprint(&actor.tenant, &format!("{customer_user_id}\n{}", institution.id));
         let now = self.now(&actor.tenant).await?;
         let existing = match self.store.find_link_by_import_key(&actor.tenant, &import_key).await? {
@@ -120,7 +131,7 @@ impl Services {
             None => None,
         };
         let version = existing.as_ref().map(|stored| stored.version);
-        let mut link = match existing {
+        let link = match existing {
             Some(stored) => stored.link,
             None => self.new_file_link(actor, customer_user_id, institution, now).await?,
         };
@@ -129,7 +140,12 @@ impl Services {
             Some(_) => self.store.load_transactions(&actor.tenant, &link.id, None).await?,
             None => Vec::new(),
         };
-        let (rows, secrets) = self.merge(&mut link, secrets_before.clone(), stored_rows, file);
+        let (rows, secrets) = (link, secrets_before.clone());
+        let services = self.clone();
+        let statement = file.clone();
+        // Tens of thousands of rows are compared here: pure computing, so the request threads are left alone.
+        let merged = tokio::task::spawn_blocking(move || services.merge(rows, secrets, stored_rows, &statement));
+        let (mut link, rows, secrets) = merged.await.map_err(|error| Fault::Internal(Box::new(error)))??;
         let unchanged = version.is_some() && rows.is_empty() && link == before && secrets == secrets_before;
         let mut imported = Imported {
             link_id: link.id.clone(),
@@ -147,7 +163,9 @@ impl Services {
         }
         self.note_import(&mut link, !rows.is_empty(), now);
         imported.link_view = views::link_view(&link);
-        let mut changes = changes_with_link(link, version, Some(secrets), |write| write.import_key = Some(import_key));
+        let mut changes = changes_with_link(link, version, Some(secrets), |write| {
+            write.import_key = ImportKey::Set(import_key);
+        });
         changes.transactions = Some(TransactionWrites {
             link_id: Some(imported.link_id.clone()),
             created: rows.created,
@@ -160,15 +178,19 @@ impl Services {
 
     fn merge(
         &self,
-        link: &mut Link,
+        mut link: Link,
         mut secrets: LinkSecrets,
-        stored_rows: Vec<passbook_core::transaction::Transaction>,
+        stored_rows: Vec<Transaction>,
         file: &StatementFile,
-    ) -> (TransactionChanges, LinkSecrets) {
-        reconcile_accounts(link, file.accounts.clone(), &NewAccounts::Permitted, false, &self.derivation);
-        reconcile_numbers(link, &mut secrets, file.numbers.clone(), false);
-        let rows = reconcile_transactions(link, stored_rows, file.transactions.clone(), &self.derivation);
-        (rows, secrets)
+    ) -> Result<(Link, TransactionChanges, LinkSecrets), FileRefusal> {
+        let accounts = file.accounts.clone();
+        let report = reconcile_accounts(&mut link, accounts, &NewAccounts::Permitted, false, &self.derivation);
+        if report.left_out > 0 {
+            return Err(FileRefusal::new(format!("the link would hold more than {ACCOUNTS_MAX} accounts")));
+        }
+        reconcile_numbers(&link, &mut secrets, file.numbers.clone(), false);
+        let rows = reconcile_transactions(&mut link, stored_rows, file.transactions.clone(), &self.derivation);
+        Ok((link, rows, secrets))
     }
 
     fn note_import(&self, link: &mut Link, new_rows: bool, now: Timestamp) {
@@ -212,7 +234,7 @@ impl Services {
 
     /// Parsing is pure computing and may take tens of milliseconds, so it leaves the request threads alone.
     async fn read_file(
-        self: &std::sync::Arc<Self>,
+        self: &Arc<Self>,
         actor: &Actor,
         file: Bytes,
         country: Option<Country>,
@@ -247,7 +269,14 @@ impl Services {
         let slug = named.and_then(|named| {
             let fid = named.fid.as_deref().map(slug).filter(|fid| !fid.is_empty());
             let org = named.org.as_deref().map(slug).filter(|org| !org.is_empty());
-            Some((fid.clone().map(|fid| format!("ofx_{fid}")), org.or(fid)?, named))
+            // Both, when there are both: two organisations may differ in nothing else once made a slug.
+            let id = match (org, &fid) {
+                (Some(org), Some(fid)) => format!("{org}_{fid}"),
+                (Some(only), None) => only,
+                (None, Some(only)) => only.clone(),
+                (None, None) => return None,
+            };
+            Some((fid.map(|fid| format!("ofx_{fid}")), id, named))
         });
         let Some((by_fid, id, named)) = slug else {
             let fallback = self.directory.find(STATEMENT_FILE).cloned().ok_or(ImportRefusal::UnknownInstitution)?;

@@ -58,6 +58,10 @@ pub struct Services {
     pub job_ended: Arc<tokio::sync::watch::Sender<u64>>,
     /// Known-good tokens.
     pub token_cache: access::TokenCache,
+    /// Statement files that may be in memory at once; see [`imports::FILES_HELD_MAX`].
+    pub files_held: tokio::sync::Semaphore,
+    /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
+    pub import_turns: tokio::sync::Semaphore,
 }
 
 /// The caller of a use case: whose data, and who is asking.

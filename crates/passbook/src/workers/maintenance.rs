@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use passbook_core::tenant::{Environment, Tenant};
+use passbook_store::port::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use super::pause;
@@ -15,10 +17,25 @@ const BATCH: u32 = 1_000;
 /// Pause between rounds.
 const ROUND_EVERY: Duration = Duration::from_secs(600);
 
+/// What an app said about its end user is not needed once the session is over.
+async fn wipe_sessions(services: &Services) -> Result<(), StoreError> {
+    for app in services.store.list_apps().await? {
+        for environment in [Environment::Sandbox, Environment::Live] {
+            let tenant = Tenant { app_id: app.id.clone(), environment };
+            let now = services.clocks.now(&tenant).await?;
+            services.store.wipe_expired_sessions(&tenant, now, BATCH).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Cleans up until `stop`.
 pub async fn run(services: Arc<Services>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         pause(ROUND_EVERY, &stop).await;
+        if let Err(error) = wipe_sessions(&services).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "ended sessions could not be wiped");
+        }
         let Ok(before) = services.clocks.real_now().checked_sub(RETENTION) else { continue };
         // Until a round finds less than a full batch.
         while !stop.is_cancelled() {

@@ -9,8 +9,9 @@ mod expire_exchange;
 pub mod maintenance;
 mod refresh_products;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use passbook_store::port::{JobWork, LeasedJob, StoreError};
 use tokio::sync::Semaphore;
@@ -18,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     metrics::Metrics,
-    services::{Services, access::later},
+    services::{Fault, Services, access::later},
     system::{hex, random_bits},
 };
 
@@ -26,6 +27,8 @@ use crate::{
 const RUNNING_MAX: usize = 16;
 /// How long a lease holds; longer than one fetch may take, renewed between fetches.
 const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// How often a job is begun before it is given up: it takes its process down every time, or its store.
+const ATTEMPTS_MAX: u64 = 20;
 /// How often work of other replicas is looked for when no bell rings.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Pause after the store failed.
@@ -136,9 +139,13 @@ impl Workers {
 
     async fn run_job(&self, job: LeasedJob) {
         let (id, link_id) = (job.lease.job_id.clone(), job.link_id.clone());
-        let result = match &job.work {
-            JobWork::RefreshProducts { products } => self.services.run_refresh(&job, *products).await,
-            JobWork::ExpireExchange => self.services.run_expire_exchange(&job).await,
+        let result = match self.attempt(&job).await {
+            // What is stored cannot be understood, or a bug: trying again changes nothing, so the job ends honestly.
+            Err(Fault::Internal(cause)) => {
+                tracing::error!(job.id = %id, link.id = %link_id, error = &*cause as &dyn std::error::Error, "job abandoned");
+                self.abandon(&job).await
+            }
+            result => result,
         };
         match result {
             Ok(Ended::Done) => self.metrics.job_ended("done"),
@@ -149,6 +156,30 @@ impl Workers {
                 tracing::warn!(job.id = %id, link.id = %link_id, error = &fault as &dyn std::error::Error, "job interrupted; it will run again");
                 self.give_back(&job).await;
             }
+        }
+    }
+
+    /// Runs the job once; a panic is a bug of ours and ends like one.
+    async fn attempt(&self, job: &LeasedJob) -> Result<Ended, Fault> {
+        if job.lease.fence > ATTEMPTS_MAX {
+            return Err(Fault::Internal("the job was begun too often without an end".into()));
+        }
+        let run = async {
+            match &job.work {
+                JobWork::RefreshProducts { products } => self.services.run_refresh(job, *products).await,
+                JobWork::ExpireExchange => self.services.run_expire_exchange(job).await,
+            }
+        };
+        match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(result) => result,
+            Err(_) => Err(Fault::Internal("the job panicked".into())),
+        }
+    }
+
+    async fn abandon(&self, job: &LeasedJob) -> Result<Ended, Fault> {
+        match &job.work {
+            JobWork::RefreshProducts { products } => self.services.abandon_refresh(job, *products).await,
+            JobWork::ExpireExchange => self.services.end_without_effect(job).await,
         }
     }
 

@@ -20,7 +20,7 @@ use passbook_core::{
     snapshot::Snapshot,
 };
 use passbook_store::port::{
-    Changes, FinishedJob, Guard, JobState, LeasedJob, StoredLink, StoredSecrets, TransactionWrites,
+    Changes, FinishedJob, Guard, JobState, LeasedJob, StoreError, StoredLink, StoredSecrets, TransactionWrites,
 };
 
 use super::{Ended, lease_until};
@@ -35,12 +35,52 @@ struct Fetched {
     renewed_credential: Option<SecretBytes>,
 }
 
+impl Fetched {
+    /// The user signed in again meanwhile: a credential renewed from the old one must not replace the new one, and
+    /// that the old access had ended says nothing about the new one. Data is data, and stays.
+    fn outlive_a_reconnect(&mut self) {
+        self.renewed_credential = None;
+        for (_, result) in &mut self.results {
+            if let Err(failure) = result
+                && failure.class.ends_access()
+            {
+                *failure = Failure::new(FailureClass::Unexpected, "The link was reconnected during the refresh");
+            }
+        }
+    }
+}
+
 impl Services {
     /// Runs the job.
     pub(super) async fn run_refresh(&self, job: &LeasedJob, products: ProductSet) -> Result<Ended, Fault> {
         let Some(link) = self.begin_attempt(job, products).await? else { return self.end_without_effect(job).await };
         let Some(fetched) = self.fetch_products(job, &link, products).await? else { return Ok(Ended::Lost) };
-        self.store_attempt(job, fetched).await
+        self.store_attempt(job, &link, fetched).await
+    }
+
+    /// Ends a refresh that cannot succeed: the products show an error, and the app may ask again.
+    pub(super) async fn abandon_refresh(&self, job: &LeasedJob, products: ProductSet) -> Result<Ended, Fault> {
+        let failure = Failure::new(FailureClass::Unexpected, "The refresh failed on our side");
+        for _ in 0..DECISIONS_MAX {
+            let stored = match self.store.lookup_link(&job.tenant, &job.link_id).await {
+                Ok(Some(stored)) if stored.link.state != LinkState::Deleted => stored,
+                // Gone, or not even readable: then there is nothing to write the error to.
+                Ok(_) | Err(StoreError::Inconsistent { .. }) => return self.end_without_effect(job).await,
+                Err(error) => return Err(error.into()),
+            };
+            let (now, mut link) = (self.now(&job.tenant).await?, stored.link);
+            for product in products.iter() {
+                link.fail_product(product, &job.lease.job_id, &failure, now);
+            }
+            let mut changes = changes_with_link(link, Some(stored.version), None, |_| {});
+            changes.finished_job = Some(self.finished(job, JobState::Failed));
+            match self.try_commit(changes).await? {
+                Outcome::Committed => return Ok(Ended::Failed),
+                Outcome::LostRace(Guard::Lease) => return Ok(Ended::Lost),
+                Outcome::LostRace(_) => {}
+            }
+        }
+        Err(Fault::too_many_races())
     }
 
     /// Makes the attempt visible. `None` when there is nothing to fetch for (any more).
@@ -126,12 +166,15 @@ impl Services {
     }
 
     /// Merges what was fetched and ends the job, all in one commit.
-    async fn store_attempt(&self, job: &LeasedJob, fetched: Fetched) -> Result<Ended, Fault> {
+    async fn store_attempt(&self, job: &LeasedJob, begun: &Link, mut fetched: Fetched) -> Result<Ended, Fault> {
         for _ in 0..DECISIONS_MAX {
             let stored = self.store.lookup_link(&job.tenant, &job.link_id).await?;
             let Some(stored) = stored.filter(|stored| stored.link.state != LinkState::Deleted) else {
                 return self.end_without_effect(job).await;
             };
+            if stored.link.generation != begun.generation {
+                fetched.outlive_a_reconnect();
+            }
             let now = self.now(&job.tenant).await?;
             let (changes, ended) = self.merge_attempt(job, stored, &fetched, now).await?;
             match self.try_commit(changes).await? {
@@ -158,12 +201,12 @@ impl Services {
             match result {
                 Ok(snapshot) => {
                     self.merge_snapshot(&mut link, &mut secrets, &mut rows, snapshot.clone()).await?;
-                    link.complete_product(*product, now);
+                    link.complete_product(*product, &job.lease.job_id, now);
                     ended = Ended::Done;
                 }
                 Err(failure) => {
                     tracing::info!(link.id = %link.id, product = product.as_str(), class = ?failure.class, "fetch failed");
-                    link.fail_product(*product, failure, now);
+                    link.fail_product(*product, &job.lease.job_id, failure, now);
                 }
             }
         }
@@ -210,7 +253,7 @@ impl Services {
     }
 
     /// The link is gone, or the lease is: ends the job as failed if it still is ours.
-    async fn end_without_effect(&self, job: &LeasedJob) -> Result<Ended, Fault> {
+    pub(super) async fn end_without_effect(&self, job: &LeasedJob) -> Result<Ended, Fault> {
         let finished: FinishedJob = self.finished(job, JobState::Failed);
         match self.try_commit(Changes { finished_job: Some(finished), ..Changes::default() }).await? {
             Outcome::Committed => Ok(Ended::Failed),

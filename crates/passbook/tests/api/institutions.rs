@@ -145,11 +145,11 @@ async fn one_institution_is_found_by_id_or_alias() {
 async fn an_institution_that_a_file_named_is_seen_by_its_own_app_only() {
     let server = TestServer::start().await;
     server.import(&server.a, "user-0001", &fixture("plain_sgml_crlf.ofx")).await.ok(201);
-    let named = server.get(&server.a, "/institutions/larkspur_bank").await.ok(200);
+    let named = server.get(&server.a, "/institutions/larkspur_bank_7001").await.ok(200);
     assert_eq!(named["name"], "Larkspur Bank");
-    assert_eq!(list(&server, &server.a, "?name=lark").await.0, ["larkspur_bank"]);
+    assert_eq!(list(&server, &server.a, "?name=lark").await.0, ["larkspur_bank_7001"]);
     for client in [&server.b, &server.live] {
-        let answer = server.get(client, "/institutions/larkspur_bank").await;
+        let answer = server.get(client, "/institutions/larkspur_bank_7001").await;
         answer.expect(404, "institution_error.not_found");
         assert!(list(&server, client, "?name=lark").await.0.is_empty());
     }

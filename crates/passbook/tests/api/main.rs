@@ -3,12 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abandoned_jobs;
 mod access_token;
 mod accounts;
 mod catalogue;
 mod check_order;
+mod connections;
 mod coverage;
 mod exchange;
+mod import_accounts;
 mod import_file;
 mod institutions;
 mod link_session;

@@ -77,6 +77,18 @@ async fn account_ids_and_earlier_grants_survive_a_narrower_reconnect() {
 }
 
 #[tokio::test]
+async fn a_reconnect_for_deposit_accounts_leaves_an_earlier_permitted_card_alone() {
+    let server = TestServer::start().await;
+    let id = server.link(&server.a).await;
+    let before = server.get(&server.a, &format!("/links/{id}/accounts")).await.ok(200);
+    let features = json!({"permit_only_depository_accounts": true});
+    let token = server.session_token(&server.a, json!({"existing_link_id": id, "connect_features": features})).await;
+    server.complete(&server.a, &token, json!({})).await.ok(201);
+    let after = server.get(&server.a, &format!("/links/{id}/accounts")).await.ok(200);
+    assert_eq!(ids(&after), ids(&before));
+}
+
+#[tokio::test]
 async fn a_reconnect_can_permit_more_accounts() {
     let server = TestServer::start().await;
     let all = server.get(&server.a, &format!("/links/{}/accounts", server.link(&server.a).await)).await.ok(200);

@@ -125,12 +125,60 @@ async fn calls_without_a_link_are_limited_per_app_and_sessions_per_user_too() {
     };
     assert_limit(&session(USER), 20).await;
     session("user-0002").send().await.ok(201);
+}
 
-    let form = format!("client_id={}&client_secret=wrong", server.b.id);
-    let guess = server.anonymous("POST", "/auth/token").form(&form);
-    assert_limit(&guess, 300).await;
-    let good = format!("client_id={}&client_secret={}", server.a.id, server.a.secret);
-    assert_eq!(server.anonymous("POST", "/auth/token").form(&good).send().await.status, 201);
+fn token_call(server: &TestServer, id: &str, secret: &str) -> Call {
+    server.anonymous("POST", "/auth/token").form(&format!("client_id={id}&client_secret={secret}"))
+}
+
+fn pair_call(server: &TestServer, id: &str, secret: &str) -> Call {
+    server.anonymous("GET", "/links").header("x-client-id", id).header("x-client-secret", secret)
+}
+
+/// Requests refused by a limit, as the operator sees it.
+async fn refused(server: &TestServer) -> u64 {
+    let metrics = server.anonymous("GET", "/metrics").send().await.text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("passbook_requests_limited_total "));
+    line.expect("the counter").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_client_has_a_limit_of_tokens() {
+    let server = start().await;
+    assert_limit(&token_call(&server, &server.a.id, &server.a.secret), 300).await;
+    token_call(&server, &server.b.id, &server.b.secret).send().await.ok(201);
+    assert_eq!(refused(&server).await, 1);
+}
+
+#[tokio::test]
+async fn wrong_secrets_are_limited_however_they_come_and_never_lock_the_right_one_out() {
+    let server = start().await;
+    let (a, b) = (&server.a, &server.b);
+    for (guessed, guess) in [(a, token_call(&server, &a.id, "wrong")), (b, pair_call(&server, &b.id, "wrong"))] {
+        let before = refused(&server).await;
+        assert_limit(&guess, 300).await;
+        assert_eq!(refused(&server).await, before + 1);
+        let wait = retry_after(&flood(&guess).await);
+        assert_eq!(wait, 1, "five come back every second");
+        token_call(&server, &guessed.id, &guessed.secret).send().await.ok(201);
+        pair_call(&server, &guessed.id, &guessed.secret).send().await.ok(200);
+    }
+    // One count for both ways in, and one for each id, known or not.
+    retry_after(&flood(&pair_call(&server, &a.id, "wrong")).await);
+    retry_after(&flood(&token_call(&server, &b.id, "wrong")).await);
+    let unknown = format!("sandbox_{}", "0".repeat(20));
+    token_call(&server, &unknown, "wrong").send().await.expect(401, "api_error.auth.unauthorized");
+}
+
+/// The first refusal by the limit, which comes soon: few calls have come back since the last.
+async fn flood(call: &Call) -> Answer {
+    for _ in 0..150 {
+        let answer = call.clone().send().await;
+        if answer.status == 429 {
+            return answer;
+        }
+    }
+    panic!("never refused");
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ struct Script {
     fetches: Mutex<HashMap<Product, usize>>,
     failures: Mutex<HashMap<Product, FailureClass>>,
     panics: Mutex<bool>,
+    fetch_panics: Mutex<Vec<Product>>,
     gate: Semaphore,
 }
 
@@ -36,7 +37,7 @@ impl Default for ScriptedBank {
     fn default() -> Self {
         let gate = Semaphore::new(Semaphore::MAX_PERMITS >> 1);
         let (fetches, failures, panics) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Script { fetches, failures, panics, gate }))
+        Self(Arc::new(Script { fetches, failures, panics, fetch_panics: Mutex::default(), gate }))
     }
 }
 
@@ -64,6 +65,11 @@ impl ScriptedBank {
     /// Sign-ins panic from now on.
     pub fn panic_at_sign_in(&self) {
         *self.0.panics.lock().unwrap() = true;
+    }
+
+    /// Fetches of `product` panic from now on.
+    pub fn panic_at_fetch(&self, product: Product) {
+        self.0.fetch_panics.lock().unwrap().push(product);
     }
 
     /// Fetches wait from now on, until [`ScriptedBank::release`].
@@ -118,6 +124,8 @@ impl Connector for ScriptedBank {
     async fn fetch(&self, fetch: &Fetch<'_>, product: Product) -> Result<Fetched, Failure> {
         *self.0.fetches.lock().unwrap().entry(product).or_default() += 1;
         let _passed = self.0.gate.acquire().await;
+        let panics = self.0.fetch_panics.lock().unwrap().contains(&product);
+        assert!(!panics, "the script says so");
         let failure = self.0.failures.lock().unwrap().get(&product).copied();
         if let Some(class) = failure {
             return Err(Failure::new(class, "The script says so"));

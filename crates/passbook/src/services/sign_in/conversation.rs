@@ -77,18 +77,21 @@ impl Services {
             };
             Ok((fetched.renewed_credential.unwrap_or(credential), accounts))
         };
-        let (credential, mut accounts) = match tokio::time::timeout(SIGN_IN_DEADLINE, conversation).await {
+        let (credential, accounts) = match tokio::time::timeout(SIGN_IN_DEADLINE, conversation).await {
             Ok(Ok(signed_in)) => signed_in,
             Ok(Err(failure)) => return Ok(Err(failure)),
             Err(_) => return Ok(Err(Failure::new(FailureClass::Timeout, "The bank did not answer in time"))),
         };
-        if request.permit_only_depository_accounts {
-            accounts.retain(|account| account.account_type.is_depository());
-        }
-        if accounts.is_empty() {
+        // Accounts that may not be permitted are recorded all the same: the bank has them, and an earlier session may
+        // have permitted them.
+        let eligible: Vec<&BankAccount> = accounts
+            .iter()
+            .filter(|account| !request.permit_only_depository_accounts || account.account_type.is_depository())
+            .collect();
+        if eligible.is_empty() {
             return Ok(Err(Failure::new(FailureClass::NoAccounts, "The bank shares no account of the requested kind")));
         }
-        let permitted = choose_accounts(&accounts, request, person.accounts.as_deref())?;
+        let permitted = choose_accounts(&eligible, request, person.accounts.as_deref())?;
         Ok(Ok(SignedIn { credential, accounts, permitted }))
     }
 }
@@ -112,7 +115,7 @@ async fn converse(connector: &dyn Connector, sign_in: &SignIn<'_>, person: &Pers
 
 /// Upstream keys of the accounts the person permits.
 fn choose_accounts(
-    accounts: &[BankAccount],
+    accounts: &[&BankAccount],
     request: &SessionRequest,
     wanted: Option<&[String]>,
 ) -> Result<BTreeSet<String>, SignInRefusal> {
@@ -122,12 +125,12 @@ fn choose_accounts(
     };
     let chosen: Vec<&BankAccount> = match wanted {
         // A person who may permit one account only takes the first.
-        None => accounts.iter().take(if request.permit_only_one_account { 1 } else { usize::MAX }).collect(),
+        None => accounts.iter().copied().take(if request.permit_only_one_account { 1 } else { usize::MAX }).collect(),
         Some(wanted) => {
             if let Some(unknown) = wanted.iter().position(|text| !accounts.iter().any(|account| is(account, text))) {
                 return Err(refused(format!("accounts[{unknown}] names no account of this user")));
             }
-            accounts.iter().filter(|account| wanted.iter().any(|text| is(account, text))).collect()
+            accounts.iter().copied().filter(|account| wanted.iter().any(|text| is(account, text))).collect()
         }
     };
     if chosen.is_empty() {

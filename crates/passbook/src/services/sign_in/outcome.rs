@@ -10,7 +10,7 @@ use passbook_core::{
     reconcile::{NewAccounts, reconcile_accounts},
     session::{EXCHANGE_LIFETIME, LinkSession, SessionProgress, default_grant},
 };
-use passbook_store::port::{Guard, JobWork, NewJob, SessionWrite, StoredSession};
+use passbook_store::port::{Guard, ImportKey, JobWork, NewJob, SessionWrite, StoredSession};
 
 use super::{Attempt, Completed, SignInRefusal, SignedIn};
 use crate::{
@@ -62,6 +62,7 @@ impl Services {
             let stored = self.link_to_reconnect(attempt.actor, id).await?;
             let secrets = self.secrets_of(&stored.link).await?.secrets;
             let mut link = stored.link;
+            let switched = link.connector != attempt.institution.connector;
             let prefetch = self.reconnect(&mut link, &attempt, &signed_in);
             let job = (!prefetch.is_empty()).then(|| self.refresh_job(attempt.actor, id, prefetch));
             if let Some(job) = &job {
@@ -69,6 +70,9 @@ impl Services {
             }
             let mut changes = changes_with_link(link, Some(stored.version), Some(secrets), |write| {
                 write.credential = Some(signed_in.credential.0.clone());
+                if switched {
+                    write.import_key = ImportKey::Free;
+                }
             });
             let prefetch = job.as_ref().map(|job| job.id.clone());
             changes.jobs.extend(job);

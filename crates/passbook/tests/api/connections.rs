@@ -1,0 +1,211 @@
+//! Connections over real sockets: whatever a client leaves undone, its connection ends, and running requests do not.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{Router, routing::get};
+use passbook::http_server::{Bounds, serve_within};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Head of a frame without a payload: length, type, flags, stream.
+const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// `GET http://x/slow` as the only request of stream 1: END_STREAM and END_HEADERS; static table, two literals.
+const GET_SLOW: &[u8] = b"\0\0\x0c\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x05/slow";
+/// The time-out under test.
+const SHORT: Duration = Duration::from_millis(60);
+/// How long a slow handler takes: every time-out would have run out several times.
+const SLOW: Duration = Duration::from_millis(300);
+/// Far above what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// More than the buffers of both sockets hold.
+const LARGE: usize = 64 << 20;
+
+struct Server {
+    address: SocketAddr,
+    stop: DropGuard,
+    ended: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(bounds: Bounds) -> Self {
+        let router = Router::new()
+            .route("/", get(async || "hello"))
+            .route(
+                "/slow",
+                get(async || {
+                    sleep(SLOW).await;
+                    "done"
+                }),
+            )
+            .route("/large", get(async || vec![b'x'; LARGE]));
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let ended = tokio::spawn(serve_within(bounds, listener, router, stop.clone()));
+        Self { address, stop: stop.drop_guard(), ended }
+    }
+
+    async fn open(&self, sent: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(self.address).await.unwrap();
+        client.write_all(sent).await.unwrap();
+        client
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut client = self.open(request.as_bytes()).await;
+        String::from_utf8(rest(&mut client).await.unwrap()).unwrap()
+    }
+}
+
+/// Everything until the server closes the connection, which it must.
+async fn rest(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("the connection ends")?;
+    Ok(bytes)
+}
+
+/// Reads an HTTP/2 frame: type, flags, payload.
+async fn frame(client: &mut TcpStream) -> (u8, u8, Vec<u8>) {
+    let mut head = [0; 9];
+    timeout(PATIENCE, client.read_exact(&mut head)).await.expect("a frame").unwrap();
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; length as usize];
+    client.read_exact(&mut payload).await.unwrap();
+    (head[3], head[4], payload)
+}
+
+fn short() -> Bounds {
+    Bounds { header_timeout: SHORT, idle_timeout: SHORT, write_timeout: SHORT, ..Bounds::default() }
+}
+
+#[tokio::test]
+async fn silent_sockets_do_not_keep_others_out() {
+    let request_head = &[0, 0, 99, 1, 4, 0, 0, 0, 1, 0x82];
+    let silent = [
+        b"".to_vec(),
+        b"P".to_vec(),
+        b"PRI * HTTP/2.0\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nhost".to_vec(),
+        PREFACE.to_vec(),
+        [PREFACE, EMPTY_SETTINGS].concat(),
+        [PREFACE, EMPTY_SETTINGS, request_head].concat(),
+    ];
+    let server = Server::start(Bounds { connections_max: silent.len(), ..short() }).await;
+    let mut clients = Vec::new();
+    for sent in &silent {
+        clients.push(server.open(sent).await);
+    }
+    assert!(server.get("/").await.ends_with("hello"));
+    for mut client in clients {
+        // A reset is as good an end as any.
+        let _ = rest(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_that_only_keeps_bytes_moving_is_not_served_for_ever() {
+    let server = Server::start(short()).await;
+    let mut client = server.open(&[PREFACE, EMPTY_SETTINGS].concat()).await;
+    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let pinging = async {
+        while client.write_all(&ping).await.is_ok() {
+            let mut answer = [0; 1_024];
+            if !matches!(client.read(&mut answer).await, Ok(1..)) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    // It acknowledges nothing but goes on asking: the connection ends with the drain at the latest.
+    timeout(Duration::from_secs(30), pinging).await.expect("the connection ends");
+}
+
+#[tokio::test]
+async fn a_request_may_run_longer_than_every_time_out() {
+    let server = Server::start(short()).await;
+    assert!(server.get("/slow").await.ends_with("done"));
+
+    let mut client = server.open(&[PREFACE, EMPTY_SETTINGS, GET_SLOW].concat()).await;
+    let answered = loop {
+        let (kind, flags, payload) = frame(&mut client).await;
+        match kind {
+            // DATA: the answer.
+            0 => break payload,
+            // GOAWAY would be the idle time-out at work.
+            7 => panic!("the connection was given up"),
+            // PING without ACK: the server asks whether the client is still there.
+            6 if flags & 1 == 0 => {
+                let pong = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], payload.as_slice()].concat();
+                client.write_all(&pong).await.unwrap();
+            }
+            _ => {}
+        }
+    };
+    assert_eq!(answered, b"done");
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_in_pieces_is_put_together() {
+    let server = Server::start(Bounds::default()).await;
+    let request = b"PRIX / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.set_nodelay(true).unwrap();
+    for byte in request {
+        client.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    let answer = String::from_utf8(rest(&mut client).await.unwrap()).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_does_not_hold_its_connection() {
+    let server = Server::start(Bounds { connections_max: 1, ..short() }).await;
+    let mut client = server.open(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(server.get("/").await.ends_with("hello"));
+    let received = rest(&mut client).await.map_or(0, |bytes| bytes.len());
+    assert!(received < LARGE, "{received}");
+    let whole = server.get("/large").await;
+    assert!(whole.len() > LARGE, "a client that reads gets all of it: {}", whole.len());
+}
+
+#[tokio::test]
+async fn a_peer_with_too_many_connections_is_turned_away_until_one_ends() {
+    let server = Server::start(Bounds { connections_per_peer_max: 2, ..Bounds::default() }).await;
+    let (first, _second) = (server.open(b"").await, server.open(b"").await);
+    let mut third = server.open(b"").await;
+    assert_eq!(rest(&mut third).await.unwrap_or_default(), b"");
+    drop(first);
+    let served = async {
+        loop {
+            let mut client = TcpStream::connect(server.address).await.unwrap();
+            let _ = client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+            if rest(&mut client).await.is_ok_and(|answer| answer.ends_with(b"hello")) {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, served).await.expect("the place is given back");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_running_requests_and_for_nothing_else() {
+    let server = Server::start(Bounds::default()).await;
+    let mut idle = Vec::new();
+    for sent in [b"".as_slice(), b"P"] {
+        idle.push(server.open(sent).await);
+    }
+    let mut running = server.open(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    // The server answers in the order of arrival here, so once this is answered it has seen everything above.
+    assert!(server.get("/").await.ends_with("hello"));
+    drop(server.stop);
+    timeout(Duration::from_secs(5), server.ended).await.expect("a prompt end").unwrap();
+    assert!(rest(&mut running).await.unwrap().ends_with(b"done"));
+}
