@@ -32,9 +32,13 @@ impl Query {
         (!values.is_empty()).then_some(values)
     }
 
-    /// A whole number between bounds.
+    /// A whole number between bounds, in ASCII digits and nothing else: Rust would also read `+1`.
     pub fn number(&mut self, name: &str, min: u64, max: u64, default: u64) -> u64 {
-        match self.text(name).map(|text| text.parse::<u64>().ok().filter(|number| (min..=max).contains(number))) {
+        let read = |text: &str| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| text.parse().ok()).flatten().filter(|number| (min..=max).contains(number))
+        };
+        match self.text(name).map(read) {
             None => default,
             Some(Some(number)) => number,
             Some(None) => {
@@ -98,6 +102,16 @@ mod tests {
         assert_eq!(good.date("start_date"), Some(jiff::civil::date(2026, 1, 31)));
         assert_eq!(good.list("id"), Some(vec!["a".to_owned(), "b".to_owned()]));
         assert!(good.finish().is_ok());
+    }
+
+    #[test]
+    fn a_number_is_ascii_digits_and_nothing_else() {
+        for text in ["%2B1", "+1", "1+", "-1", "%201", "0x1", "1_0", "1.0", "%D9%A1", "", "18446744073709551616"] {
+            let mut query = Query::of(&format!("/x?page={text}").parse().unwrap());
+            assert_eq!(query.number("page", 1, u64::MAX, 7), 7, "{text}");
+            assert!(query.finish().is_err(), "{text}");
+        }
+        assert_eq!(query("/x?page=0002").number("page", 1, u64::MAX, 7), 2);
     }
 
     #[test]
