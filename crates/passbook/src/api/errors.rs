@@ -149,6 +149,13 @@ impl ApiError {
         Self::validation_as(StatusCode::UNPROCESSABLE_ENTITY, problems)
     }
 
+    /// 422 of a body that did not arrive in time. The connection ends with it: what the client still sends is the rest of
+    /// that body and no request. (HTTP/2 has no such header; there the stream alone ends, and it is left out.)
+    pub fn too_slow() -> Self {
+        Self::validation(vec![Problem::field("body", "", "value_error.timeout", "the body did not arrive in time")])
+            .header(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
     fn validation_as(status: StatusCode, problems: Vec<Problem>) -> Self {
         let validation_errors = problems
             .into_iter()
