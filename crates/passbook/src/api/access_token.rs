@@ -10,7 +10,13 @@ use http::{HeaderMap, StatusCode, header};
 use moneykit::models::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
 use passbook_core::secret::SecretBytes;
 
-use super::{State, body, caller::Caller, errors::ApiError, operation::Operation};
+use super::{
+    State, body,
+    caller::{Caller, wrong_secret},
+    errors::ApiError,
+    operation::Operation,
+};
+use crate::services::access::TokenRefusal;
 
 /// Largest form of the token call.
 const FORM_MAX: usize = 16 << 10;
@@ -40,14 +46,16 @@ pub async fn create_access_token(Extract(api): State, request: Request) -> Resul
         Some(_) => return Err(ApiError::malformed_credentials("Only the grant type client_credentials is supported")),
     }
     let (client_id, secret) = credentials(&form, basic(&parts.headers)?)?;
+    let secret = std::str::from_utf8(secret.expose()).map_err(|_| not_credentials())?;
+    let client = api.services.verify_client(&client_id, secret).await?;
+    let client = client.ok_or_else(|| wrong_secret(&api, &client_id, TokenRefusal::WrongCredentials))?;
+    // Counted only now: before the secret is known to be right, anyone could use up the client's allowance.
     if let Some(limits) = &api.limits {
-        limits.count_app(Operation::CreateAccessToken, &client_id).inspect_err(|_| {
+        limits.count_app(Operation::CreateAccessToken, &client.client_id).inspect_err(|_| {
             api.metrics.limited.inc();
         })?;
     }
-    let secret = std::str::from_utf8(secret.expose()).map_err(|_| not_credentials())?;
-    let scope = form.scope.unwrap_or_default();
-    let issued = api.services.create_access_token(&client_id, secret, &scope).await?;
+    let issued = api.services.create_access_token(client, &form.scope.unwrap_or_default()).await?;
     let answer = CreateAccessTokenResponse {
         access_token: issued.access_token,
         token_type: "bearer".to_owned(),

@@ -1,6 +1,8 @@
 //! Who is calling: the proof of access that every protected handler takes.
 //!
 //! Order of checks (contract, section 2.2): credentials, request limit, scope; then the handler goes on with the link.
+//! A wrong secret has a limit of its own, counted after it was found wrong: the right one passes however many others
+//! guess.
 
 use std::sync::Arc;
 
@@ -13,7 +15,10 @@ use super::{
     operation::{Narrow, Operation},
     path,
 };
-use crate::services::{Actor, access::Recognised};
+use crate::services::{
+    Actor,
+    access::{AccessRefusal, Recognised},
+};
 use passbook_core::tenant::Environment;
 
 /// A recognised caller who may call this operation.
@@ -68,16 +73,34 @@ async fn recognise(api: &Api, parts: &Parts) -> Result<Arc<Recognised>, ApiError
     let pair = header_pair(&parts.headers)?;
     match (bearer, pair) {
         (Some(token), None) => Ok(api.services.recognise_token(token).await?),
-        (None, Some((id, secret))) => Ok(api.services.recognise_client(id, secret).await?),
+        (None, Some((id, secret))) => recognise_pair(api, id, secret).await,
         (Some(token), Some((id, secret))) => {
             let by_token = api.services.recognise_token(token).await?;
-            let by_pair = api.services.recognise_client(id, secret).await?;
+            let by_pair = recognise_pair(api, id, secret).await?;
             match by_token.actor.client_id == by_pair.actor.client_id {
                 true => Ok(by_token),
                 false => Err(ApiError::unauthorized("The credentials of this request belong to different clients")),
             }
         }
         (None, None) => Err(ApiError::unauthorized("Missing access token")),
+    }
+}
+
+async fn recognise_pair(api: &Api, id: &str, secret: &str) -> Result<Arc<Recognised>, ApiError> {
+    api.services.recognise_client(id, secret).await.map_err(|refusal| match refusal {
+        AccessRefusal::Unauthorized => wrong_secret(api, id, refusal),
+        AccessRefusal::Expired | AccessRefusal::Fault(_) => refusal.into(),
+    })
+}
+
+/// The answer to a wrong secret: the refusal itself, or 429 once too many were tried for this client id.
+pub fn wrong_secret(api: &Api, client_id: &str, refusal: impl Into<ApiError>) -> ApiError {
+    match api.limits.as_ref().map(|limits| limits.count_wrong_secret(client_id)) {
+        Some(Err(limited)) => {
+            api.metrics.limited.inc();
+            limited
+        }
+        Some(Ok(())) | None => refusal.into(),
     }
 }
 

@@ -27,9 +27,13 @@ use super::{
 /// application fits many times over.
 const COUNTERS_MAX: usize = 16_384;
 
+/// Wrong secrets per minute and claimed client id.
+const WRONG_SECRETS_PER_MINUTE: u32 = 300;
+
 /// All limits of one replica.
 pub struct Limits {
     hasher: RandomState,
+    wrong_secrets: Option<Limit>,
     per_app: Vec<Option<Limit>>,
     narrow: Vec<Option<Limit>>,
 }
@@ -73,6 +77,7 @@ impl Limits {
         };
         Self {
             hasher: RandomState::new(),
+            wrong_secrets: limit(WRONG_SECRETS_PER_MINUTE),
             per_app: Operation::ALL.iter().map(|operation| limit(operation.per_app())).collect(),
             narrow: Operation::ALL.iter().map(narrow).collect(),
         }
@@ -84,6 +89,15 @@ impl Limits {
     /// The 429 answer.
     pub fn count_app(&self, operation: Operation, app: &str) -> Result<(), ApiError> {
         count(self.per_app[operation as usize].as_ref(), self.hasher.hash_one(app))
+    }
+
+    /// Counts a wrong secret by the client id it was claimed for, whichever way it came. It has a count of its own: anyone
+    /// can claim any id, so what others guess must never use up what the client itself may do.
+    ///
+    /// # Errors
+    /// The 429 answer.
+    pub fn count_wrong_secret(&self, client_id: &str) -> Result<(), ApiError> {
+        count(self.wrong_secrets.as_ref(), self.hasher.hash_one(client_id))
     }
 
     /// Counts a call by the narrower key: application and link, or application and end user.

@@ -81,17 +81,12 @@ pub struct IssuedToken {
 }
 
 impl Services {
-    /// Trades client credentials for a token.
+    /// Issues a token to a client that [`verify_client`](Self::verify_client) has let in. The two are apart so that the
+    /// caller can count right and wrong secrets differently in between.
     ///
     /// # Errors
-    /// [`TokenRefusal`]; nothing is stored then.
-    pub async fn create_access_token(
-        &self,
-        client_id: &str,
-        client_secret: &str,
-        scope: &str,
-    ) -> Result<IssuedToken, TokenRefusal> {
-        let client = self.verify_client(client_id, client_secret).await?.ok_or(TokenRefusal::WrongCredentials)?;
+    /// [`TokenRefusal`], but never for the credentials; nothing is stored then.
+    pub async fn create_access_token(&self, client: Client, scope: &str) -> Result<IssuedToken, TokenRefusal> {
         let scopes = ScopeSet::requested(scope, client.scopes).map_err(|_| TokenRefusal::UnknownScope)?;
         let now = self.now(&client.tenant).await?;
         let real_now = self.clocks.real_now();
