@@ -28,7 +28,7 @@ const RUNNING_MAX: usize = 16;
 /// How long a lease holds; longer than one fetch may take, renewed between fetches.
 const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// How often a job is begun before it is given up: it takes its process down every time, or its store.
-const ATTEMPTS_MAX: u64 = 20;
+const ATTEMPTS_MAX: u64 = 100;
 /// How often work of other replicas is looked for when no bell rings.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// Pause after the store failed.
