@@ -13,6 +13,11 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Frame types and the flag of an answer to PING (RFC 9113, section 6).
+const DATA: u8 = 0;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
 /// Head of a frame without a payload: length, type, flags, stream.
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// `GET http://x/slow` as the only request of stream 1: END_STREAM and END_HEADERS; static table, two literals.
@@ -71,14 +76,18 @@ async fn rest(client: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads an HTTP/2 frame: type, flags, payload.
-async fn frame(client: &mut TcpStream) -> (u8, u8, Vec<u8>) {
+/// Reads an HTTP/2 frame, its type and payload, and answers as a good client does when the server asks whether it is
+/// still there.
+async fn acknowledge(client: &mut TcpStream) -> io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 9];
-    timeout(PATIENCE, client.read_exact(&mut head)).await.expect("a frame").unwrap();
-    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-    let mut payload = vec![0; length as usize];
-    client.read_exact(&mut payload).await.unwrap();
-    (head[3], head[4], payload)
+    client.read_exact(&mut head).await?;
+    let [high, middle, low, kind, flags, ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
+    client.read_exact(&mut payload).await?;
+    if kind == PING && flags & ACK == 0 {
+        client.write_all(&[&[0, 0, 8, PING, ACK, 0, 0, 0, 0], payload.as_slice()].concat()).await?;
+    }
+    Ok((kind, payload))
 }
 
 fn short() -> Bounds {
@@ -113,18 +122,14 @@ async fn silent_sockets_do_not_keep_others_out() {
 async fn an_http2_client_that_only_keeps_bytes_moving_is_not_served_for_ever() {
     let server = Server::start(short()).await;
     let mut client = server.open(&[PREFACE, EMPTY_SETTINGS].concat()).await;
-    let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     let pinging = async {
-        while client.write_all(&ping).await.is_ok() {
-            let mut answer = [0; 1_024];
-            if !matches!(client.read(&mut answer).await, Ok(1..)) {
-                break;
-            }
-            tokio::task::yield_now().await;
+        loop {
+            client.write_all(&[0, 0, 8, PING, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await?;
+            acknowledge(&mut client).await?;
         }
     };
-    // It acknowledges nothing but goes on asking: the connection ends with the drain at the latest.
-    timeout(Duration::from_secs(30), pinging).await.expect("the connection ends");
+    let ended: io::Result<()> = timeout(PATIENCE, pinging).await.expect("the connection ends");
+    ended.expect_err("an end of the connection");
 }
 
 #[tokio::test]
@@ -134,18 +139,9 @@ async fn a_request_may_run_longer_than_every_time_out() {
 
     let mut client = server.open(&[PREFACE, EMPTY_SETTINGS, GET_SLOW].concat()).await;
     let answered = loop {
-        let (kind, flags, payload) = frame(&mut client).await;
-        match kind {
-            // DATA: the answer.
-            0 => break payload,
-            // GOAWAY would be the idle time-out at work.
-            7 => panic!("the connection was given up"),
-            // PING without ACK: the server asks whether the client is still there.
-            6 if flags & 1 == 0 => {
-                let pong = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], payload.as_slice()].concat();
-                client.write_all(&pong).await.unwrap();
-            }
-            _ => {}
+        match timeout(PATIENCE, acknowledge(&mut client)).await.expect("a frame").expect("the connection holds") {
+            (DATA, payload) => break payload,
+            (kind, _) => assert_ne!(kind, GOAWAY, "the connection was given up"),
         }
     };
     assert_eq!(answered, b"done");
