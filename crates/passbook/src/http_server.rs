@@ -188,6 +188,8 @@ impl Server {
     async fn run(&self, connection: impl GracefulConnection, idle: impl Future<Output = ()>) {
         let mut connection = pin!(connection);
         tokio::select! {
+            // The connection first: it has bytes of a request already, and must see them before it is told to end.
+            biased;
             // A connection that ends in an error is the client's affair: it went away or spoke no HTTP.
             _ = connection.as_mut() => return,
             () = self.stop.cancelled() => {}
