@@ -14,7 +14,7 @@ use crate::proof::{built, server, target_directory};
 const REQUIREMENTS: &[&str] = &["tests/conformance/requirements.txt", "tests/oracles/requirements.txt"];
 
 /// How many account numbers each validator judges, and from which seed they are drawn.
-const NUMBER_COUNT: &str = "20000";
+const NUMBER_COUNT: &str = "100000";
 const NUMBER_SEED: &str = "1";
 
 pub fn python(context: &Context) -> Result<Outcome> {
