@@ -6,8 +6,13 @@ use rusqlite::{Connection, OpenFlags};
 
 /// How long a connection waits for a lock. Within one process only a checkpoint ever makes anybody wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Page cache of a reader in KiB. Small on purpose: the operating system caches the file already.
+/// Page cache of a reader in KiB, for pages that are only in the write-ahead log. The rest of the file is mapped.
 const READER_CACHE_KIB: i64 = 1024;
+/// How much of the file readers map: all of any file this store is meant for. It is address space, not memory, and
+/// reading it costs no system call and no copy, which is a third of a numbers read in a store of a hundred thousand
+/// links. The price: a disk that fails under a mapped page ends the process by a signal instead of an error code. What
+/// was acknowledged is durable either way, and a restart takes less than a second.
+const READER_MAP_BYTES: i64 = 1 << 40;
 /// Page cache of the writer in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
 /// The write-ahead log is cut back to this after a checkpoint that emptied it.
@@ -26,6 +31,8 @@ const VFS: Option<&str> = None;
 /// The one connection that writes.
 pub(super) fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, WRITER_CACHE_KIB)?;
+    // The writer must learn of an I/O error as one: it decides what was stored.
+    connection.pragma_update(None, "mmap_size", 0)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -46,6 +53,7 @@ pub(super) fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, READER_CACHE_KIB)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "mmap_size", READER_MAP_BYTES)?;
     Ok(connection)
 }
 
@@ -58,8 +66,6 @@ fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     };
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
-    // With a mapped file an I/O error would arrive as a signal that kills the process instead of an error code.
-    connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
