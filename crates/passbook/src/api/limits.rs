@@ -23,9 +23,9 @@ use super::{
     operation::{Narrow, Operation},
 };
 
-/// Counters kept per limit. Two million an hour at full rate is what one replica can be asked for; a minute of one
-/// application fits many times over.
-const COUNTERS_MAX: usize = 16_384;
+/// Counters kept per limit. A minute of one application at its own limit fits a hundred times over; a counter that falls
+/// out costs an allocation to make again, so there is room for the links that a busy replica touches in a few seconds.
+const COUNTERS_MAX: usize = 65_536;
 
 /// Wrong secrets per minute and claimed client id.
 const WRONG_SECRETS_PER_MINUTE: u32 = 300;
