@@ -7,3 +7,5 @@
 pub mod port;
 pub mod sealing;
 pub mod sqlite;
+mod stored;
+pub mod time;

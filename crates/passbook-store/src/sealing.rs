@@ -1,8 +1,8 @@
 //! Sealing: how secret fields are kept unreadable at rest.
 //!
-//! A [`MasterKey`] lives outside the store. [`Keys`] derives from it, by HMAC-SHA256, one key per purpose, so that no
-//! key is ever used for two things. Each link has a random data key of its own, wrapped by the master key; destroying
-//! that wrapped key makes everything sealed under it unreadable for ever.
+//! A [`MasterKey`] lives outside the store. [`Keys`] derives, by HMAC-SHA256, one key per purpose, so that no key is
+//! ever used for two things. Each link has a random data key of its own, wrapped by a master key; destroying that
+//! wrapped key makes everything sealed under it unreadable for ever.
 //!
 //! A sealed value is a format byte, a random 96-bit nonce, the AES-256-GCM ciphertext and its tag. Where the value
 //! belongs (application, row and column) is authenticated with it: bytes moved to another place do not open.
@@ -10,14 +10,19 @@
 
 mod keys;
 mod master_key;
+mod recognise;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use passbook_core::secret::SecretBytes;
 use zeroize::Zeroizing;
 
 pub use self::{
-    keys::Keys,
+    keys::{Keys, UnknownKeyVersion},
     master_key::{MalformedMasterKey, MasterKey},
+};
+pub(crate) use self::{
+    keys::{Ring, SealedUnder},
+    recognise::{KeyRefusal, LOOKUP_ROOT, RememberedKey, first_lookup_root, recognise},
 };
 
 /// Bytes of a data key.

@@ -24,7 +24,10 @@ use passbook::{
 };
 use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
 use passbook_core::time::Clock;
-use passbook_store::sqlite::{OpenOptions, SqliteStore, load_or_create_master_key};
+use passbook_store::{
+    sqlite::{OpenOptions, SqliteStore, load_or_create_master_keys},
+    time::SteadyClock,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -154,9 +157,9 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let listener = listen(arguments.port).await?;
     let port = listener.local_addr()?.port();
 
-    let store = Arc::new(open_store(store_directory)?);
-    let instance = dev::open_instance(store.as_ref(), arguments.seed).await?;
     let clock = Arc::new(SystemClock);
+    let store = Arc::new(open_store(store_directory, Arc::new(SteadyClock::new(clock.clone())))?);
+    let instance = dev::open_instance(store.as_ref(), arguments.seed).await?;
     dev::prepare_app(store.as_ref(), &instance.derivation, arguments.frozen_at, clock.now()).await?;
     let key_set = public_key_set(&instance.signing_key)?;
     let services = compose(store, clock, instance);
@@ -203,13 +206,14 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     outcome
 }
 
-fn open_store(directory: &Path) -> anyhow::Result<SqliteStore> {
+fn open_store(directory: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
     let path = directory.join("passbook.db");
-    let master_key = load_or_create_master_key(&directory.join("master.key"), &path)?;
+    let master_keys = load_or_create_master_keys(&directory.join("master.key"), &path)?;
     let store = SqliteStore::open(OpenOptions {
         path,
-        master_key: Some(master_key),
+        master_keys,
         deletion_ledger: directory.join("deletions.ledger"),
+        clock,
         renderer: views::RENDERER,
         render_stub: &views::link_view,
     })?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use passbook::{dev, seed, views};
-use passbook_store::sqlite::{OpenOptions, SqliteStore, load_or_create_master_key};
+use passbook::{dev, seed, system::SystemClock, views};
+use passbook_store::sqlite::{OpenOptions, SqliteStore, load_or_create_master_keys};
 
 use super::{Bench, SEED};
 use crate::server::Server;
@@ -34,9 +34,10 @@ pub async fn prepare(bench: &Bench, name: &str, links: u64) -> Result<Vec<String
 async fn fill(data: &Path, links: u64) -> Result<Vec<String>> {
     let path = data.join("passbook.db");
     let store = Arc::new(SqliteStore::open(OpenOptions {
-        master_key: Some(load_or_create_master_key(&data.join("master.key"), &path)?),
+        master_keys: load_or_create_master_keys(&data.join("master.key"), &path)?,
         path,
         deletion_ledger: data.join("deletions.ledger"),
+        clock: Arc::new(SystemClock),
         renderer: views::RENDERER,
         render_stub: &views::link_view,
     })?);

@@ -14,7 +14,7 @@ use passbook_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{App, AppInstitution, Client};
+use super::{AnswerKey, App, AppInstitution, Client};
 #[expect(unused_imports, reason = "named in the documentation")]
 use super::{CommitError, Store};
 
@@ -48,6 +48,8 @@ pub struct Changes {
     pub clock: Option<ClockWrite>,
     /// An institution named by a file.
     pub institution: Option<(Tenant, AppInstitution)>,
+    /// The answer to keep for the request's idempotency key, guarded by its reservation.
+    pub answer: Option<AnswerWrite>,
     /// Instance values to add; an existing name is a conflict.
     pub instance_values: Vec<(String, SecretBytes)>,
 }
@@ -230,6 +232,22 @@ pub struct NewToken {
     pub expires_at: Timestamp,
     /// Real time after which the row may be purged.
     pub purge_after: Timestamp,
+}
+
+/// An answer to keep.
+pub struct AnswerWrite {
+    /// The reserved key.
+    pub key: AnswerKey,
+    /// The fence of the reservation; a newer one is a conflict.
+    pub fence: u64,
+    /// HTTP status.
+    pub status: u16,
+    /// The body; it is sealed.
+    pub body: SecretBytes,
+    /// The link it shows; the answer goes when the link's key is destroyed.
+    pub link_id: Option<LinkId>,
+    /// End of its life, in the store's time.
+    pub expires_at: Timestamp,
 }
 
 /// A clock change.

@@ -1,7 +1,7 @@
 //! Why the store refused.
 
 #[expect(unused_imports, reason = "named in the documentation")]
-use super::{ClockWrite, LinkWrite, SessionWrite};
+use super::{AnswerWrite, ClockWrite, LinkWrite, SessionWrite};
 
 /// A read or a lease that could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub enum Guard {
     Session,
     /// [`ClockWrite::expected`].
     Clock,
+    /// The reservation of an idempotency key.
+    Answer,
     /// A unique id of a job, client, token or instance value, or a client that a token needs.
     Unique,
 }

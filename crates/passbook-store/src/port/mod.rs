@@ -27,13 +27,13 @@ use passbook_core::{
 
 pub use self::{
     changes::{
-        AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, JobState, JobWork, LeaseRef, LeasedJob, LinkWrite,
-        NewJob, NewToken, SessionWrite, TransactionWrites,
+        AnswerWrite, AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, JobState, JobWork, LeaseRef, LeasedJob,
+        LinkWrite, NewJob, NewToken, SessionWrite, TransactionWrites,
     },
     errors::{CommitError, Guard, StoreError},
     records::{
-        App, AppInstitution, Client, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets, StoredSession,
-        Token, TransactionFilter, TransactionPage,
+        AnswerKey, App, AppInstitution, Client, KeptAnswer, LinkAnswer, LinkPosition, NumbersAnswer, Reservation,
+        StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
     },
 };
 
@@ -151,6 +151,9 @@ pub trait Store: Send + Sync + 'static {
     /// A client by its public id.
     async fn lookup_client(&self, client_id: &str) -> Result<Option<Client>, StoreError>;
 
+    /// Every client of an application, by id.
+    async fn list_clients(&self, app: &AppId) -> Result<Vec<Client>, StoreError>;
+
     /// The token whose SHA-256 is this, expired or not, with what its client may do now. `None` when unknown, or when
     /// its client was revoked.
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
@@ -159,12 +162,33 @@ pub trait Store: Send + Sync + 'static {
     /// and have no say in its clock.
     async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError>;
 
+    // ---- idempotency keys
+
+    /// Reserves an idempotency key until `until` for a request with this hash, or says what became of it. Only one of
+    /// any number of parallel callers is told [`Reservation::Reserved`]. The request then either commits with
+    /// [`Changes::answer`], in the same commit as its effect, or gives the key back by [`Store::release_answer`]; one
+    /// that was cut off frees it at `until`.
+    async fn reserve_answer(
+        &self,
+        key: &AnswerKey,
+        request_hash: &[u8; 32],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Reservation, StoreError>;
+
+    /// Gives a reserved key back. Nothing happens when the fence is not the newest or the answer is kept already.
+    async fn release_answer(&self, key: &AnswerKey, fence: u64) -> Result<(), StoreError>;
+
     // ---- institutions named by statement files, visible to their app only
 
     /// Institutions of the application that no directory lists.
     async fn list_app_institutions(&self, tenant: &Tenant) -> Result<Vec<AppInstitution>, StoreError>;
 
     // ---- instance
+
+    /// The store's own time, real and the same for every process that uses the store. Leases, due times and retention
+    /// go by it, so that a machine whose clock jumps neither takes over work nor deletes anything early.
+    fn now(&self) -> Timestamp;
 
     /// A named value of the instance (seed, signing key), sealed by the master key.
     async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError>;
@@ -177,7 +201,8 @@ pub trait Store: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Deletes what its retention has ended: tokens expired before `before`, finished jobs and positioned events older
-    /// than it. At most `limit` rows of each kind; returns how many went.
+    /// than it, and kept answers whose
+    /// life is over. At most `limit` rows of each kind; returns how many went.
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Finishes outstanding writes and closes. Reads and writes fail afterwards.

@@ -130,6 +130,40 @@ pub struct Client {
     pub disabled_at: Option<Timestamp>,
 }
 
+/// An idempotency key as a client gave it, bound to whose it is and to the operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnswerKey {
+    /// Whose.
+    pub tenant: Tenant,
+    /// SHA-256 over operation and key, as hexadecimal digits; the key itself is not stored.
+    pub hash: String,
+}
+
+/// What became of an idempotency key.
+#[derive(Debug, Clone)]
+pub enum Reservation {
+    /// It was free and is the caller's now.
+    Reserved {
+        /// To be named by [`Changes::answer`](super::Changes::answer).
+        fence: u64,
+    },
+    /// Its request is being worked on.
+    Running,
+    /// It belongs to a request with another content.
+    OtherRequest,
+    /// Its request was answered.
+    Answered(KeptAnswer),
+}
+
+/// An answer that was kept.
+#[derive(Debug, Clone)]
+pub struct KeptAnswer {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, opened.
+    pub body: SecretBytes,
+}
+
 /// An access token.
 #[derive(Debug, Clone)]
 pub struct Token {

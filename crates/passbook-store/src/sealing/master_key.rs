@@ -1,4 +1,4 @@
-//! The master key and its file format: one line, `passbook-master-key-v<version>:<64 hex digits>`.
+//! The master key and its file format: a line for each version, `passbook-master-key-v<version>:<64 hex digits>`.
 
 use std::fmt::Write as _;
 
@@ -45,6 +45,25 @@ impl MasterKey {
             *byte = u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| MalformedMasterKey)?;
         }
         Ok(Self { version, bytes })
+    }
+
+    /// Reads a file of one or more keys, a line each, in any order. Empty lines and lines that begin with `#` are left
+    /// out.
+    ///
+    /// # Errors
+    /// [`MalformedMasterKey`] when a line is not a key, a version is there twice, or there is none at all.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, MalformedMasterKey> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut keys = lines.map(Self::parse).collect::<Result<Vec<_>, _>>()?;
+        keys.sort_by_key(|key| key.version);
+        let is_ambiguous = keys.windows(2).any(|pair| pair[0].version == pair[1].version);
+        if keys.is_empty() || is_ambiguous { Err(MalformedMasterKey) } else { Ok(keys) }
+    }
+
+    /// A fresh key of the next version.
+    #[must_use]
+    pub fn successor(&self) -> Self {
+        Self { version: self.version + 1, ..Self::generate() }
     }
 
     /// The file format, with its line end.
@@ -105,6 +124,18 @@ mod tests {
             format!("passbook-master-key-v1:{digits}\nmore"),
         ] {
             assert_eq!(MasterKey::parse(&bad).err(), Some(MalformedMasterKey));
+        }
+    }
+
+    #[test]
+    fn a_file_may_hold_several_versions() {
+        let first = MasterKey::generate();
+        let second = first.successor();
+        let text = format!("# newest first\n{}\n{}", *second.to_file_text(), *first.to_file_text());
+        let versions: Vec<_> = MasterKey::parse_all(&text).unwrap().iter().map(MasterKey::version).collect();
+        assert_eq!(versions, [1, 2]);
+        for bad in ["", "# nothing\n", &format!("{text}{}", *first.to_file_text()), &format!("{text}x")] {
+            assert_eq!(MasterKey::parse_all(bad).err(), Some(MalformedMasterKey));
         }
     }
 

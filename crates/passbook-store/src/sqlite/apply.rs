@@ -4,31 +4,30 @@
 use rusqlite::Connection;
 
 use super::{
+    answers::write_answer,
     clients::{add_token, write_app, write_client, write_clock},
     events::{add_audit_entry, add_event},
     failure::WriteError,
     instance::{add_instance_value, write_app_institution},
     jobs::{add_job, check_lease, finish_job},
     links::write_link,
-    prepare::Prepared,
     sessions::write_session,
     transactions::write_transactions,
     writer::Effects,
 };
+use crate::stored::prepare::Prepared;
 
 /// Applies all of `prepared`; on an error the caller takes back what was done.
-pub(super) fn apply(
-    connection: &Connection,
-    prepared: &Prepared,
-    key_version: u32,
-    effects: &mut Effects,
-) -> Result<(), WriteError> {
+pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<(), WriteError> {
     let rest = &prepared.rest;
     if let Some(lease) = &rest.held_lease {
         check_lease(connection, lease)?;
     }
     if let Some(job) = &rest.finished_job {
         finish_job(connection, job)?;
+    }
+    if let Some(answer) = &prepared.answer {
+        write_answer(connection, answer)?;
     }
     if let Some(session) = &prepared.session {
         write_session(connection, session)?;
@@ -43,7 +42,7 @@ pub(super) fn apply(
         add_token(connection, token)?;
     }
     for (name, sealed) in &prepared.instance_values {
-        add_instance_value(connection, name, sealed, key_version)?;
+        add_instance_value(connection, name, sealed)?;
     }
     if let Some((tenant, institution)) = &rest.institution {
         write_app_institution(connection, tenant, institution)?;

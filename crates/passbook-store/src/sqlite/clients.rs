@@ -3,17 +3,19 @@
 use passbook_core::{
     ids::AppId,
     tenant::{Environment, ScopeSet},
-    time::AppClock,
 };
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    columns::{Columns, micros},
+    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     jobs::retime_jobs,
     links::first,
 };
-use crate::port::{App, Client, ClockWrite, Guard, NewToken, Token};
+use crate::{
+    port::{App, Client, ClockWrite, Guard, NewToken, Token},
+    stored::values::{clock_text, micros},
+};
 
 const SELECT_APP: &str = "SELECT app_id, name, clock, allowed_origins FROM apps";
 
@@ -31,23 +33,37 @@ pub(super) fn list_apps(connection: &Connection) -> Result<Vec<App>, ReadError> 
     Ok(apps)
 }
 
+const SELECT_CLIENT: &str =
+    "SELECT client_id, app_id, environment, name, secret_hashes, scopes, disabled_at FROM clients";
+
 pub(super) fn lookup_client(connection: &Connection, client_id: &str) -> Result<Option<Client>, ReadError> {
-    const SQL: &str = "SELECT app_id, environment, name, secret_hashes, scopes, disabled_at \
-        FROM clients WHERE client_id = ?1";
-    first(connection, SQL, [client_id], |row| {
-        let columns = Columns { row, table: "clients", key: client_id };
-        let (secret_hashes, rest) = columns.bytes(3, "secret_hashes")?.as_chunks::<32>();
-        if !rest.is_empty() {
-            return Err(columns.wrong("secret_hashes", "not a multiple of 32 bytes"));
-        }
-        Ok(Client {
-            client_id: client_id.to_owned(),
-            tenant: columns.tenant(0)?,
-            name: columns.text(2, "name")?.to_owned(),
-            secret_hashes: secret_hashes.to_vec(),
-            scopes: ScopeSet::from_bits(columns.integer(4, "scopes")?),
-            disabled_at: columns.optional_instant(5, "disabled_at")?,
-        })
+    first(connection, &format!("{SELECT_CLIENT} WHERE client_id = ?1"), [client_id], decode_client)
+}
+
+pub(super) fn list_clients(connection: &Connection, app: &AppId) -> Result<Vec<Client>, ReadError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT_CLIENT} WHERE app_id = ?1 ORDER BY client_id"))?;
+    let mut rows = statement.query([app.as_str()])?;
+    let mut clients = Vec::new();
+    while let Some(row) = rows.next()? {
+        clients.push(decode_client(row)?);
+    }
+    Ok(clients)
+}
+
+fn decode_client(row: &Row<'_>) -> Result<Client, ReadError> {
+    let client_id = Columns { row, table: "clients", key: "" }.text(0, "client_id")?;
+    let columns = Columns { row, table: "clients", key: client_id };
+    let (secret_hashes, rest) = columns.bytes(4, "secret_hashes")?.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(columns.wrong("secret_hashes", "not a multiple of 32 bytes"));
+    }
+    Ok(Client {
+        client_id: client_id.to_owned(),
+        tenant: columns.tenant(1)?,
+        name: columns.text(3, "name")?.to_owned(),
+        secret_hashes: secret_hashes.to_vec(),
+        scopes: ScopeSet::from_bits(columns.integer(5, "scopes")?),
+        disabled_at: columns.optional_instant(6, "disabled_at")?,
     })
 }
 
@@ -80,9 +96,8 @@ pub(super) fn write_app(connection: &Connection, app: &App) -> Result<(), WriteE
     Ok(())
 }
 
-/// Adds a client or changes its settings; a client never moves to another tenant.
 /// Adds or replaces a client. When one of its secrets is withdrawn, every token goes too: which secret a token was
-/// given for is not recorded, and one of a withdrawn secret must not live on.
+/// given for is not recorded, and one of a withdrawn secret must not live on. A client never moves to another tenant.
 pub(super) fn write_client(connection: &Connection, client: &Client) -> Result<(), WriteError> {
     let known = lookup_client(connection, &client.client_id)?;
     if known.is_some_and(|known| known.secret_hashes.iter().any(|hash| !client.secret_hashes.contains(hash))) {
@@ -138,11 +153,6 @@ pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result
     ])?;
     one_row(changed, Guard::Clock)?;
     retime_jobs(connection, &write.app_id, &write.clock)
-}
-
-/// Equal clocks have equal texts, so a text comparison is the guard.
-fn clock_text(clock: &AppClock) -> String {
-    serde_json::to_string(clock).expect("a clock is plain data")
 }
 
 fn decode_app(row: &Row<'_>) -> Result<App, ReadError> {

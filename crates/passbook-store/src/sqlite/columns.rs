@@ -1,16 +1,13 @@
 //! Decoding of stored columns: whatever is in the file, the answer is a value or
-//! [`StoreError::Inconsistent`], never a panic.
+//! [`StoreError::Inconsistent`](crate::port::StoreError), never a panic.
 
 use jiff::{Timestamp, civil::Date};
 use passbook_core::ids::{AccountId, AppId, JobId, LinkId, SessionId, TransactionId};
 use rusqlite::{Row, types::ValueRef};
 
 use super::failure::ReadError;
-use crate::port::StoreError;
+use crate::stored::values::{JsonPlace, Unexpected, inconsistent, word};
 use passbook_core::tenant::{Environment, Tenant};
-
-/// The due time of work that waits for a frozen clock.
-pub(super) const NEVER: i64 = i64::MAX;
 
 /// A row being decoded.
 pub(super) struct Columns<'a> {
@@ -22,18 +19,13 @@ pub(super) struct Columns<'a> {
     pub key: &'a str,
 }
 
-/// The column holds a value of another kind than expected. Never says which: it may be anything.
-#[derive(Debug, thiserror::Error)]
-#[error("unexpected kind or value")]
-pub(super) struct Unexpected;
-
 impl<'a> Columns<'a> {
     pub(super) fn wrong(
         &self,
         column: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> ReadError {
-        inconsistent(self.table, column, self.key, source)
+        inconsistent(self.table, column, self.key, source).into()
     }
 
     fn value(&self, index: usize, column: &'static str) -> Result<ValueRef<'a>, ReadError> {
@@ -152,55 +144,4 @@ impl<'a> Columns<'a> {
     pub(super) fn session_id(&self, index: usize) -> Result<SessionId, ReadError> {
         self.parsed(index, "session_id", SessionId::parse)
     }
-}
-
-/// Why JSON was not understood, by place and category only: the library's own text quotes stored values.
-#[derive(Debug, thiserror::Error)]
-#[error("{category:?} error at line {line} column {column}")]
-struct JsonPlace {
-    category: serde_json::error::Category,
-    line: usize,
-    column: usize,
-}
-
-impl From<&serde_json::Error> for JsonPlace {
-    fn from(error: &serde_json::Error) -> Self {
-        Self { category: error.classify(), line: error.line(), column: error.column() }
-    }
-}
-
-/// [`StoreError::Inconsistent`] with a JSON error's place.
-pub(super) fn malformed_json(
-    table: &'static str,
-    column: &'static str,
-    row: &str,
-    error: &serde_json::Error,
-) -> ReadError {
-    inconsistent(table, column, row, JsonPlace::from(error))
-}
-
-pub(super) fn inconsistent(
-    table: &'static str,
-    column: &'static str,
-    row: &str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> ReadError {
-    ReadError::Store(StoreError::Inconsistent { table, column, row: row.to_owned(), source: source.into() })
-}
-
-/// Reads a serialised enum word without allocating.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
-    use serde::de::{IntoDeserializer as _, value::Error};
-    let deserializer: serde::de::value::StrDeserializer<'_, Error> = text.into_deserializer();
-    T::deserialize(deserializer).ok()
-}
-
-/// An instant as stored: whole microseconds.
-pub(super) fn micros(instant: Timestamp) -> i64 {
-    instant.as_microsecond()
-}
-
-/// A due time as stored; the far end of time means never.
-pub(super) fn due_micros(instant: Timestamp) -> i64 {
-    if instant.as_microsecond() >= Timestamp::MAX.as_microsecond() { NEVER } else { instant.as_microsecond() }
 }

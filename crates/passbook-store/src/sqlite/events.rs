@@ -3,13 +3,11 @@
 use passbook_core::event::Event;
 use rusqlite::{Connection, params};
 
-use super::{
-    columns::micros,
-    failure::{WriteError, constraint_as, one_row},
-};
+use super::failure::{WriteError, constraint_as, one_row};
 use crate::{
     port::{AuditEntry, Guard},
     sealing::random_bytes,
+    stored::values::micros,
 };
 
 /// Adds an event; a sequence that exists already means that the link was changed by somebody else.
@@ -48,13 +46,15 @@ pub(super) fn add_audit_entry(connection: &Connection, entry: &AuditEntry) -> Re
 
 /// Deletes up to `limit` rows of each kind whose retention ended before `before`.
 pub(super) fn cleanup(connection: &Connection, before: i64, limit: u32) -> Result<u64, WriteError> {
-    const EXPIRED: [&str; 3] = [
+    const EXPIRED: [&str; 4] = [
         "DELETE FROM access_tokens WHERE token_hash IN \
          (SELECT token_hash FROM access_tokens WHERE purge_after < ?1 LIMIT ?2)",
         "DELETE FROM jobs WHERE job_id IN \
          (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < ?1 LIMIT ?2)",
         "DELETE FROM events WHERE (link_id, sequence) IN \
          (SELECT link_id, sequence FROM events WHERE positioned_at IS NOT NULL AND positioned_at < ?1 LIMIT ?2)",
+        "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
+         (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at < ?1 LIMIT ?2)",
     ];
     let mut deleted = 0;
     for sql in EXPIRED {

@@ -37,9 +37,30 @@ impl From<StoreError> for ReadError {
     }
 }
 
-impl<E: Into<ReadError>> From<E> for WriteError {
-    fn from(error: E) -> Self {
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<CommitError> for WriteError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict(guard) => Self::Conflict(guard),
+            CommitError::Store(error) => Self::Failed(error.into()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     port::{AppInstitution, Guard},
-    sealing::Keys,
+    sealing::{Keys, SealedUnder},
 };
 
 pub(super) fn lookup_instance_value(
@@ -18,21 +18,22 @@ pub(super) fn lookup_instance_value(
     keys: &Keys,
     name: &str,
 ) -> Result<Option<SecretBytes>, ReadError> {
-    first(connection, "SELECT value FROM instance_values WHERE name = ?1", [name], |row| {
+    first(connection, "SELECT key_version, value FROM instance_values WHERE name = ?1", [name], |row| {
         let columns = Columns { row, table: "instance_values", key: name };
-        keys.open_instance_value(name, columns.bytes(0, "value")?).map_err(|error| columns.wrong("value", error))
+        let version = columns.integer(0, "key_version")?;
+        keys.open_instance_value(name, version, columns.bytes(1, "value")?)
+            .map_err(|error| columns.wrong("value", error))
     })
 }
 
 pub(super) fn add_instance_value(
     connection: &Connection,
     name: &str,
-    sealed: &[u8],
-    key_version: u32,
+    sealed: &SealedUnder<Vec<u8>>,
 ) -> Result<(), WriteError> {
     connection
         .prepare_cached("INSERT INTO instance_values (name, key_version, value) VALUES (?1, ?2, ?3)")?
-        .execute(params![name, key_version, sealed])
+        .execute(params![name, sealed.key_version, sealed.value])
         .map_err(constraint_as(Guard::Unique))?;
     Ok(())
 }

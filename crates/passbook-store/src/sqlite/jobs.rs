@@ -15,11 +15,14 @@ use passbook_core::{
 use rusqlite::{Connection, params};
 
 use super::{
-    columns::{Columns, NEVER, due_micros, micros},
+    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     links::first,
 };
-use crate::port::{FinishedJob, Guard, JobState, LeaseRef, LeasedJob, NewJob};
+use crate::{
+    port::{FinishedJob, Guard, JobState, LeaseRef, LeasedJob, NewJob},
+    stored::values::{NEVER, due_micros, fence_number, job_state_word, micros},
+};
 
 const TABLE: &str = "jobs";
 
@@ -52,8 +55,8 @@ pub(super) fn finish_job(connection: &Connection, job: &FinishedJob) -> Result<(
         WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
     let changed = connection.prepare_cached(SQL)?.execute(params![
         job.lease.job_id.as_str(),
-        fence_of(&job.lease),
-        state_word(job.state),
+        fence_number(&job.lease),
+        job_state_word(job.state),
         micros(job.finished_at),
     ])?;
     one_row(changed, Guard::Lease)
@@ -63,7 +66,7 @@ pub(super) fn finish_job(connection: &Connection, job: &FinishedJob) -> Result<(
 pub(super) fn check_lease(connection: &Connection, lease: &LeaseRef) -> Result<(), WriteError> {
     const SQL: &str =
         "SELECT 1 FROM jobs WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
-    let held = connection.prepare_cached(SQL)?.exists(params![lease.job_id.as_str(), fence_of(lease)])?;
+    let held = connection.prepare_cached(SQL)?.exists(params![lease.job_id.as_str(), fence_number(lease)])?;
     if held { Ok(()) } else { Err(WriteError::Conflict(Guard::Lease)) }
 }
 
@@ -84,7 +87,7 @@ pub(super) fn lease_jobs(
         .prepare_cached("UPDATE jobs SET fence = ?2, lease_owner = ?3, lease_until = ?4 WHERE job_id = ?1")?;
     for job in &chosen {
         end_others.execute([job.link_id.as_str(), job.lease.job_id.as_str()])?;
-        lease.execute(params![job.lease.job_id.as_str(), fence_of(&job.lease), owner, micros(until)])?;
+        lease.execute(params![job.lease.job_id.as_str(), fence_number(&job.lease), owner, micros(until)])?;
     }
     Ok(chosen)
 }
@@ -118,14 +121,14 @@ pub(super) fn renew_lease(connection: &Connection, lease: &LeaseRef, until: Time
     const SQL: &str = "UPDATE jobs SET lease_until = ?3 \
         WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
     let changed =
-        connection.prepare_cached(SQL)?.execute(params![lease.job_id.as_str(), fence_of(lease), micros(until)])?;
+        connection.prepare_cached(SQL)?.execute(params![lease.job_id.as_str(), fence_number(lease), micros(until)])?;
     Ok(changed == 1)
 }
 
 pub(super) fn release_job(connection: &Connection, lease: &LeaseRef, due_at: Timestamp) -> Result<(), WriteError> {
     const SQL: &str = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL, due_at = ?3 \
         WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
-    connection.prepare_cached(SQL)?.execute(params![lease.job_id.as_str(), fence_of(lease), due_micros(due_at)])?;
+    connection.prepare_cached(SQL)?.execute(params![lease.job_id.as_str(), fence_number(lease), due_micros(due_at)])?;
     Ok(())
 }
 
@@ -169,7 +172,7 @@ pub(super) fn count_due_jobs(connection: &Connection, app: &AppId, now: Timestam
 pub(super) fn lookup_job_state(connection: &Connection, job: &JobId) -> Result<Option<JobState>, ReadError> {
     first(connection, "SELECT state FROM jobs WHERE job_id = ?1", [job.as_str()], |row| {
         Columns { row, table: TABLE, key: job.as_str() }.parsed(0, "state", |word| {
-            [JobState::Open, JobState::Done, JobState::Failed].into_iter().find(|state| state_word(*state) == word)
+            [JobState::Open, JobState::Done, JobState::Failed].into_iter().find(|state| job_state_word(*state) == word)
         })
     })
 }
@@ -193,17 +196,4 @@ pub(super) fn retime_jobs(connection: &Connection, app: &AppId, clock: &AppClock
         update.execute(params![job.as_str(), due_at])?;
     }
     Ok(())
-}
-
-fn fence_of(lease: &LeaseRef) -> i64 {
-    // No fence comes near the limit; one beyond it matches no row.
-    i64::try_from(lease.fence).unwrap_or(-1)
-}
-
-fn state_word(state: JobState) -> &'static str {
-    match state {
-        JobState::Open => "open",
-        JobState::Done => "done",
-        JobState::Failed => "failed",
-    }
 }

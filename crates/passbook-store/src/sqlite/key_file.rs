@@ -1,4 +1,4 @@
-//! The master key file of an embedded store.
+//! The file of an embedded store's master keys.
 
 use std::{
     fs::{self, File},
@@ -11,21 +11,21 @@ use zeroize::Zeroizing;
 use super::{ledger::sync_parent, open::OpenError};
 use crate::sealing::MasterKey;
 
-/// Reads the master key of the store at `database` from `key_file`, or makes one for a store that does not exist yet.
+/// Reads the master keys of the store at `database` from `key_file`, or makes one for a store that does not exist yet.
 ///
 /// A database that has content never gets a new key: with it, everything stored would be unreadable.
 ///
 /// # Errors
 /// [`OpenError::MissingMasterKey`] when the database exists and the file does not, [`OpenError::MalformedMasterKey`],
 /// [`OpenError::File`].
-pub fn load_or_create_master_key(key_file: &Path, database: &Path) -> Result<MasterKey, OpenError> {
+pub fn load_or_create_master_keys(key_file: &Path, database: &Path) -> Result<Vec<MasterKey>, OpenError> {
     let fault = |source| OpenError::File { path: key_file.to_owned(), source };
     match fs::read_to_string(key_file) {
-        Ok(text) => MasterKey::parse(&Zeroizing::new(text))
+        Ok(text) => MasterKey::parse_all(&Zeroizing::new(text))
             .map_err(|source| OpenError::MalformedMasterKey { path: key_file.to_owned(), source }),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(fault(error)),
         Err(_) if has_content(database) => Err(OpenError::MissingMasterKey),
-        Err(_) => create(key_file).map_err(fault),
+        Err(_) => Ok(vec![create(key_file).map_err(fault)?]),
     }
 }
 

@@ -1,44 +1,26 @@
 //! The `links` table.
 
-use jiff::Timestamp;
-use passbook_core::{
-    ids::LinkId,
-    link::{Link, LinkSecrets},
-    product::ProductSet,
-    secret::SecretBytes,
-    tenant::Tenant,
-};
+use passbook_core::{ids::LinkId, link::LinkSecrets, product::ProductSet, secret::SecretBytes, tenant::Tenant};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    columns::{Columns, inconsistent, malformed_json, micros},
-    document::{DOCUMENT_FORMAT, read_document},
+    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     ledger::LedgerEntry,
-    prepare::{PreparedLink, link_place},
     writer::Effects,
 };
 use crate::{
     port::{Guard, ImportKey, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},
-    sealing::{DoesNotOpen, Keys, SealingKey},
+    sealing::{Keys, SealingKey},
+    stored::{
+        document::{DOCUMENT_FORMAT, NewerFormat, newest_instant, read_document},
+        prepare::PreparedLink,
+        sealed::{KeyMissing, open_field, secret_from_json, unwrap_data_key},
+        values::{inconsistent, micros},
+    },
 };
 
 const TABLE: &str = "links";
-
-/// A link row was sealed under a master key that this process does not have.
-#[derive(Debug, thiserror::Error)]
-#[error("sealed under version {0} of the master key")]
-struct OtherMasterKey(i64);
-
-/// A newer release wrote the document; it may be read but not replaced.
-#[derive(Debug, thiserror::Error)]
-#[error("written by a newer release in format {0}")]
-struct NewerFormat(i64);
-
-/// A row that has a key version but no key, or the other way round.
-#[derive(Debug, thiserror::Error)]
-#[error("a sealed value without its key")]
-struct KeyMissing;
 
 /// Runs a one-row query on a cached statement and decodes the row, if there is one.
 pub(super) fn first<T>(
@@ -70,7 +52,7 @@ pub(super) fn lookup_numbers_answer(
         let accounts = match (columns.optional_bytes(6, "numbers_view")?, data_key(&columns, keys, tenant, id, 7)?) {
             (None, _) => SecretBytes::default(),
             (Some(_), None) => return Err(columns.wrong("wrapped_key", KeyMissing)),
-            (Some(sealed), Some(key)) => open(&key, tenant, id, "numbers_view", sealed)?,
+            (Some(sealed), Some(key)) => open_field(&key, tenant, id, "numbers_view", sealed)?,
         };
         Ok(NumbersAnswer { link, accounts })
     })
@@ -121,12 +103,15 @@ pub(super) fn lookup_secrets(
         let columns = Columns { row, table: TABLE, key: id.as_str() };
         let Some(key) = data_key(&columns, keys, tenant, id, 3)? else { return Ok(None) };
         let opened = |index, column| {
-            columns.optional_bytes(index, column)?.map(|sealed| open(&key, tenant, id, column, sealed)).transpose()
+            columns
+                .optional_bytes(index, column)?
+                .map(|sealed| open_field(&key, tenant, id, column, sealed).map_err(ReadError::from))
+                .transpose()
         };
         Ok(Some(StoredSecrets {
             secrets: LinkSecrets {
-                numbers: from_secret_json(opened(0, "numbers")?, "numbers", id)?,
-                owners: from_secret_json(opened(1, "owners")?, "owners", id)?,
+                numbers: secret_from_json(opened(0, "numbers")?, "numbers", id)?,
+                owners: secret_from_json(opened(1, "owners")?, "owners", id)?,
             },
             credential: opened(2, "credential")?,
         }))
@@ -243,8 +228,8 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
             prepared.sealed.owners,
             prepared.sealed.credential,
             set_key(&prepared.import_key),
-            prepared.wrapped_key,
-            prepared.wrapped_key.as_ref().map(|_| prepared.key_version),
+            prepared.wrapped_key.as_ref().map(|wrapped| &wrapped.value),
+            prepared.wrapped_key.as_ref().map(|wrapped| wrapped.key_version),
         ])
         .map_err(constraint_as(Guard::Link))?;
     Ok(())
@@ -306,7 +291,7 @@ fn refuse_newer_format(connection: &Connection, id: &LinkId) -> Result<(), ReadE
     let format: Option<i64> = connection.prepare_cached(SQL)?.query_row([id.as_str()], |row| row.get(0)).optional()?;
     match format {
         Some(format) if format > i64::from(DOCUMENT_FORMAT) => {
-            Err(inconsistent(TABLE, "document_format", id.as_str(), NewerFormat(format)))
+            Err(inconsistent(TABLE, "document_format", id.as_str(), NewerFormat(format)).into())
         }
         _ => Ok(()),
     }
@@ -319,22 +304,13 @@ fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
         numbers = NULL, owners = NULL, credential = NULL, import_key = NULL WHERE link_id = ?1";
     connection.prepare_cached(KEYS)?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
+    // A kept answer shows the link object.
+    connection.prepare_cached("DELETE FROM kept_answers WHERE link_id = ?1")?.execute([id.as_str()])?;
     // A session that failed or was never finished still holds what the app said about the end user.
     connection
         .prepare_cached("UPDATE link_sessions SET request = NULL WHERE link_id = ?1 AND request IS NOT NULL")?
         .execute([id.as_str()])?;
     Ok(())
-}
-
-/// The newest application time that the aggregate holds.
-fn newest_instant(link: &Link) -> Timestamp {
-    let of_products =
-        link.products.values().flat_map(|record| [record.refreshed_at, record.last_attempted_at, record.accepted_at]);
-    [Some(link.changed_at), link.first_data_at, link.connected_at, link.deleted_at]
-        .into_iter()
-        .chain(of_products)
-        .flatten()
-        .fold(link.created_at, Timestamp::max)
 }
 
 fn owned<'a>(tenant: &'a Tenant, id: &'a LinkId) -> (&'a str, &'a str, &'static str) {
@@ -361,36 +337,8 @@ fn data_key(
     index: usize,
 ) -> Result<Option<SealingKey>, ReadError> {
     let Some(wrapped) = columns.optional_bytes(index, "wrapped_key")? else { return Ok(None) };
-    match columns.optional_integer(index + 1, "key_version")? {
-        Some(version) if version == i64::from(keys.version()) => keys
-            .unwrap_data_key(&tenant.app_id, id, wrapped)
-            .map(Some)
-            .map_err(|error| columns.wrong("wrapped_key", error)),
-        Some(version) => Err(columns.wrong("key_version", OtherMasterKey(version))),
-        None => Err(columns.wrong("key_version", KeyMissing)),
-    }
-}
-
-fn open(
-    key: &SealingKey,
-    tenant: &Tenant,
-    id: &LinkId,
-    column: &'static str,
-    sealed: &[u8],
-) -> Result<SecretBytes, ReadError> {
-    key.open(link_place(&tenant.app_id, id, column), sealed)
-        .map_err(|error: DoesNotOpen| inconsistent(TABLE, column, id.as_str(), error))
-}
-
-fn from_secret_json<T: serde::de::DeserializeOwned + Default>(
-    json: Option<SecretBytes>,
-    column: &'static str,
-    id: &LinkId,
-) -> Result<T, ReadError> {
-    match json {
-        None => Ok(T::default()),
-        Some(json) => {
-            serde_json::from_slice(json.expose()).map_err(|error| malformed_json(TABLE, column, id.as_str(), &error))
-        }
-    }
+    let Some(version) = columns.optional_integer(index + 1, "key_version")? else {
+        return Err(columns.wrong("key_version", KeyMissing));
+    };
+    Ok(Some(unwrap_data_key(keys, tenant, id, version, wrapped)?))
 }

@@ -6,9 +6,9 @@
 //! | `connection` | the settings of every connection |
 //! | `writer` | the one writing thread and its group commit |
 //! | `readers` | who reads where |
-//! | `prepare`, `apply` | a commit, before and inside the writer |
-//! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance` | the tables |
-//! | `columns`, `document`, `failure` | decoding and errors |
+//! | `apply` | a commit inside the writer |
+//! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `columns`, `failure` | decoding and errors |
 //!
 //! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
 //! power loss; a lock, so that no second process can write; leases end when the store is opened, because the only
@@ -16,11 +16,11 @@
 //!
 //! Statements keep to the dialect that SQLite and PostgreSQL share, with numbered parameters.
 
+mod answers;
 mod apply;
 mod clients;
 mod columns;
 mod connection;
-mod document;
 mod events;
 mod failure;
 mod instance;
@@ -29,7 +29,6 @@ mod key_file;
 mod ledger;
 mod links;
 mod open;
-mod prepare;
 mod readers;
 mod sessions;
 mod transactions;
@@ -43,27 +42,28 @@ use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
     secret::SecretBytes,
     tenant::Tenant,
+    time::Clock,
     transaction::Transaction,
 };
 
 use self::{
-    failure::{Closed, WriteError, unavailable},
-    prepare::Prepared,
+    failure::{Closed, unavailable},
     readers::Readers,
     writer::Writer,
 };
 pub use self::{
-    key_file::load_or_create_master_key,
+    key_file::load_or_create_master_keys,
     ledger::LedgerError,
     open::{OpenError, OpenOptions},
 };
 use crate::{
     port::{
-        App, AppInstitution, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob, LinkAnswer, LinkPosition,
-        NumbersAnswer, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
-        TransactionPage,
+        AnswerKey, App, AppInstitution, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob, LinkAnswer,
+        LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
+        TransactionFilter, TransactionPage,
     },
     sealing::Keys,
+    stored::prepare::{self, Prepared},
 };
 
 /// Commits that [`SqliteStore::bulk_load`] puts into one transaction.
@@ -75,6 +75,9 @@ pub struct SqliteStore {
     readers: Readers,
     writer: Arc<Writer>,
     keys: Arc<Keys>,
+    clock: Arc<dyn Clock>,
+    /// The newest time that the store held when it was opened; its time does not run back before that.
+    opened_at: Timestamp,
 }
 
 impl SqliteStore {
@@ -98,10 +101,9 @@ impl SqliteStore {
             if group.len() == BULK_GROUP || changes.peek().is_none() {
                 loaded += group.len() as u64;
                 let group = std::mem::replace(&mut group, Vec::with_capacity(BULK_GROUP));
-                let version = self.keys.version();
                 self.writer
                     .submit(move |connection, effects| {
-                        group.iter().try_for_each(|one| apply::apply(connection, one, version, effects))
+                        group.iter().try_for_each(|one| apply::apply(connection, one, effects))
                     })
                     .await?;
             }
@@ -109,7 +111,7 @@ impl SqliteStore {
         Ok(loaded)
     }
 
-    fn prepare(&self, changes: Changes) -> Result<Prepared, WriteError> {
+    fn prepare(&self, changes: Changes) -> Result<Prepared, CommitError> {
         prepare::prepare(&self.keys, changes, |link| {
             let key = self
                 .readers
@@ -183,9 +185,8 @@ impl Store for SqliteStore {
 
     async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
         let prepared = self.prepare(changes)?;
-        let version = self.keys.version();
         self.writer
-            .submit(move |connection, effects| apply::apply(connection, &prepared, version, effects))
+            .submit(move |connection, effects| apply::apply(connection, &prepared, effects))
             .await
             .map_err(CommitError::from)
     }
@@ -263,6 +264,32 @@ impl Store for SqliteStore {
 
     async fn list_app_institutions(&self, tenant: &Tenant) -> Result<Vec<AppInstitution>, StoreError> {
         self.readers.point(|connection| instance::list_app_institutions(connection, tenant))
+    }
+
+    async fn list_clients(&self, app: &AppId) -> Result<Vec<Client>, StoreError> {
+        self.readers.point(|connection| clients::list_clients(connection, app))
+    }
+
+    async fn reserve_answer(
+        &self,
+        key: &AnswerKey,
+        request_hash: &[u8; 32],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Reservation, StoreError> {
+        let (keys, key, request_hash) = (Arc::clone(&self.keys), key.clone(), *request_hash);
+        let reserve =
+            move |connection: &_, _: &mut _| answers::reserve(connection, &keys, &key, &request_hash, now, until);
+        Ok(self.writer.submit(reserve).await?)
+    }
+
+    async fn release_answer(&self, key: &AnswerKey, fence: u64) -> Result<(), StoreError> {
+        let key = key.clone();
+        Ok(self.writer.submit(move |connection, _| answers::release(connection, &key, fence)).await?)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now().max(self.opened_at)
     }
 
     async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError> {

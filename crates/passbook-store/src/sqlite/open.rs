@@ -9,8 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use passbook_core::{ids::LinkId, link::Link};
+use jiff::Timestamp;
+use passbook_core::{ids::LinkId, link::Link, time::Clock};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{
@@ -23,13 +23,15 @@ use super::{
     key_file::has_content,
     ledger::{DeletionLedger, LedgerEntry, LedgerError},
     links::{lookup_link_unscoped, write_link},
-    prepare::prepare_link,
     readers::Readers,
     writer::{Effects, Writer},
 };
 use crate::{
     port::{ImportKey, LinkWrite, StoreError},
-    sealing::{Keys, MalformedMasterKey, MasterKey},
+    sealing::{
+        KeyRefusal, Keys, LOOKUP_ROOT, MalformedMasterKey, MasterKey, RememberedKey, first_lookup_root, recognise,
+    },
+    stored::prepare::prepare_link,
 };
 
 mod migrations {
@@ -43,11 +45,13 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 pub struct OpenOptions<'a> {
     /// The database file; created when absent. Its directory must exist.
     pub path: PathBuf,
-    /// The master key; see [`super::load_or_create_master_key`]. `None` is refused, so that a caller that lost its key
-    /// can pass on what it has.
-    pub master_key: Option<MasterKey>,
+    /// The master keys; see [`super::load_or_create_master_keys`]. None at all is refused, so that a caller that lost
+    /// its key can pass on what it has.
+    pub master_keys: Vec<MasterKey>,
     /// The deletion ledger; created when absent. Keep it out of backups of the database.
     pub deletion_ledger: PathBuf,
+    /// Real time, for leases, due times and retention; see [`crate::time::SteadyClock`].
+    pub clock: Arc<dyn Clock>,
     /// Which renderer `render_stub` is.
     pub renderer: u32,
     /// Renders the public object of a deleted link, for links that the ledger says were deleted.
@@ -130,21 +134,23 @@ impl SqliteStore {
         if rusqlite::version_number() < SQLITE_VERSION_MIN {
             return Err(OpenError::OldSqlite { found: rusqlite::version() });
         }
-        let master_key = options.master_key.as_ref().ok_or(OpenError::MissingMasterKey)?;
-        let keys = Arc::new(Keys::new(master_key));
+        if options.master_keys.is_empty() {
+            return Err(OpenError::MissingMasterKey);
+        }
         let lock = lock(&options.path)?;
         create_private(&options.path)?;
         refuse_newer_schema(&options.path)?;
         let mut connection = connect_writer(&options.path)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
-        recognise_master_key(&mut connection, &keys)?;
+        let keys = Arc::new(recognise_master_keys(&mut connection, &options.master_keys)?);
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
         end_all_leases(&connection)?;
+        let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let readers = Readers::open(&options.path)?;
         let writer = Writer::start(options.path.clone(), connection, ledger, lock)
             .map_err(|source| OpenError::File { path: options.path, source })?;
-        Ok(Self { keys, readers, writer: Arc::new(writer) })
+        Ok(Self { keys, readers, clock: options.clock, opened_at, writer: Arc::new(writer) })
     }
 }
 
@@ -199,25 +205,55 @@ fn refuse_newer_schema(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The first master key that opens a store is the store's own from then on.
-fn recognise_master_key(connection: &mut Connection, keys: &Keys) -> Result<(), OpenError> {
+/// The keys of this store. The master key that opens a new store is the store's own from then on.
+fn recognise_master_keys(connection: &mut Connection, masters: &[MasterKey]) -> Result<Keys, OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let known = transaction.prepare("SELECT 1 FROM master_keys")?.exists([])?;
-    if !known {
+    let remembered = transaction
+        .prepare("SELECT key_version, check_value FROM master_keys ORDER BY key_version")?
+        .query_map([], |row| Ok(RememberedKey { version: row.get(0)?, check_value: row.get(1)? }))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let ring = recognise(masters, &remembered).map_err(|refusal| match refusal {
+        KeyRefusal::Missing => OpenError::MissingMasterKey,
+        KeyRefusal::Wrong => OpenError::WrongMasterKey,
+    })?;
+    if remembered.is_empty() {
+        let version = ring.active_version();
+        let check_value = ring.check_value(version).map_err(|_| OpenError::WrongMasterKey)?;
         transaction.execute(
             "INSERT INTO master_keys (key_version, check_value) VALUES (?1, ?2)",
-            (keys.version(), &keys.check_value()[..]),
+            (version, &check_value[..]),
         )?;
-        transaction.commit()?;
-        return Ok(());
     }
-    let check_value: Option<Vec<u8>> = transaction
-        .query_row("SELECT check_value FROM master_keys WHERE key_version = ?1", [keys.version()], |row| row.get(0))
+    let sealed: Option<(u32, Vec<u8>)> = transaction
+        .query_row("SELECT key_version, value FROM instance_values WHERE name = ?1", [LOOKUP_ROOT], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .optional()?;
-    match check_value {
-        Some(value) if verify_slices_are_equal(&value, &keys.check_value()).is_ok() => Ok(()),
-        _ => Err(OpenError::WrongMasterKey),
-    }
+    let root = match sealed {
+        Some((version, sealed)) => {
+            ring.open_instance_value(LOOKUP_ROOT, version, &sealed).map_err(|_| OpenError::WrongMasterKey)?
+        }
+        None => {
+            let root = first_lookup_root(&ring, masters, remembered.is_empty());
+            let sealed = ring.seal_instance_value(LOOKUP_ROOT, root.expose());
+            transaction.execute(
+                "INSERT INTO instance_values (name, key_version, value) VALUES (?1, ?2, ?3)",
+                (LOOKUP_ROOT, sealed.key_version, sealed.value),
+            )?;
+            root
+        }
+    };
+    transaction.commit()?;
+    Ok(Keys::new(ring, root.expose()))
+}
+
+/// The newest real time that the store remembers: what its audit trail and its finished jobs say.
+fn newest_real_time(connection: &Connection) -> Result<Option<Timestamp>, OpenError> {
+    const SQL: &str = "SELECT MAX(at) FROM (SELECT MAX(newest) AS at FROM \
+        (SELECT (SELECT MAX(at) FROM audit WHERE audit.app_id = apps.app_id) AS newest FROM apps) UNION ALL \
+        SELECT MAX(finished_at) FROM jobs WHERE state <> 'open')";
+    let newest: Option<i64> = connection.query_row(SQL, [], |row| row.get(0))?;
+    Ok(newest.and_then(|micros| Timestamp::from_microsecond(micros).ok()))
 }
 
 /// Destroys again what the ledger says was destroyed, and adds to the ledger what it lacks.

@@ -8,14 +8,17 @@ use passbook_core::{
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    columns::{Columns, Unexpected, micros},
+    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     links::first,
-    prepare::PreparedSession,
 };
 use crate::{
     port::{Guard, StoredSession},
     sealing::{Keys, Place},
+    stored::{
+        prepare::PreparedSession,
+        values::{Unexpected, micros, progress_columns},
+    },
 };
 
 const TABLE: &str = "link_sessions";
@@ -118,14 +121,6 @@ fn update(connection: &Connection, prepared: &PreparedSession, version: u64) -> 
         ])
         .map_err(constraint_as(Guard::Session))?;
     one_row(changed, Guard::Session)
-}
-
-fn progress_columns(progress: &SessionProgress) -> (&'static str, Option<i64>) {
-    match progress {
-        SessionProgress::Open => ("open", None),
-        SessionProgress::Succeeded { exchange_expires_at, .. } => ("succeeded", Some(micros(*exchange_expires_at))),
-        SessionProgress::Exchanged => ("exchanged", None),
-    }
 }
 
 fn decode(row: &Row<'_>, keys: &Keys, key: &str) -> Result<StoredSession, ReadError> {

@@ -10,10 +10,13 @@ use passbook_core::{
 use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
 
 use super::{
-    columns::{Columns, micros},
+    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
 };
-use crate::port::{Guard, TransactionFilter, TransactionPage, TransactionWrites};
+use crate::{
+    port::{Guard, TransactionFilter, TransactionPage, TransactionWrites},
+    stored::values::micros,
+};
 
 const TABLE: &str = "transactions";
 const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \

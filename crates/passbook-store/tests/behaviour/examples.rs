@@ -23,6 +23,15 @@ pub fn at(text: &str) -> Timestamp {
     text.parse().expect("an instant")
 }
 
+/// Stands still before everything that the cases make.
+pub struct FixedClock;
+
+impl passbook_core::time::Clock for FixedClock {
+    fn now(&self) -> Timestamp {
+        second(-1)
+    }
+}
+
 /// A fixed instant, `seconds` in.
 pub fn second(seconds: i64) -> Timestamp {
     at("2024-05-01T00:00:00.000001Z") + SignedDuration::from_secs(seconds)

@@ -25,8 +25,9 @@ fn sqlite() -> Fresh {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = SqliteStore::open(OpenOptions {
         path: directory.path().join("passbook.db"),
-        master_key: Some(MasterKey::generate()),
+        master_keys: vec![MasterKey::generate()],
         deletion_ledger: directory.path().join("deletions.ledger"),
+        clock: std::sync::Arc::new(examples::FixedClock),
         renderer: 1,
         render_stub: &|_| b"{}".to_vec(),
     })

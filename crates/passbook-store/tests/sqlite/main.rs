@@ -47,8 +47,9 @@ impl Home {
     fn try_open(&self, master_key: Option<MasterKey>) -> Result<SqliteStore, OpenError> {
         SqliteStore::open(OpenOptions {
             path: self.database(),
-            master_key,
+            master_keys: master_key.into_iter().collect(),
             deletion_ledger: self.path("deletions.ledger"),
+            clock: std::sync::Arc::new(examples::FixedClock),
             renderer: 7,
             render_stub: &stub,
         })

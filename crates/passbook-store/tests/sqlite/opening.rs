@@ -6,7 +6,7 @@ use passbook_core::secret::SecretBytes;
 use passbook_store::{
     port::{Changes, CommitError, LinkWrite, Store as _, StoreError},
     sealing::MasterKey,
-    sqlite::{OpenError, load_or_create_master_key},
+    sqlite::{OpenError, load_or_create_master_keys},
 };
 
 use crate::{Home, examples::*};
@@ -56,19 +56,19 @@ async fn a_missing_master_key_is_refused() {
 async fn a_key_file_is_made_for_a_new_store_only() {
     let home = Home::new();
     let file = home.path("master.key");
-    let made = load_or_create_master_key(&file, &home.database()).unwrap();
+    let made = load_or_create_master_keys(&file, &home.database()).unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    home.try_open(Some(made.clone())).unwrap().close().await;
-    let read = load_or_create_master_key(&file, &home.database()).unwrap();
-    assert_eq!(*read.to_file_text(), *made.to_file_text());
-    home.try_open(Some(read)).unwrap().close().await;
+    home.try_open(made.first().cloned()).unwrap().close().await;
+    let read = load_or_create_master_keys(&file, &home.database()).unwrap();
+    assert_eq!(*read[0].to_file_text(), *made[0].to_file_text());
+    home.try_open(read.first().cloned()).unwrap().close().await;
 
     std::fs::remove_file(&file).unwrap();
-    let lost = load_or_create_master_key(&file, &home.database());
+    let lost = load_or_create_master_keys(&file, &home.database());
     assert!(matches!(lost, Err(OpenError::MissingMasterKey)));
     assert!(!file.exists(), "a lost key must not be replaced");
     std::fs::write(&file, "passbook-master-key-v1:short").unwrap();
-    let malformed = load_or_create_master_key(&file, &home.database());
+    let malformed = load_or_create_master_keys(&file, &home.database());
     assert!(matches!(malformed, Err(OpenError::MalformedMasterKey { .. })));
 }
 
@@ -96,7 +96,7 @@ async fn an_older_release_refuses_a_newer_schema_and_leaves_it() {
         .unwrap();
     let before = std::fs::read(home.database()).unwrap();
     let refused = home.try_open(Some(home.key.clone()));
-    assert!(matches!(refused, Err(OpenError::NewerSchema { found: 999, known: 1 })));
+    assert!(matches!(refused, Err(OpenError::NewerSchema { found: 999, known: 2 })));
     assert!(std::fs::read(home.database()).unwrap() == before);
 }
 

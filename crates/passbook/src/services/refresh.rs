@@ -69,7 +69,7 @@ impl Services {
             tenant: actor.tenant.clone(),
             link_id: link_id.clone(),
             work: JobWork::RefreshProducts { products },
-            due_at: self.clocks.real_now(),
+            due_at: self.store.now(),
             app_due_at: None,
         }
     }

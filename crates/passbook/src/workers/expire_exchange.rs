@@ -29,6 +29,6 @@ impl Services {
     }
 
     pub(super) fn finished(&self, job: &LeasedJob, state: JobState) -> FinishedJob {
-        FinishedJob { lease: job.lease.clone(), state, finished_at: self.clocks.real_now() }
+        FinishedJob { lease: job.lease.clone(), state, finished_at: self.store.now() }
     }
 }

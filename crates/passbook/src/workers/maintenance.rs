@@ -36,7 +36,7 @@ pub async fn run(services: Arc<Services>, stop: CancellationToken) {
         if let Err(error) = wipe_sessions(&services).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "ended sessions could not be wiped");
         }
-        let Ok(before) = services.clocks.real_now().checked_sub(RETENTION) else { continue };
+        let Ok(before) = services.store.now().checked_sub(RETENTION) else { continue };
         // Until a round finds less than a full batch.
         while !stop.is_cancelled() {
             match services.store.cleanup(before, BATCH).await {

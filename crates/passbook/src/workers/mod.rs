@@ -97,7 +97,7 @@ impl Workers {
         if free == 0 {
             return Ok(Vec::new());
         }
-        let now = self.services.clocks.real_now();
+        let now = self.services.store.now();
         // A look costs a read; only when something is due is a lease, which is a synced write, worth it.
         match self.services.store.next_due_at().await? {
             Some(due) if due <= now => {
@@ -109,7 +109,7 @@ impl Workers {
     }
 
     async fn wait_for_work(&self, stop: &CancellationToken) {
-        let now = self.services.clocks.real_now();
+        let now = self.services.store.now();
         let due_in = match self.services.store.next_due_at().await {
             Ok(Some(due)) => Duration::try_from(due.duration_since(now)).unwrap_or(Duration::from_millis(10)),
             _ => POLL_EVERY,
@@ -187,7 +187,7 @@ impl Workers {
     async fn give_back(&self, job: &LeasedJob) {
         let tries = LEASE.unsigned_abs().as_millis() / PAUSE_AFTER_FAULT.as_millis();
         for _ in 0..tries {
-            let due_at = later(self.services.clocks.real_now(), SignedDuration::from_secs(1));
+            let due_at = later(self.services.store.now(), SignedDuration::from_secs(1));
             if self.services.store.release_job(&job.lease, due_at).await.is_ok() || self.stop.is_cancelled() {
                 return;
             }
@@ -206,5 +206,5 @@ async fn pause(span: Duration, stop: &CancellationToken) {
 
 /// The end of the lease, from now.
 fn lease_until(services: &Services) -> jiff::Timestamp {
-    later(services.clocks.real_now(), LEASE)
+    later(services.store.now(), LEASE)
 }

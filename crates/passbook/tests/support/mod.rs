@@ -32,7 +32,7 @@ use passbook_core::{
 };
 use passbook_store::{
     port::{App, Changes, Client as ClientRow},
-    sqlite::{OpenOptions, SqliteStore, load_or_create_master_key},
+    sqlite::{OpenOptions, SqliteStore, load_or_create_master_keys},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -89,8 +89,8 @@ impl TestServer {
     /// A server with these request limits.
     pub async fn start_with(limits: Option<Limits>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let store = open_store(&directory);
         let clock = Arc::new(TestClock::default());
+        let store = open_store(&directory, clock.clone());
         let bank = ScriptedBank::default();
         let services = compose(store, clock.clone(), bank.clone());
         let stop = CancellationToken::new();
@@ -249,7 +249,7 @@ impl TestServer {
         let drained = async {
             loop {
                 ended.borrow_and_update();
-                let now = self.services.clocks.real_now();
+                let now = self.services.store.now();
                 let due = self.services.store.count_due_jobs(&client.tenant.app_id, now).await.expect("a count");
                 if due == 0 {
                     return;
@@ -278,13 +278,14 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn open_store(directory: &TempDir) -> Arc<SqliteStore> {
+fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
     let path = directory.path().join("passbook.db");
-    let master_key = load_or_create_master_key(&directory.path().join("master.key"), &path).expect("a master key");
+    let master_keys = load_or_create_master_keys(&directory.path().join("master.key"), &path).expect("master keys");
     let store = SqliteStore::open(OpenOptions {
         path,
-        master_key: Some(master_key),
+        master_keys,
         deletion_ledger: directory.path().join("deletions.ledger"),
+        clock,
         renderer: views::RENDERER,
         render_stub: &views::link_view,
     });

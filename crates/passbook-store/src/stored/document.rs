@@ -3,13 +3,20 @@
 //! A newer format is read if it can be and never written over; release N reads N and writes N - 1 while a roll-out
 //! lasts. One document of every format is checked in and must always load.
 
+use jiff::Timestamp;
 use passbook_core::link::Link;
 use serde::{Deserialize, Serialize};
 
-use super::{columns::malformed_json, failure::ReadError};
+use super::values::malformed_json;
+use crate::port::StoreError;
 
 /// The format this release writes.
-pub(super) const DOCUMENT_FORMAT: u32 = 1;
+pub(crate) const DOCUMENT_FORMAT: u32 = 1;
+
+/// A newer release wrote the document; it may be read but not replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("written by a newer release in format {0}")]
+pub(crate) struct NewerFormat(pub i64);
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -25,21 +32,31 @@ struct Read {
 }
 
 /// Serialises a link.
-pub(super) fn write_document(link: &Link) -> Vec<u8> {
+pub(crate) fn write_document(link: &Link) -> Vec<u8> {
     serde_json::to_vec(&Written { format: DOCUMENT_FORMAT, link })
         .expect("a link has string keys only, and its types serialise without failing")
 }
 
 /// Reads a stored document of `link_id`.
-pub(super) fn read_document(link_id: &str, bytes: &[u8]) -> Result<Link, ReadError> {
+pub(crate) fn read_document(link_id: &str, bytes: &[u8]) -> Result<Link, StoreError> {
     serde_json::from_slice::<Read>(bytes)
         .map(|document| document.link)
         .map_err(|error| malformed_json("links", "document", link_id, &error))
 }
 
+/// The newest application time that the aggregate holds.
+pub(crate) fn newest_instant(link: &Link) -> Timestamp {
+    let of_products =
+        link.products.values().flat_map(|record| [record.refreshed_at, record.last_attempted_at, record.accepted_at]);
+    [Some(link.changed_at), link.first_data_at, link.connected_at, link.deleted_at]
+        .into_iter()
+        .chain(of_products)
+        .flatten()
+        .fold(link.created_at, Timestamp::max)
+}
+
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use passbook_core::{
         account::{Account, AccountType, Balances},
         ids::{AccountId, AppId, JobId, LinkId},

@@ -1,5 +1,5 @@
-//! Everything of a commit that needs no database lock: serialising and sealing, done on the caller's thread so that
-//! the writer only executes statements.
+//! Everything of a commit that needs no database: serialising and sealing, done on the caller's thread before anything
+//! is locked.
 
 use passbook_core::{
     ids::{AppId, LinkId},
@@ -8,14 +8,14 @@ use passbook_core::{
 };
 use serde::Serialize;
 
-use super::{document::write_document, failure::WriteError};
+use super::document::write_document;
 use crate::{
-    port::{Changes, Guard, ImportKey, LinkWrite, SessionWrite},
-    sealing::{Keys, Place, SealingKey},
+    port::{AnswerKey, AnswerWrite, Changes, CommitError, Guard, ImportKey, LinkWrite, SessionWrite},
+    sealing::{Keys, Place, SealedUnder, SealingKey},
 };
 
 /// A [`LinkWrite`] whose secrets are sealed.
-pub(super) struct PreparedLink {
+pub(crate) struct PreparedLink {
     pub link: Link,
     pub expected_version: Option<u64>,
     pub renderer: u32,
@@ -24,14 +24,13 @@ pub(super) struct PreparedLink {
     pub import_key: ImportKey,
     pub destroy: bool,
     /// For a new link.
-    pub wrapped_key: Option<Vec<u8>>,
-    pub key_version: u32,
+    pub wrapped_key: Option<SealedUnder<Vec<u8>>>,
     pub sealed: SealedFields,
 }
 
 /// Sealed columns of a link; `None` keeps what is stored.
 #[derive(Default)]
-pub(super) struct SealedFields {
+pub(crate) struct SealedFields {
     pub numbers_view: Option<Vec<u8>>,
     pub numbers: Option<Vec<u8>>,
     pub owners: Option<Vec<u8>>,
@@ -39,25 +38,32 @@ pub(super) struct SealedFields {
 }
 
 /// A [`SessionWrite`] whose request is sealed.
-pub(super) struct PreparedSession {
+pub(crate) struct PreparedSession {
     pub write: SessionWrite,
     pub request: Option<Vec<u8>>,
 }
 
+/// An [`AnswerWrite`] whose body is sealed.
+pub(crate) struct PreparedAnswer {
+    pub write: AnswerWrite,
+    pub body: Vec<u8>,
+}
+
 /// A commit, ready for the writer. What was taken out of `rest` is in the other fields.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub rest: Changes,
     pub link: Option<PreparedLink>,
     pub session: Option<PreparedSession>,
-    pub instance_values: Vec<(String, Vec<u8>)>,
+    pub instance_values: Vec<(String, SealedUnder<Vec<u8>>)>,
+    pub answer: Option<PreparedAnswer>,
 }
 
 /// Seals `changes`. `stored_key` answers with the wrapped key of an existing link, `None` when it has none.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     keys: &Keys,
     mut changes: Changes,
-    stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, WriteError>,
-) -> Result<Prepared, WriteError> {
+    stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, CommitError>,
+) -> Result<Prepared, CommitError> {
     let link = changes.link.take().map(|write| prepare_link(keys, write, stored_key)).transpose()?;
     let session = changes.session.take().map(|mut write| {
         let session = &write.session;
@@ -75,15 +81,19 @@ pub(super) fn prepare(
             (name, sealed)
         })
         .collect();
-    Ok(Prepared { rest: changes, link, session, instance_values })
+    let answer = changes.answer.take().map(|write| {
+        let body = keys.answer_key(&write.key.tenant.app_id).seal(answer_place(&write.key), write.body.expose());
+        PreparedAnswer { write, body }
+    });
+    Ok(Prepared { rest: changes, link, session, instance_values, answer })
 }
 
 /// Seals one link write.
-pub(super) fn prepare_link(
+pub(crate) fn prepare_link(
     keys: &Keys,
     write: LinkWrite,
-    stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, WriteError>,
-) -> Result<PreparedLink, WriteError> {
+    stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, CommitError>,
+) -> Result<PreparedLink, CommitError> {
     let link = &write.link;
     let seals = write.numbers_view.is_some() || write.secrets.is_some() || write.credential.is_some();
     let (wrapped_key, sealed) = if write.destroy {
@@ -93,7 +103,7 @@ pub(super) fn prepare_link(
         (Some(wrapped), seal_fields(&key, &write))
     } else if seals {
         // Without a key the link is gone or deleted: what the caller loaded is stale.
-        let key = stored_key(link)?.ok_or(WriteError::Conflict(Guard::Link))?;
+        let key = stored_key(link)?.ok_or(CommitError::Conflict(Guard::Link))?;
         (None, seal_fields(&key, &write))
     } else {
         (None, SealedFields::default())
@@ -107,7 +117,6 @@ pub(super) fn prepare_link(
         import_key: write.import_key,
         destroy: write.destroy,
         wrapped_key,
-        key_version: keys.version(),
         sealed,
         link: write.link,
     })
@@ -126,8 +135,13 @@ fn seal_fields(key: &SealingKey, write: &LinkWrite) -> SealedFields {
 }
 
 /// Where a sealed column of a link belongs.
-pub(super) fn link_place<'a>(app: &'a AppId, link: &'a LinkId, column: &'static str) -> Place<'a> {
+pub(crate) fn link_place<'a>(app: &'a AppId, link: &'a LinkId, column: &'static str) -> Place<'a> {
     Place { app: app.as_str(), row: link.as_str(), column }
+}
+
+/// Where a kept answer belongs.
+pub(crate) fn answer_place(key: &AnswerKey) -> Place<'_> {
+    Place { app: key.tenant.app_id.as_str(), row: key.hash.as_str(), column: "body" }
 }
 
 /// JSON in a buffer that never grows: growing would leave unwiped copies of the secret behind.

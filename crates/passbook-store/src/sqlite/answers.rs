@@ -1,0 +1,102 @@
+//! The `kept_answers` table: what was answered to requests that carried an idempotency key.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{
+    columns::Columns,
+    failure::{WriteError, one_row},
+    links::first,
+};
+use crate::{
+    port::{AnswerKey, Guard, KeptAnswer, Reservation},
+    sealing::Keys,
+    stored::{
+        prepare::{PreparedAnswer, answer_place},
+        values::micros,
+    },
+};
+
+const TABLE: &str = "kept_answers";
+
+/// Reserves the key, or says what became of it. One conditional write decides; what is read afterwards only explains.
+pub(super) fn reserve(
+    connection: &Connection,
+    keys: &Keys,
+    key: &AnswerKey,
+    request_hash: &[u8; 32],
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Reservation, WriteError> {
+    // A row whose life is over counts as absent, a reservation that ran out as free.
+    const RESERVE: &str = "INSERT INTO kept_answers \
+        (app_id, environment, key_hash, request_hash, fence, expires_at) \
+        VALUES (?1, ?2, ?3, ?4, 1, ?6) ON CONFLICT (app_id, environment, key_hash) DO UPDATE SET \
+        request_hash = excluded.request_hash, fence = kept_answers.fence + 1, \
+        expires_at = excluded.expires_at, status = NULL, body = NULL, link_id = NULL \
+        WHERE kept_answers.expires_at <= ?5 RETURNING fence";
+    let parameters = params![
+        key.tenant.app_id.as_str(),
+        key.tenant.environment.as_str(),
+        key.hash,
+        &request_hash[..],
+        micros(now),
+        micros(until),
+    ];
+    let fence = first(connection, RESERVE, parameters, |row| {
+        Columns { row, table: TABLE, key: &key.hash }.integer(0, "fence")
+    })?;
+    if let Some(fence) = fence {
+        return Ok(Reservation::Reserved { fence });
+    }
+    const KNOWN: &str = "SELECT request_hash, status, body FROM kept_answers \
+        WHERE app_id = ?1 AND environment = ?2 AND key_hash = ?3";
+    let owner = (key.tenant.app_id.as_str(), key.tenant.environment.as_str(), key.hash.as_str());
+    let known = first(connection, KNOWN, owner, |row| {
+        let columns = Columns { row, table: TABLE, key: &key.hash };
+        if columns.bytes(0, "request_hash")? != request_hash {
+            return Ok(Reservation::OtherRequest);
+        }
+        let Some(status) = columns.optional_integer(1, "status")? else { return Ok(Reservation::Running) };
+        let place = answer_place(key);
+        let body = keys
+            .answer_key(&key.tenant.app_id)
+            .open(place, columns.bytes(2, "body")?)
+            .map_err(|error| columns.wrong("body", error))?;
+        let status = u16::try_from(status).map_err(|error| columns.wrong("status", error))?;
+        Ok(Reservation::Answered(KeptAnswer { status, body }))
+    })?;
+    // Nobody else writes within this transaction, so the row that stood in the way is there.
+    Ok(known.unwrap_or(Reservation::Running))
+}
+
+/// Keeps the answer, if the reservation is still held under the same fence.
+pub(super) fn write_answer(connection: &Connection, answer: &PreparedAnswer) -> Result<(), WriteError> {
+    const SQL: &str = "UPDATE kept_answers SET status = ?5, body = ?6, link_id = ?7, expires_at = ?8 \
+        WHERE app_id = ?1 AND environment = ?2 AND key_hash = ?3 AND fence = ?4 AND status IS NULL";
+    let write = &answer.write;
+    let kept = connection.prepare_cached(SQL)?.execute(params![
+        write.key.tenant.app_id.as_str(),
+        write.key.tenant.environment.as_str(),
+        write.key.hash,
+        i64::try_from(write.fence).unwrap_or(-1),
+        write.status,
+        answer.body,
+        write.link_id.as_ref().map(|id| id.as_str()),
+        micros(write.expires_at),
+    ])?;
+    one_row(kept, Guard::Answer)
+}
+
+/// Gives the key back: its request was refused and changed nothing.
+pub(super) fn release(connection: &Connection, key: &AnswerKey, fence: u64) -> Result<(), WriteError> {
+    const SQL: &str = "DELETE FROM kept_answers \
+        WHERE app_id = ?1 AND environment = ?2 AND key_hash = ?3 AND fence = ?4 AND status IS NULL";
+    connection.prepare_cached(SQL)?.execute(params![
+        key.tenant.app_id.as_str(),
+        key.tenant.environment.as_str(),
+        key.hash,
+        i64::try_from(fence).unwrap_or(-1),
+    ])?;
+    Ok(())
+}

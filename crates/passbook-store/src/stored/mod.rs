@@ -1,0 +1,13 @@
+//! What every store keeps in the same form, whichever database it runs on.
+//!
+//! | file | tells |
+//! | --- | --- |
+//! | `document` | the stored form of the link aggregate |
+//! | `prepare` | a commit, serialised and sealed before any database is touched |
+//! | `sealed` | opening what is sealed in a row |
+//! | `values` | instants, words and keys as columns, and how a wrong one is reported |
+
+pub(crate) mod document;
+pub(crate) mod prepare;
+pub(crate) mod sealed;
+pub(crate) mod values;
