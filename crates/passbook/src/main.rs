@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use passbook::{
-    api::{self, Api, limits::Limits, observe::RequestIds},
+    api::{self, Api, limits::Limits, observe::RequestIds, shed::Shedder},
     clocks::Clocks,
     dev,
     directory::Directory,
@@ -169,6 +169,7 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let api = Arc::new(Api {
         services: services.clone(),
+        shedder: Shedder::default(),
         limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
         metrics: metrics.clone(),
         key_set,
