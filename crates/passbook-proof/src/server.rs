@@ -1,5 +1,6 @@
 //! The server under test: a real process on a data directory of its own.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,27 @@ pub struct Plan {
     pub log: PathBuf,
     /// More arguments for `passbook dev`.
     pub arguments: Vec<String>,
+    /// A program with its arguments that runs the server and becomes it, or nothing.
+    pub under: Vec<String>,
+    /// More environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// The server on `data` below `directory`, which is made, with its log beside it.
+    pub fn new(binary: PathBuf, directory: &Path, arguments: Vec<String>) -> Result<Self> {
+        let data = directory.join("data");
+        std::fs::create_dir_all(&data).with_context(|| format!("{}", data.display()))?;
+        let log = directory.join("server.log");
+        Ok(Self { binary, data, log, arguments, under: Vec::new(), environment: Vec::new() })
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.under.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the chain ends with the binary"));
+        command.args(words).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
 }
 
 /// A running server. Dropping it kills it.
@@ -60,7 +82,7 @@ impl Server {
         let dev_json = plan.data.join("dev.json");
         let before = identity(&dev_json);
         let log = File::options().create(true).append(true).open(&plan.log).context("the server's log")?;
-        let mut command = Command::new(&plan.binary);
+        let mut command = plan.command();
         command.arg("dev").args(["--port", "0", "--data"]).arg(&plan.data).args(&plan.arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
