@@ -9,5 +9,6 @@
 
 pub(crate) mod document;
 pub(crate) mod prepare;
+pub(crate) mod salvage;
 pub(crate) mod sealed;
 pub(crate) mod values;
