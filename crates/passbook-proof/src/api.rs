@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -12,8 +12,20 @@ use crate::server::{Access, Server};
 
 /// Longer than any documented wait of the server (10 s), so that a slow answer is not taken for a lost one.
 const CALL_MAX: Duration = Duration::from_secs(20);
+/// How long a refusal (503) is answered by asking again, and how soon.
+const REFUSED_MAX: Duration = Duration::from_secs(15);
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// How often one call asks for a new token before its 401 is believed.
 const TOKENS_PER_CALL: usize = 3;
+
+/// Where a server is and how to get in.
+#[derive(Clone)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// A client of it.
+    pub access: Access,
+}
 
 /// A client of one running server.
 pub struct Api {
@@ -36,7 +48,12 @@ pub enum Body<'a> {
 impl Api {
     /// A client of this server; connects at the first call.
     pub fn new(server: &Server) -> Self {
-        Self { address: server.address, access: server.access.clone(), connection: None, token: None }
+        Self::at(&server.target())
+    }
+
+    /// A client of the server there; connects at the first call.
+    pub fn at(target: &Target) -> Self {
+        Self { address: target.address, access: target.access.clone(), connection: None, token: None }
     }
 
     /// One call. An error means that the outcome is unknown: the request may or may not have had its effect.
@@ -67,6 +84,22 @@ impl Api {
         }
     }
 
+    /// A call that is made again while it is refused (503), which has no effect. Gives the answer and the refusals.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub async fn call_until_admitted(&mut self, method: &str, path: &str, body: &Value) -> io::Result<(Answer, u64)> {
+        let (asked, mut refusals) = (Instant::now(), 0);
+        loop {
+            let answer = self.call(method, path, Body::Json(body)).await?;
+            if answer.status != 503 || asked.elapsed() > REFUSED_MAX {
+                return Ok((answer, refusals));
+            }
+            refusals += 1;
+            tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+        }
+    }
+
     /// A read, which may be repeated without harm when a connection was closed under it.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
         if let Ok(answer) = self.call("GET", path, Body::Empty).await {
@@ -94,7 +127,14 @@ impl Api {
             self.access.client_id, self.access.client_secret
         );
         let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = self.exchange(&request("POST", "/auth/token", &headers, form.as_bytes())).await?;
+        let bytes = request("POST", "/auth/token", &headers, form.as_bytes());
+        let mut answer = self.exchange(&bytes).await?;
+        let asked = Instant::now();
+        // Refused has no effect, so it may be asked again.
+        while answer.status == 503 && asked.elapsed() < REFUSED_MAX {
+            tokio::time::sleep(PAUSE_AFTER_REFUSAL).await;
+            answer = self.exchange(&bytes).await?;
+        }
         let token = answer.json()["access_token"].as_str().map(ToOwned::to_owned);
         let token = token.ok_or_else(|| io::Error::other(format!("no token: {}", answer.status)))?;
         self.token = Some(token.clone());

@@ -11,6 +11,7 @@ pub mod bench;
 pub mod histogram;
 pub mod http;
 pub mod load;
+pub mod open_loop;
 pub mod process;
 pub mod record;
 pub mod rng;

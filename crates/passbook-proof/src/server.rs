@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::api::Target;
 use crate::http::{Connection, request};
 use crate::process::signal;
 
@@ -72,8 +73,8 @@ pub struct Access {
     pub client_id: String,
     /// Its secret.
     pub client_secret: String,
-    /// The link made at the first start.
-    pub link_id: String,
+    /// The link made at the first start, if the server makes one.
+    pub link_id: Option<String>,
 }
 
 impl Server {
@@ -101,6 +102,11 @@ impl Server {
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it is and how to get in.
+    pub fn target(&self) -> Target {
+        Target { address: self.address, access: self.access.clone() }
     }
 
     /// Kills the process at this instant, as `kill -9` does. An error if it had ended by itself before.
@@ -164,7 +170,7 @@ impl Server {
 impl Default for Access {
     fn default() -> Self {
         let empty = String::new;
-        Self { api_url: empty(), client_id: empty(), client_secret: empty(), link_id: empty() }
+        Self { api_url: empty(), client_id: empty(), client_secret: empty(), link_id: None }
     }
 }
 

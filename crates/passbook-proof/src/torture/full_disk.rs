@@ -159,7 +159,7 @@ async fn fill_and_free(
         shift.import_days(position, DAYS_PER_FILE).await.map_err(cut_off)?;
         shift.read_numbers().await.map_err(cut_off)?;
     }
-    let link_id = server.access.link_id.as_str();
+    let link_id = server.access.link_id.as_deref().context("no first link")?;
     for path in [format!("/links/{link_id}"), numbers_path(link_id), format!("/links/{link_id}/accounts")] {
         shift.api.get_json(&path).await.context("a read on the full disk")?;
         figures.reads_while_full += 1;

@@ -4,8 +4,7 @@
 //! says. The files stay, so damage of an early round is still there to be found in a late one.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,12 +12,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::KillOptions;
-use super::check::{check, check_gone};
+use super::crew::Crew;
 use super::journal::Journal;
-use super::model::{Tally, Worker};
+use super::model::Tally;
 use super::store_files::{Jobs, check_store};
-use super::work::Shift;
-use crate::api::Api;
 use crate::record::{Proof, commit, today};
 use crate::rng::Rng;
 use crate::server::{Plan, Server};
@@ -29,8 +26,6 @@ const GONE_EVERY: u64 = 20;
 const DAY_EVERY: u64 = 8;
 const HOUR_SECONDS: u64 = 3_660;
 const DAY_SECONDS: u64 = 90_000;
-/// How long accepted refreshes may take to end after the last restart.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// One run.
 struct Campaign {
@@ -38,7 +33,7 @@ struct Campaign {
     plan: Plan,
     journal: Journal,
     rng: Rng,
-    workers: Vec<Worker>,
+    crew: Crew,
     kills: u64,
     ready: Vec<Duration>,
 }
@@ -51,7 +46,7 @@ pub async fn run(options: KillOptions) -> Result<()> {
     let begun = Instant::now();
     let result = campaign.run().await;
     campaign.journal.flush()?;
-    let tally = campaign.tally();
+    let tally = campaign.crew.tally();
     let failure = campaign.failure(&tally, result.err());
     campaign.proof(seed, &tally, begun.elapsed(), failure.is_none()).publish(record)?;
     match failure {
@@ -68,9 +63,9 @@ impl Campaign {
         let arguments = vec!["--seed".to_owned(), options.common.seed.to_string()];
         let plan = Plan::new(binary(options.common.server.clone())?, directory.path(), arguments)?;
         let journal = Journal::create(&directory.path().join("journal.tsv"))?;
-        let workers = (0..options.workers).map(|number| Worker::new(number, options.common.seed)).collect();
+        let crew = Crew::new(options.workers, options.common.seed, journal.clone());
         let rng = Rng::new(options.common.seed, 0);
-        Ok(Self { options, plan, journal, rng, workers, kills: 0, ready: Vec::new() })
+        Ok(Self { options, plan, journal, rng, crew, kills: 0, ready: Vec::new() })
     }
 
     async fn run(&mut self) -> Result<()> {
@@ -84,11 +79,11 @@ impl Campaign {
             server = Server::start(&self.plan).await.with_context(|| format!("restart of round {round}"))?;
             self.ready.push(server.ready_in);
             let is_last = round + 1 == self.options.rounds;
-            self.check_all(&server, is_last || round % GONE_EVERY == GONE_EVERY - 1).await?;
-            ensure!(self.tally().findings.is_empty(), "round {round} broke a promise");
+            self.crew.check_all(&server.target(), is_last || round % GONE_EVERY == GONE_EVERY - 1).await?;
+            self.crew.ensure_sound().with_context(|| format!("round {round}"))?;
         }
-        self.settle(&server).await?;
-        self.check_list(&server).await?;
+        self.crew.settle(&server.target()).await?;
+        self.crew.check_list(&server.target()).await?;
         server.stop().await?;
         check_store(&self.plan.data, Jobs::HaveEnded)
     }
@@ -96,113 +91,17 @@ impl Campaign {
     /// Every worker works until the server is gone.
     async fn load_and_kill(&mut self, server: Server, round: u64) -> Result<()> {
         let advance = if round % DAY_EVERY == DAY_EVERY - 1 { DAY_SECONDS } else { HOUR_SECONDS };
-        let steps = Arc::new(AtomicU64::new(0));
-        let clock_moves = Arc::new(AtomicBool::new(true));
-        let mut tasks = tokio::task::JoinSet::new();
-        for mut worker in self.workers.drain(..) {
-            let (mut api, journal) = (Api::new(&server), self.journal.clone());
-            let (steps, clock_moves) = (Arc::clone(&steps), Arc::clone(&clock_moves));
-            tasks.spawn(async move {
-                let is_first = worker.number == 0;
-                let mut shift =
-                    Shift { worker: &mut worker, api: &mut api, journal: &journal, clock_moves: &clock_moves };
-                if !is_first || shift.advance_clock(advance).await.is_ok() {
-                    while shift.step().await.is_ok() {
-                        steps.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                worker
-            });
-        }
+        let working = self.crew.begin(&[server.target()], advance);
         let wait_ms = self.rng.below(self.options.secs_max * 1000 + 1);
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        let cut_off_too_early = tasks.try_join_next().is_some();
+        let cut_off_too_early = working.is_cut_off();
         server.kill()?;
         self.kills += 1;
         ensure!(!cut_off_too_early, "a request was cut off before the kill");
-        while let Some(worker) = tasks.join_next().await {
-            self.workers.push(worker.context("a worker")?);
-        }
-        self.workers.sort_by_key(|worker| worker.number);
-        self.journal.write(u32::MAX, "killed", &format!("after {wait_ms} ms, {} steps", steps.load(Ordering::Relaxed)));
+        let steps = working.steps.load(Ordering::Relaxed);
+        self.crew.gather(working).await?;
+        self.journal.write(u32::MAX, "killed", &format!("after {wait_ms} ms, {steps} steps"));
         Ok(())
-    }
-
-    async fn check_all(&mut self, server: &Server, with_gone: bool) -> Result<()> {
-        let mut tasks = tokio::task::JoinSet::new();
-        for mut worker in self.workers.drain(..) {
-            let mut api = Api::new(server);
-            tasks.spawn(async move {
-                let mut result = check(&mut worker, &mut api).await;
-                if with_gone && result.is_ok() {
-                    result = check_gone(&mut worker, &mut api).await;
-                }
-                (worker, result)
-            });
-        }
-        let mut first = Ok(());
-        while let Some(joined) = tasks.join_next().await {
-            let (worker, result) = joined.context("a checker")?;
-            first = first.and(result.with_context(|| format!("checking worker {}", worker.number)));
-            self.workers.push(worker);
-        }
-        self.workers.sort_by_key(|worker| worker.number);
-        first
-    }
-
-    /// Waits until every accepted refresh has ended.
-    async fn settle(&mut self, server: &Server) -> Result<()> {
-        let begun = Instant::now();
-        while self.running() > 0 {
-            if begun.elapsed() > SETTLE_MAX {
-                let running = self.running() as u64;
-                self.workers[0].tally.lost += running;
-                bail!("{running} accepted refreshes never ended");
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            self.check_all(server, false).await?;
-        }
-        Ok(())
-    }
-
-    fn running(&self) -> usize {
-        self.workers.iter().map(Worker::running).sum()
-    }
-
-    /// The list of all links: nothing missing, and nothing that no request explains.
-    async fn check_list(&mut self, server: &Server) -> Result<()> {
-        let mut api = Api::new(server);
-        let mut listed = std::collections::BTreeSet::new();
-        let mut cursor = String::new();
-        loop {
-            let query = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
-            let page = api.get_json(&format!("/links?limit=500{query}")).await?;
-            for link in page["links"].as_array().into_iter().flatten() {
-                listed.insert(link["link_id"].as_str().unwrap_or_default().to_owned());
-            }
-            cursor = page["next_cursor"].as_str().unwrap_or_default().to_owned();
-            if cursor.is_empty() {
-                break;
-            }
-        }
-        let mut expected: std::collections::BTreeSet<_> =
-            self.workers.iter().flat_map(Worker::live).map(ToOwned::to_owned).collect();
-        expected.insert(server.access.link_id.clone());
-        let missing = expected.difference(&listed).count() as u64;
-        let unexplained = (listed.difference(&expected).count() as u64).saturating_sub(self.tally().uncertain_banks);
-        let tally = &mut self.workers[0].tally;
-        tally.lost += missing;
-        tally.dup += unexplained;
-        if missing + unexplained > 0 {
-            tally.find(format!("the list of links lacks {missing} and has {unexplained} that nobody made"));
-        }
-        Ok(())
-    }
-
-    fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        self.workers.iter().for_each(|worker| tally.add(&worker.tally));
-        tally
     }
 
     /// Why the run is no proof, if it is none.

@@ -4,14 +4,22 @@
 //! request whose outcome is unknown, and the checker can say exactly what must be there, what may be, and what must not.
 
 mod check;
+mod clock_jumps;
 mod conduct;
+mod crew;
 mod disk;
+mod exchange;
+mod failing_disk;
 mod full_disk;
+mod gang;
 mod invariants;
 mod journal;
 mod kill;
 mod model;
+mod overload;
 mod power_cut;
+mod refresh_limits;
+mod site;
 mod store_files;
 mod trace;
 mod work;
@@ -33,6 +41,16 @@ pub enum Experiment {
     FullDisk(FullDiskOptions),
     /// Cut the power in a recorded run; whatever the disk may hold then, nothing acknowledged is lost.
     PowerCut(PowerCutOptions),
+    /// Make the disk answer with errors for a while; writes are refused and work again afterwards.
+    FailingDisk(FailingDiskOptions),
+    /// Set the clock while the server works; nothing is fetched, deleted or forgotten because of it.
+    ClockJumps(ClockJumpsOptions),
+    /// Spend each exchangeable token many times at once; exactly one call gets the link.
+    Exchange(ExchangeOptions),
+    /// Ask for each refresh many times at once; exactly one call is accepted for a window.
+    RefreshLimits(RefreshLimitsOptions),
+    /// Offer five times what the server can do; it refuses quickly and works on.
+    Overload(OverloadOptions),
 }
 
 /// What every experiment needs.
@@ -100,11 +118,87 @@ pub struct PowerCutOptions {
     secs: u64,
 }
 
+/// Options of `torture failing-disk`.
+#[derive(Args)]
+pub struct FailingDiskOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many times the disk fails.
+    #[arg(long, default_value_t = 50)]
+    rounds: u64,
+}
+
+/// Options of `torture clock-jumps`.
+#[derive(Args)]
+pub struct ClockJumpsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many of the patterns, in their order.
+    #[arg(long, default_value_t = 12)]
+    patterns: usize,
+    /// Milliseconds of work before, during and after each wrong time.
+    #[arg(long, default_value_t = 3000)]
+    work_ms: u64,
+}
+
+/// Options of `torture exchange`.
+#[derive(Args)]
+pub struct ExchangeOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many tokens are spent.
+    #[arg(long, default_value_t = 1000)]
+    tokens: u64,
+    /// Calls at once for each.
+    #[arg(long, default_value_t = 16)]
+    parallel: usize,
+}
+
+/// Options of `torture refresh-limits`.
+#[derive(Args)]
+pub struct RefreshLimitsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Links, each with four products.
+    #[arg(long, default_value_t = 50)]
+    links: u64,
+    /// Windows: after each, the clock moves on and everything may be asked for again.
+    #[arg(long, default_value_t = 2)]
+    windows: u64,
+    /// Calls at once for each product.
+    #[arg(long, default_value_t = 50)]
+    parallel: usize,
+}
+
+/// Options of `torture overload`.
+#[derive(Args)]
+pub struct OverloadOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Seconds of the search for the capacity, and of the overload.
+    #[arg(long, default_value_t = 20)]
+    secs: u64,
+    /// What must still get done, in percent of the capacity.
+    #[arg(long, default_value_t = 75.0)]
+    goodput_percent_min: f64,
+    /// What 99 of 100 accepted requests may take.
+    #[arg(long, default_value_t = 250.0)]
+    accepted_p99_ms_max: f64,
+    /// What 99 of 100 refusals may take.
+    #[arg(long, default_value_t = 20.0)]
+    refused_p99_ms_max: f64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
         Experiment::Kill(options) => kill::run(options).await,
         Experiment::FullDisk(options) => full_disk::run(options).await,
         Experiment::PowerCut(options) => power_cut::run(options).await,
+        Experiment::FailingDisk(options) => failing_disk::run(options).await,
+        Experiment::ClockJumps(options) => clock_jumps::run(options).await,
+        Experiment::Exchange(options) => exchange::run(options).await,
+        Experiment::RefreshLimits(options) => refresh_limits::run(options).await,
+        Experiment::Overload(options) => overload::run(options).await,
     }
 }
