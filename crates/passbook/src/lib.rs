@@ -6,12 +6,14 @@
 
 pub mod api;
 pub mod clocks;
+pub mod commands;
 pub mod dev;
 pub mod directory;
 pub mod http_server;
 pub mod import_command;
 pub mod keys;
 pub mod metrics;
+pub mod operator;
 pub mod seed;
 pub mod services;
 pub mod system;

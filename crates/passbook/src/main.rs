@@ -1,33 +1,30 @@
 //! The composition root: reads the command line, names the store and the connectors, and puts the parts together.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+mod stores;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use passbook::{
-    api::{self, Api, limits::Limits, observe::RequestIds},
+    api::{self, Api, limits::Limits, observe::RequestIds, shed::Shedder},
     clocks::Clocks,
+    commands::{self, OperatorCommand},
     dev,
     directory::Directory,
     http_server, import_command,
     keys::{Cursors, SessionTokens, public_key_set},
     metrics::Metrics,
+    operator::Operator,
     services::{Services, access::TokenCache},
     system::SystemClock,
-    views, workers,
+    workers,
 };
 use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
 use passbook_core::time::Clock;
-use passbook_store::{
-    sqlite::{OpenOptions, SqliteStore, load_or_create_master_keys},
-    time::SteadyClock,
-};
+use passbook_store::{sqlite::SqliteStore, time::SteadyClock};
+use stores::{DataDirectories, open_store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +52,8 @@ enum Command {
     /// Work with links.
     #[command(subcommand)]
     Links(LinksCommand),
+    #[command(flatten)]
+    Operator(OperatorCommand),
 }
 
 #[derive(clap::Args)]
@@ -114,7 +113,8 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     match run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("passbook: {error:#}");
             ExitCode::FAILURE
@@ -128,10 +128,12 @@ fn start_logging(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+/// Runs the command; `false` when it ran and what it looked at is not well.
+fn run(command: Command) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match command {
-        Command::Dev(arguments) => runtime.block_on(run_dev(arguments)),
+        Command::Dev(arguments) => runtime.block_on(run_dev(arguments))?,
+        Command::Operator(command) => return runtime.block_on(commands::run(command, &DataDirectories)),
         Command::Links(LinksCommand::ImportFile {
             user,
             institution,
@@ -142,9 +144,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             files,
         }) => {
             let target = import_command::Target::find(api_url, client_id, client_secret, &data)?;
-            runtime.block_on(import_command::run(&target, &user, institution.as_deref(), &files))
+            runtime.block_on(import_command::run(&target, &user, institution.as_deref(), &files))?;
         }
     }
+    Ok(true)
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
@@ -162,13 +165,16 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let instance = dev::open_instance(store.as_ref(), arguments.seed).await?;
     dev::prepare_app(store.as_ref(), &instance.derivation, arguments.frozen_at, clock.now()).await?;
     let key_set = public_key_set(&instance.signing_key)?;
+    let stop = CancellationToken::new();
+    let operator = Operator::new(store.clone(), store.keys().clone(), clock.clone());
+    let attending = operator.attend(store_directory, stop.clone())?;
     let services = compose(store, clock, instance);
     let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
 
-    let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
     let api = Arc::new(Api {
         services: services.clone(),
+        shedder: Shedder::default(),
         limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
         metrics: metrics.clone(),
         key_set,
@@ -195,7 +201,7 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     api.ready.store(false, std::sync::atomic::Ordering::Release);
     stop.cancel();
     let ended = async {
-        let _ = tokio::join!(serving, working, cleaning);
+        let _ = tokio::join!(serving, working, cleaning, attending);
         services.store.close().await;
     };
     tokio::select! {
@@ -204,20 +210,6 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
         () = stop_requested() => {}
     }
     outcome
-}
-
-fn open_store(directory: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<SqliteStore> {
-    let path = directory.join("passbook.db");
-    let master_keys = load_or_create_master_keys(&directory.join("master.key"), &path)?;
-    let store = SqliteStore::open(OpenOptions {
-        path,
-        master_keys,
-        deletion_ledger: directory.join("deletions.ledger"),
-        clock,
-        renderer: views::RENDERER,
-        render_stub: &views::link_view,
-    })?;
-    Ok(store)
 }
 
 fn compose(store: Arc<SqliteStore>, clock: Arc<dyn Clock>, instance: dev::Instance) -> Arc<Services> {

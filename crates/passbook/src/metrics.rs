@@ -39,6 +39,8 @@ pub struct Metrics {
     pub in_flight: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Requests refused by a request limit.
     pub limited: Counter<u64, AtomicU64>,
+    /// Requests refused because too many were being worked on.
+    pub shed: Counter<u64, AtomicU64>,
 }
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -50,12 +52,13 @@ impl Default for Metrics {
         let seconds: Family<OperationLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS));
         let jobs: Family<JobLabels, Counter> = Family::default();
-        let (in_flight, limited) = (Gauge::default(), Counter::default());
+        let (in_flight, limited, shed) = (Gauge::default(), Counter::default(), Counter::default());
         registry.register("requests", "Requests answered, by operation and status class", requests.clone());
         registry.register("request_seconds", "Time from request head to response head", seconds.clone());
         registry.register("jobs", "Background jobs ended, by outcome", jobs.clone());
         registry.register("requests_in_flight", "Requests being answered", in_flight.clone());
         registry.register("requests_limited", "Requests refused by a request limit", limited.clone());
+        registry.register("requests_shed", "Requests refused because too many were being worked on", shed.clone());
         let handles = Operation::ALL
             .iter()
             .map(|operation| {
@@ -67,7 +70,7 @@ impl Default for Metrics {
             .iter()
             .map(|operation| seconds.get_or_create(&OperationLabels { operation: operation.id() }).clone())
             .collect();
-        Self { registry, requests: handles, seconds: timers, jobs, in_flight, limited }
+        Self { registry, requests: handles, seconds: timers, jobs, in_flight, limited, shed }
     }
 }
 

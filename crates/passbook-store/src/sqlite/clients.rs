@@ -1,5 +1,6 @@
 //! The `apps`, `clients` and `access_tokens` tables.
 
+use jiff::Timestamp;
 use passbook_core::{ids::AppId, tenant::Environment};
 use rusqlite::{Connection, params};
 
@@ -50,11 +51,15 @@ pub(super) fn list_clients(connection: &Connection, app: &AppId) -> Result<Vec<C
     Ok(clients)
 }
 
-pub(super) fn find_token_by_hash(connection: &Connection, hash: &[u8; 32]) -> Result<Option<Token>, ReadError> {
+pub(super) fn find_token_by_hash(
+    connection: &Connection,
+    hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<Token>, ReadError> {
     const SQL: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, t.expires_at \
         FROM access_tokens t JOIN clients c ON c.client_id = t.client_id JOIN apps a ON a.app_id = c.app_id \
-        WHERE t.token_hash = ?1 AND c.disabled_at IS NULL";
-    first(connection, SQL, [&hash[..]], |row| Ok(rows::token(row)?))
+        WHERE t.token_hash = ?1 AND (c.disabled_at IS NULL OR c.disabled_at > ?2)";
+    first(connection, SQL, params![&hash[..], micros(now)], |row| Ok(rows::token(row)?))
 }
 
 /// Adds an application or changes its settings. The clock of an existing one is changed by [`write_clock`] only, whose
@@ -128,7 +133,7 @@ pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result
 
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow
 /// real time and have no say.
-pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option<jiff::Timestamp>, ReadError> {
+pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option<Timestamp>, ReadError> {
     const SQL: &str = "SELECT MAX(at) FROM (\
         SELECT MAX(at) AS at FROM events WHERE app_id = ?1 AND environment = ?2 UNION ALL \
         SELECT MAX(newest_at) FROM links WHERE app_id = ?1 AND environment = ?2 UNION ALL \

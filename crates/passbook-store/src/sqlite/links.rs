@@ -70,6 +70,14 @@ pub(super) fn lookup_link_unscoped(connection: &Connection, id: &LinkId) -> Resu
     first(connection, SQL, [id.as_str()], |row| Ok(rows::stored_link(row, id)?))
 }
 
+/// What the columns of a link say, whoever owns it.
+pub(super) fn lookup_remains(connection: &Connection, id: &LinkId) -> Result<Option<StoredLink>, ReadError> {
+    const SQL: &str = "SELECT version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, \
+        changed_at, (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE events.link_id = links.link_id) \
+        FROM links WHERE link_id = ?1";
+    first(connection, SQL, [id.as_str()], |row| Ok(rows::link_remains(row, id)?))
+}
+
 pub(super) fn lookup_secrets(
     connection: &Connection,
     keys: &Keys,
@@ -159,10 +167,11 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
     const SQL: &str = "INSERT INTO links (link_id, app_id, environment, customer_user_id, institution_id, state, \
         error, granted, created_at, first_data_at, deleted_at, changed_at, newest_at, renderer, link_view, \
         document_format, document, numbers_view, numbers, owners, credential, import_key, wrapped_key, key_version, \
-        version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-        ?21, ?22, ?23, ?24, 1)";
+        version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
+        ?21, ?22, ?23, ?24, 1 \
+        WHERE ?24 IS NULL OR EXISTS (SELECT 1 FROM master_keys WHERE master_keys.key_version = ?24)";
     let link = &prepared.link;
-    connection
+    let added = connection
         .prepare_cached(SQL)?
         .execute(params![
             link.id.as_str(),
@@ -191,17 +200,20 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
             prepared.wrapped_key.as_ref().map(|wrapped| wrapped.key_version),
         ])
         .map_err(constraint_as(Guard::Link))?;
-    Ok(())
+    // Wrapped before the key was retired and stored after it: nobody could open it any more. Trying again wraps anew.
+    one_row(added, Guard::Link)
 }
 
 fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Result<(), WriteError> {
-    // A deleted link never comes back, and a document of a newer release is never replaced.
+    // A deleted link never comes back, and a document of a newer release is never replaced, except by the stub of a
+    // deletion: what it says is to be gone.
     const SQL: &str = "UPDATE links SET customer_user_id = ?4, institution_id = ?5, state = ?6, error = ?7, \
         granted = ?8, first_data_at = ?9, deleted_at = ?10, changed_at = ?11, newest_at = ?12, renderer = ?13, \
         link_view = ?14, document_format = ?15, document = ?16, numbers_view = COALESCE(?17, numbers_view), \
         numbers = COALESCE(?18, numbers), owners = COALESCE(?19, owners), credential = COALESCE(?20, credential), \
         import_key = CASE WHEN ?23 THEN NULL ELSE COALESCE(?21, import_key) END, version = version + 1 \
-        WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?22 AND document_format <= ?15 \
+        WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?22 \
+        AND (document_format <= ?15 OR ?10 IS NOT NULL) \
         AND (deleted_at IS NULL OR ?10 IS NOT NULL)";
     let link = &prepared.link;
     let changed = connection

@@ -8,6 +8,7 @@
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
 //! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
 //! | `columns`, `failure` | rows and errors |
 //!
 //! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
@@ -18,22 +19,27 @@
 
 mod answers;
 mod apply;
+mod backup;
 mod clients;
 mod columns;
 mod connection;
 mod events;
+mod examine;
 mod failure;
 mod instance;
 mod jobs;
 mod key_file;
 mod links;
+mod master_keys;
 mod open;
 mod readers;
+mod restore;
 mod sessions;
 mod transactions;
+mod upkeep;
 mod writer;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -52,7 +58,8 @@ use self::{
 };
 pub use self::{
     key_file::load_or_create_master_keys,
-    open::{OpenError, OpenOptions},
+    open::{OpenError, OpenOptions, SchemaVersions, schema_versions},
+    restore::{RestoreError, RestoreOptions, Restored, restore},
 };
 pub use crate::stored::ledger::LedgerError;
 use crate::{
@@ -73,6 +80,7 @@ pub struct SqliteStore {
     // Dropped first: the writer's end also ends the lock, and no connection may outlive that.
     readers: Readers,
     writer: Arc<Writer>,
+    path: PathBuf,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     /// The newest time that the store held when it was opened; its time does not run back before that.
@@ -132,6 +140,11 @@ impl Store for SqliteStore {
 
     async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
         self.readers.point(|connection| links::lookup_link(connection, tenant, id))
+    }
+
+    async fn lookup_link_remains(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+        let remains = self.readers.point(|connection| links::lookup_remains(connection, id))?;
+        Ok(remains.filter(|stored| stored.link.tenant == *tenant))
     }
 
     async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError> {
@@ -253,7 +266,7 @@ impl Store for SqliteStore {
     }
 
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        self.readers.point(|connection| clients::find_token_by_hash(connection, hash))
+        self.readers.point(|connection| clients::find_token_by_hash(connection, hash, self.now()))
     }
 
     async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError> {

@@ -81,7 +81,7 @@ pub enum Fault {
     /// The store does not answer, is full, or too many writers raced; trying later may help. Nothing changed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Stored data cannot be understood, or a bug.
+    /// Stored data cannot be understood, nobody knows whether a change was stored, or a bug.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -90,7 +90,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
-            StoreError::Inconsistent { .. } => Self::Internal(Box::new(error)),
+            StoreError::Inconsistent { .. } | StoreError::OutcomeUnknown(_) => Self::Internal(Box::new(error)),
         }
     }
 }

@@ -98,6 +98,7 @@ impl TestServer {
         let signing_key = generate_signing_key().expect("a signing key");
         let api = Api {
             services: services.clone(),
+            shedder: passbook::api::shed::Shedder::default(),
             limits,
             metrics: metrics.clone(),
             key_set: public_key_set(&signing_key).expect("the key set"),

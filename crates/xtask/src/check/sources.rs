@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use crate::command::{command, output, root};
 
-/// The one file of the server that may name a store.
-const COMPOSITION_ROOTS: &[&str] = &["crates/passbook/src/main.rs"];
+/// The files of the server that may name a store: the binary's own.
+const COMPOSITION_ROOTS: &[&str] = &["crates/passbook/src/main.rs", "crates/passbook/src/stores.rs"];
 
 struct Forbidden {
     /// Joined at run time, so that this file does not contain what it forbids.
