@@ -87,7 +87,7 @@ pub enum Fault {
     /// The request held an idempotency key for so long that another one took it over. Nothing changed.
     #[error("the idempotency key was taken over")]
     KeyTakenOver,
-    /// Stored data cannot be understood, or a bug.
+    /// Stored data cannot be understood, nobody knows whether a change was stored, or a bug.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -96,7 +96,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
-            StoreError::Inconsistent { .. } => Self::Internal(Box::new(error)),
+            StoreError::Inconsistent { .. } | StoreError::OutcomeUnknown(_) => Self::Internal(Box::new(error)),
         }
     }
 }
