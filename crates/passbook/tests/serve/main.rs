@@ -1,0 +1,5 @@
+//! `passbook serve` and `passbook config`: the built binary, as an operator runs it.
+
+mod configuration;
+mod hosting;
+mod process;
