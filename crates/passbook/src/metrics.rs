@@ -63,6 +63,8 @@ pub struct Metrics {
     pub limited: Counter<u64, AtomicU64>,
     /// Open connections.
     pub connections: ConnectionGauge,
+    /// Requests refused because too many were being worked on.
+    pub shed: Counter<u64, AtomicU64>,
 }
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -74,7 +76,7 @@ impl Default for Metrics {
         let seconds: Family<OperationLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS));
         let jobs: Family<JobLabels, Counter> = Family::default();
-        let (in_flight, limited) = (Gauge::default(), Counter::default());
+        let (in_flight, limited, shed) = (Gauge::default(), Counter::default(), Counter::default());
         registry.register("requests", "Requests answered, by operation and status class", requests.clone());
         registry.register("request_seconds", "Time from request head to response head", seconds.clone());
         registry.register("jobs", "Background jobs ended, by outcome", jobs.clone());
@@ -82,6 +84,7 @@ impl Default for Metrics {
         registry.register("requests_limited", "Requests refused by a request limit", limited.clone());
         let connections = ConnectionGauge::default();
         registry.register("connections", "Open connections", connections.0.clone());
+        registry.register("requests_shed", "Requests refused because too many were being worked on", shed.clone());
         let handles = Operation::ALL
             .iter()
             .map(|operation| {
@@ -93,7 +96,7 @@ impl Default for Metrics {
             .iter()
             .map(|operation| seconds.get_or_create(&OperationLabels { operation: operation.id() }).clone())
             .collect();
-        Self { registry, requests: handles, seconds: timers, jobs, in_flight, limited, connections }
+        Self { registry, requests: handles, seconds: timers, jobs, in_flight, limited, connections, shed }
     }
 }
 

@@ -10,7 +10,7 @@ use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{self, Api, limits::Limits, observe::RequestIds},
+    api::{self, Api, limits::Limits, observe::RequestIds, shed::Shedder},
     clocks::Clocks,
     config::Role,
     directory::Directory,
@@ -95,6 +95,7 @@ impl Server {
         plan.edge.open = metrics.connections.clone();
         let api = Arc::new(Api {
             services: services.clone(),
+            shedder: Shedder::default(),
             limits: plan.limits,
             metrics: metrics.clone(),
             key_set: public_key_set(&instance.signing_key)?,

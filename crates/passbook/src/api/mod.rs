@@ -25,6 +25,7 @@ mod path;
 mod products;
 mod query;
 mod sandbox;
+pub mod shed;
 mod transactions;
 
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct Api {
     pub services: Arc<Services>,
     /// Request limits; `None` when they are off.
     pub limits: Option<Limits>,
+    /// Bounds what is worked on at once.
+    pub shedder: shed::Shedder,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Published webhook keys.

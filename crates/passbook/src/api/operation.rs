@@ -85,7 +85,50 @@ operations! {
     Unknown, "unknown", None, false, 0, Narrow::None;
 }
 
+/// How much a request asks of the store; decides what is refused under overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing, or one row by its key.
+    Light,
+    /// A commit or a scan.
+    Short,
+    /// Waits for a bank, a clock or a large file.
+    Long,
+}
+
 impl Operation {
+    /// What it asks of the store.
+    pub fn work(self) -> Work {
+        match self {
+            Self::CreateAccessToken
+            | Self::CreateLinkSession
+            | Self::ExchangeToken
+            | Self::GetLinks
+            | Self::DeleteLink
+            | Self::RefreshProducts
+            | Self::GetTransactions => Work::Short,
+            Self::CreateSandboxLink | Self::CompleteLinkSession | Self::SetSandboxClock | Self::ImportFile => {
+                Work::Long
+            }
+            Self::IntrospectClient
+            | Self::GetWellKnownJwks
+            | Self::GetInstitutions
+            | Self::GetInstitution
+            | Self::GetLink
+            | Self::GetAccounts
+            | Self::GetAccount
+            | Self::GetAccountNumbers
+            | Self::GetIdentities
+            | Self::GetSandboxClock
+            | Self::GetHealth
+            | Self::GetReadiness
+            | Self::GetMetrics
+            | Self::GetOpenapi
+            | Self::GetDemo
+            | Self::Unknown => Work::Light,
+        }
+    }
+
     /// Sandbox control calls do not exist for live clients.
     pub fn sandbox_only(self) -> bool {
         self.scope() == Some(Scope::Sandbox)

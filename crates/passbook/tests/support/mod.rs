@@ -77,7 +77,9 @@ pub struct TestServer {
     pub live: Client,
     /// Application A in the sandbox, for links and institutions only.
     pub limited: Client,
-    _stop: DropGuard,
+    /// Stops the workers.
+    pub stop: CancellationToken,
+    _stopped_at_the_end: DropGuard,
     directory: TempDir,
 }
 
@@ -99,6 +101,7 @@ impl TestServer {
         let signing_key = generate_signing_key().expect("a signing key");
         let api = Api {
             services: services.clone(),
+            shedder: passbook::api::shed::Shedder::default(),
             limits,
             metrics: metrics.clone(),
             key_set: public_key_set(&signing_key).expect("the key set"),
@@ -121,7 +124,8 @@ impl TestServer {
             services,
             clock,
             bank,
-            _stop: stop.drop_guard(),
+            _stopped_at_the_end: stop.clone().drop_guard(),
+            stop,
             directory,
         }
     }

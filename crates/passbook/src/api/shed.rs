@@ -1,0 +1,212 @@
+//! Refusing early what could only be answered late.
+//!
+//! Requests that write, or scan, wait for the store; when more of them arrive than it can do, all of them wait longer
+//! and none is better off. So the number of such requests that are worked on at once is bounded, and the bound follows
+//! how long they take: it shrinks by a tenth when one took longer than [`TARGET`], and grows by one for every full round
+//! that stayed well below. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
+//!
+//! Point reads cost little more than refusing them would and are never refused, nor are health, readiness, metrics and
+//! the withdrawal of access by an operator.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::operation::{Operation, Work};
+
+/// What a short request may take before there are too many of them.
+const TARGET: Duration = Duration::from_millis(100);
+/// Bounds of the number of short requests at once.
+const SHORT_MIN: u32 = 4;
+const SHORT_START: u32 = 64;
+const SHORT_MAX: u32 = 1_024;
+/// Requests at once that wait for a bank, a clock or a large file; how long they take says nothing about load.
+const LONG_MAX: u32 = 256;
+
+/// Counts what is being worked on and decides who may begin.
+pub struct Shedder {
+    short: AtomicU32,
+    long: AtomicU32,
+    limit: AtomicU32,
+    learning: Mutex<Learning>,
+}
+
+/// What the limit is learnt from.
+struct Learning {
+    /// Quick requests since the limit last changed.
+    quick: u32,
+    last_cut: Option<Instant>,
+}
+
+/// The right to work on a request; dropping it gives the place back.
+pub struct Admitted<'a> {
+    shedder: &'a Shedder,
+    work: Work,
+}
+
+/// There is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+impl Default for Shedder {
+    fn default() -> Self {
+        Self {
+            short: AtomicU32::new(0),
+            long: AtomicU32::new(0),
+            limit: AtomicU32::new(SHORT_START),
+            learning: Mutex::new(Learning { quick: 0, last_cut: None }),
+        }
+    }
+}
+
+impl Shedder {
+    /// A place for this operation, if there is one.
+    ///
+    /// # Errors
+    /// [`Refused`] when too many are being worked on.
+    pub fn admit(&self, operation: Operation) -> Result<Admitted<'_>, Refused> {
+        let work = operation.work();
+        match work {
+            Work::Light => {}
+            Work::Short => enter(&self.short, self.limit.load(Ordering::Relaxed))?,
+            Work::Long => enter(&self.long, LONG_MAX)?,
+        }
+        Ok(Admitted { shedder: self, work })
+    }
+
+    /// How many short requests may be worked on at once now.
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    fn learn(&self, took: Duration, at_once: u32, now: Instant) {
+        let limit = self.limit();
+        if took <= TARGET && at_once < limit / 2 {
+            // Says nothing: it was quick because there was little to do.
+            return;
+        }
+        let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        if took > TARGET {
+            // One cut for everything that was under way together.
+            if learning.last_cut.is_none_or(|cut| now.saturating_duration_since(cut) >= TARGET) {
+                learning.last_cut = Some(now);
+                learning.quick = 0;
+                self.limit.store((limit - limit.div_ceil(10)).max(SHORT_MIN), Ordering::Relaxed);
+            }
+        } else if took <= TARGET / 2 {
+            learning.quick += 1;
+            if learning.quick >= limit {
+                learning.quick = 0;
+                self.limit.store((limit + 1).min(SHORT_MAX), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Admitted<'_> {
+    /// Ends the work, which `took` this long; the limit is learnt from that.
+    pub fn finish(self, took: Duration) {
+        self.finish_at(took, Instant::now);
+    }
+
+    fn finish_at(self, took: Duration, now: impl FnOnce() -> Instant) {
+        if self.work == Work::Short {
+            self.shedder.learn(took, self.shedder.short.load(Ordering::Relaxed), now());
+        }
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        match self.work {
+            Work::Light => {}
+            Work::Short => drop(self.shedder.short.fetch_sub(1, Ordering::Relaxed)),
+            Work::Long => drop(self.shedder.long.fetch_sub(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+fn enter(count: &AtomicU32, limit: u32) -> Result<(), Refused> {
+    let entered =
+        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at_once| (at_once < limit).then_some(at_once + 1));
+    entered.map(drop).map_err(|_| Refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Operation = Operation::CreateLinkSession;
+
+    fn fill(shedder: &Shedder) -> Vec<Admitted<'_>> {
+        std::iter::from_fn(|| shedder.admit(SHORT).ok()).collect()
+    }
+
+    fn finish_all(admitted: Vec<Admitted<'_>>, took: Duration, at: Instant) {
+        admitted.into_iter().for_each(|one| one.finish_at(took, || at));
+    }
+
+    #[test]
+    fn more_than_the_limit_is_refused_until_somebody_is_done() {
+        let shedder = Shedder::default();
+        let mut admitted = fill(&shedder);
+        assert_eq!(admitted.len(), SHORT_START as usize);
+        assert_eq!(shedder.admit(SHORT).err(), Some(Refused));
+        admitted.pop();
+        assert!(shedder.admit(SHORT).is_ok());
+    }
+
+    #[test]
+    fn reads_and_health_are_never_refused() {
+        let shedder = Shedder::default();
+        let _full = fill(&shedder);
+        for operation in [Operation::GetAccountNumbers, Operation::GetHealth, Operation::GetReadiness] {
+            let admitted: Vec<_> = (0..10_000).map(|_| shedder.admit(operation)).collect();
+            assert!(admitted.iter().all(Result::is_ok));
+        }
+    }
+
+    #[test]
+    fn the_limit_shrinks_while_requests_are_slow_and_not_below_its_floor() {
+        let (shedder, mut at) = (Shedder::default(), Instant::now());
+        for _ in 0..100 {
+            at += TARGET * 2;
+            finish_all(fill(&shedder), TARGET * 2, at);
+        }
+        assert_eq!(shedder.limit(), SHORT_MIN);
+    }
+
+    #[test]
+    fn requests_that_were_slow_together_cut_once() {
+        let shedder = Shedder::default();
+        finish_all(fill(&shedder), TARGET * 2, Instant::now());
+        assert_eq!(shedder.limit(), SHORT_START - SHORT_START.div_ceil(10));
+    }
+
+    #[test]
+    fn the_limit_grows_while_it_is_used_and_requests_are_quick() {
+        let (shedder, at) = (Shedder::default(), Instant::now());
+        for _ in 0..40 {
+            finish_all(fill(&shedder), TARGET / 4, at);
+        }
+        let grown = shedder.limit();
+        assert!(grown > SHORT_START);
+        for _ in 0..1_000 {
+            finish_all(shedder.admit(SHORT).into_iter().collect(), TARGET / 4, at);
+        }
+        assert_eq!(shedder.limit(), grown, "one at a time says nothing about how many would be too many");
+    }
+
+    #[test]
+    fn waiting_requests_have_a_bound_of_their_own() {
+        let shedder = Shedder::default();
+        let waiting: Vec<_> = (0..LONG_MAX).map(|_| shedder.admit(Operation::CreateSandboxLink)).collect();
+        assert!(waiting.iter().all(Result::is_ok));
+        assert_eq!(shedder.admit(Operation::SetSandboxClock).err(), Some(Refused));
+        assert!(shedder.admit(SHORT).is_ok());
+    }
+}
