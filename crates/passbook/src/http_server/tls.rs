@@ -37,10 +37,12 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// They do not belong together, or are of a kind that nobody should use any more.
-    #[error("the certificate in {path} cannot be used with its key")]
+    #[error("the certificate in {certificate} cannot be used with the key in {key}")]
     Pair {
         /// The certificate file.
-        path: PathBuf,
+        certificate: PathBuf,
+        /// The key file.
+        key: PathBuf,
         /// Why.
         #[source]
         source: rustls::Error,
@@ -92,7 +94,10 @@ fn read(certificate_file: &Path, key_file: &Path) -> Result<TlsAcceptor, TlsErro
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|source| TlsError::Pair { path: certificate_file.to_owned(), source })?;
+        .map_err(|source| {
+            let (certificate, key) = (certificate_file.to_owned(), key_file.to_owned());
+            TlsError::Pair { certificate, key, source }
+        })?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

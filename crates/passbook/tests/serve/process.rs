@@ -69,6 +69,17 @@ impl Site {
     pub fn serve(&self) -> Process {
         Process::start(self.command(&["serve"]))
     }
+
+    /// The same, for a test that needs the site for nothing else.
+    pub fn serve_owned(self) -> Served {
+        Served { process: self.serve(), _site: self }
+    }
+}
+
+/// A serving process with its site.
+pub struct Served {
+    pub process: Process,
+    _site: Site,
 }
 
 /// A serving process. Dropping it kills it.
@@ -145,9 +156,14 @@ impl Drop for Process {
 
 /// One request on a connection of its own; status and body.
 pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    request(address, "GET", path, "")
+}
+
+/// As [`get`], with more lines in the head.
+pub fn request(address: SocketAddr, method: &str, path: &str, head: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let status = answer.get(9..12).and_then(|digits| digits.parse().ok());
