@@ -8,21 +8,26 @@
 //! belongs (application, row and column) is authenticated with it: bytes moved to another place do not open.
 //! A random nonce per value is safe because a data key seals far fewer than 2^32 values.
 
+mod key_file;
 mod keys;
 mod master_key;
 mod recognise;
+mod ring;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use passbook_core::secret::SecretBytes;
 use zeroize::Zeroizing;
 
-pub use self::{
-    keys::{Keys, UnknownKeyVersion},
-    master_key::{MalformedMasterKey, MasterKey},
-};
 pub(crate) use self::{
-    keys::{Ring, SealedUnder},
+    key_file::sync_directory_of,
     recognise::{KeyRefusal, LOOKUP_ROOT, RememberedKey, first_lookup_root, recognise},
+    ring::{Ring, SealedUnder},
+};
+pub use self::{
+    key_file::{KeyFile, KeyFileError},
+    keys::Keys,
+    master_key::{MalformedMasterKey, MasterKey},
+    ring::UnknownKeyVersion,
 };
 
 /// Bytes of a data key.

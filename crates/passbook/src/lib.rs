@@ -2,11 +2,12 @@
 //!
 //! The way through: [`api`] route → [`api::caller::Caller`] → one call of [`services`] → one store transaction → an
 //! answer in the contract's words ([`views`]). Background work takes the same services from the other side
-//! ([`workers`]). [`server`] starts and stops them. The composition root (`main.rs`, `composition.rs`) alone names a store
+//! ([`workers`]). [`server`] starts and stops them. The composition root (`stores.rs`, `composition.rs`) alone names a store
 //! and the connectors.
 
 pub mod api;
 pub mod clocks;
+pub mod commands;
 pub mod config;
 pub mod dev;
 pub mod directory;
@@ -17,6 +18,7 @@ pub mod keys;
 pub mod metrics;
 pub mod network;
 pub mod opened_store;
+pub mod operator;
 pub mod readiness;
 pub mod seed;
 pub mod serve;

@@ -1,6 +1,7 @@
 //! The command line. What it starts is put together in `composition`.
 
 mod composition;
+mod stores;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,6 +12,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use passbook::{
+    commands::{self, OperatorCommand},
     config::{self, Config, Format, Role, Settings},
     import_command,
 };
@@ -50,6 +52,8 @@ enum Command {
     /// Work with links.
     #[command(subcommand)]
     Links(LinksCommand),
+    #[command(flatten)]
+    Operator(OperatorCommand),
 }
 
 #[derive(clap::Args)]
@@ -122,7 +126,8 @@ enum LinksCommand {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("passbook: {error:#}");
             ExitCode::FAILURE
@@ -130,23 +135,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Arguments { log, command }: Arguments) -> anyhow::Result<()> {
+/// Runs the command; `false` when it ran and what it looked at is not well.
+fn run(Arguments { log, command }: Arguments) -> anyhow::Result<bool> {
+    let log_as_told = || start_logging(log.as_deref().unwrap_or(DEFAULT_LOG), Format::Text);
     match command {
         Command::Serve { config, role } => {
             let config = Config::load(&config.file, role)?;
             start_logging(log.as_deref().unwrap_or(&config.log.filter), config.log.format)?;
-            runtime()?.block_on(composition::run_serve(config))
+            runtime()?.block_on(composition::run_serve(config))?;
         }
-        Command::Config(command) => look_at_config(command),
+        Command::Config(command) => look_at_config(command)?,
         Command::Dev(arguments) => {
-            start_logging(log.as_deref().unwrap_or(DEFAULT_LOG), Format::Text)?;
-            runtime()?.block_on(composition::run_dev(arguments))
+            log_as_told()?;
+            runtime()?.block_on(composition::run_dev(arguments))?;
         }
         Command::Links(command) => {
-            start_logging(log.as_deref().unwrap_or(DEFAULT_LOG), Format::Text)?;
-            import_files(command)
+            log_as_told()?;
+            import_files(command)?;
+        }
+        Command::Operator(command) => {
+            log_as_told()?;
+            return runtime()?.block_on(commands::run(command, &stores::DataDirectories));
         }
     }
+    Ok(true)
 }
 
 fn import_files(command: LinksCommand) -> anyhow::Result<()> {

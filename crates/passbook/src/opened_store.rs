@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use passbook_store::{port::Store, sealing::Keys};
+use passbook_store::{
+    port::{Store, Upkeep},
+    sealing::Keys,
+};
 
 /// How far this machine's wall clock is ahead of the store's time.
 pub type Skew = Arc<dyn Fn() -> SignedDuration + Send + Sync>;
@@ -13,6 +16,8 @@ pub type Skew = Arc<dyn Fn() -> SignedDuration + Send + Sync>;
 pub struct OpenedStore {
     /// The store.
     pub store: Arc<dyn Store>,
+    /// The same store as operators need it.
+    pub upkeep: Arc<dyn Upkeep>,
     /// The keys that its master key leads to.
     pub keys: Arc<Keys>,
     /// The difference of clocks.

@@ -51,7 +51,6 @@ pub async fn run(
     let public_url = config.server.public_url.as_ref().map_or("", |url| url.as_str());
     tracing::info!(%address, scheme, public_url, role = ?config.server.role, "serving");
     signals.stop().await;
-    tracing::info!(seconds = config.server.drain.as_secs(), "draining");
     server.stop(&mut signals).await;
     Ok(())
 }
@@ -69,5 +68,6 @@ fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
         sandbox: config.sandbox.enabled,
         edge: Edge { certificates, proxies, ..Edge::default() },
         drain: server.drain,
+        control: config.store.data.clone(),
     }
 }

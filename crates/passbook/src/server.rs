@@ -4,7 +4,7 @@
 //! finish their jobs or give them back → the store is closed. A second signal ends it at once: what was acknowledged is
 //! durable at any moment.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -19,9 +19,11 @@ use crate::{
     keys::{Cursors, SessionTokens, public_key_set},
     metrics::Metrics,
     opened_store::OpenedStore,
+    operator::Operator,
     readiness::Readiness,
     services::{Services, access::TokenCache, imports},
     signals::Signals,
+    system::SystemClock,
     workers::{self, Workers},
 };
 
@@ -40,6 +42,8 @@ pub struct Plan {
     pub edge: Edge,
     /// Between "not ready" and the end of listening.
     pub drain: Duration,
+    /// The directory of the control socket.
+    pub control: PathBuf,
 }
 
 /// See the module page.
@@ -82,7 +86,7 @@ impl Server {
     /// Starts the parts that the plan's role asks for. It is not ready until [`Readiness::set_started`].
     ///
     /// # Errors
-    /// When the instance's signing key cannot be read.
+    /// When the instance's signing key cannot be read, or the control socket cannot be made.
     pub fn start(
         services: Arc<Services>,
         opened: &OpenedStore,
@@ -91,6 +95,8 @@ impl Server {
         mut plan: Plan,
     ) -> anyhow::Result<Self> {
         let stop = Stop::default();
+        let operator = Operator::new(opened.upkeep.clone(), opened.keys.clone(), Arc::new(SystemClock));
+        let attending = operator.attend(&plan.control, stop.stopped.clone())?;
         let metrics = Arc::new(Metrics::default());
         plan.edge.open = metrics.connections.clone();
         let api = Arc::new(Api {
@@ -107,7 +113,7 @@ impl Server {
             true => api::router(api.clone()),
             false => api::operator_router(api.clone()),
         };
-        let mut tasks = vec![tokio::spawn(http_server::serve(plan.edge, listener, router, stop.clone()))];
+        let mut tasks = vec![attending, tokio::spawn(http_server::serve(plan.edge, listener, router, stop.clone()))];
         if plan.role.works() {
             let pool = Arc::new(Workers::new(services.clone(), metrics, stop.stopped.clone()));
             tasks.push(tokio::spawn(pool.run()));
@@ -127,6 +133,7 @@ impl Server {
     async fn stop_in_order(self) {
         self.api.readiness.set_draining();
         self.stop.draining.cancel();
+        tracing::info!(seconds = self.drain.as_secs(), "draining");
         tokio::time::sleep(self.drain).await;
         self.stop.stopped.cancel();
         let ended = async {

@@ -15,6 +15,7 @@
 mod changes;
 mod errors;
 mod records;
+mod upkeep;
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -35,6 +36,7 @@ pub use self::{
         AnswerKey, App, AppInstitution, Client, KeptAnswer, LinkAnswer, LinkPosition, NumbersAnswer, Reservation,
         StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
     },
+    upkeep::{BackupError, BackupFile, BackupManifest, Examination, KeyPosition, MasterKeyUse, Rewrapped, Upkeep},
 };
 
 /// A store of everything Passbook remembers.
@@ -155,7 +157,7 @@ pub trait Store: Send + Sync + 'static {
     async fn list_clients(&self, app: &AppId) -> Result<Vec<Client>, StoreError>;
 
     /// The token whose SHA-256 is this, expired or not, with what its client may do now. `None` when unknown, or when
-    /// its client was revoked.
+    /// its client is disabled: `disabled_at` has come, by the store's time.
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
 
     /// The newest application time that any **sandbox** object of the application holds; live objects follow real time

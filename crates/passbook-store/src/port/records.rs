@@ -126,7 +126,7 @@ pub struct Client {
     pub secret_hashes: Vec<[u8; 32]>,
     /// What it may do.
     pub scopes: ScopeSet,
-    /// When it was disabled.
+    /// When it was disabled, in the store's time; one in the future still may do everything until then.
     pub disabled_at: Option<Timestamp>,
 }
 

@@ -1,6 +1,12 @@
 //! The keys of a store, one per purpose, derived from its master keys and its lookup root.
+//!
+//! The ring of master keys changes while serving: a file that the keys follow is read again when a row names a version
+//! that is not at hand, so that a replica finds a key that was handed out after it was started.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use passbook_core::{
@@ -10,7 +16,13 @@ use passbook_core::{
 };
 use zeroize::Zeroizing;
 
-use super::{DoesNotOpen, KEY_LENGTH, MasterKey, Place, SealingKey, random_bytes};
+use super::{
+    DoesNotOpen, KEY_LENGTH, KeyFile, KeyFileError, MasterKey, SealingKey, random_bytes,
+    ring::{Ring, SealedUnder, UnknownKeyVersion, UnwrapError, derive, wrapped_key_of},
+};
+
+/// How often the key file is read again for versions that are not at hand.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// All keys of a store. Cheap to share behind an `Arc`; holds no printable form.
 ///
@@ -20,94 +32,15 @@ use super::{DoesNotOpen, KEY_LENGTH, MasterKey, Place, SealingKey, random_bytes}
 /// replacing a master key changes none of them.
 pub struct Keys {
     ring: RwLock<Arc<Ring>>,
+    followed: Mutex<Option<Followed>>,
     root: hmac::Key,
     client_secrets: hmac::Key,
 }
 
-/// The master keys at hand, and which of them wraps what is written from now on.
-pub(crate) struct Ring {
-    active: usize,
-    keys: Vec<Wrapping>,
-}
-
-/// What one master key wraps with.
-struct Wrapping {
-    version: u32,
-    data_keys: SealingKey,
-    instance_values: SealingKey,
-    check_value: [u8; KEY_LENGTH],
-}
-
-/// No master key of that version is at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("version {0} of the master key is not at hand")]
-pub struct UnknownKeyVersion(pub u32);
-
-/// A wrapped key or sealed value that cannot be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UnwrapError {
-    /// Its master key is not at hand.
-    #[error(transparent)]
-    UnknownVersion(#[from] UnknownKeyVersion),
-    /// It was sealed under another key or for another place, or is damaged.
-    #[error(transparent)]
-    DoesNotOpen(#[from] DoesNotOpen),
-}
-
-impl Ring {
-    /// The ring of these keys, with `active` in use for writing.
-    pub(crate) fn new(masters: &[MasterKey], active: u32) -> Result<Self, UnknownKeyVersion> {
-        let keys: Vec<_> = masters.iter().map(Wrapping::of).collect();
-        let active = keys.iter().position(|key| key.version == active).ok_or(UnknownKeyVersion(active))?;
-        Ok(Self { active, keys })
-    }
-
-    /// What a store keeps to recognise its own master key; tells nothing about the key.
-    pub(crate) fn check_value(&self, version: u32) -> Result<&[u8; KEY_LENGTH], UnknownKeyVersion> {
-        Ok(&self.key(version)?.check_value)
-    }
-
-    pub(crate) fn active_version(&self) -> u32 {
-        self.keys[self.active].version
-    }
-
-    /// Seals a value of the instance under the active key.
-    pub(crate) fn seal_instance_value(&self, name: &str, value: &[u8]) -> SealedUnder<Vec<u8>> {
-        let key = &self.keys[self.active];
-        SealedUnder { key_version: key.version, value: key.instance_values.seal(instance_value(name), value) }
-    }
-
-    pub(crate) fn open_instance_value(
-        &self,
-        name: &str,
-        key_version: u32,
-        sealed: &[u8],
-    ) -> Result<SecretBytes, UnwrapError> {
-        Ok(self.key(key_version)?.instance_values.open(instance_value(name), sealed)?)
-    }
-
-    fn key(&self, version: u32) -> Result<&Wrapping, UnknownKeyVersion> {
-        self.keys.iter().find(|key| key.version == version).ok_or(UnknownKeyVersion(version))
-    }
-}
-
-impl Wrapping {
-    fn of(master: &MasterKey) -> Self {
-        let root = hmac::Key::new(hmac::HMAC_SHA256, master.expose());
-        Self {
-            version: master.version(),
-            data_keys: SealingKey::new(&derive(&root, "link data keys", &[])),
-            instance_values: SealingKey::new(&derive(&root, "instance values", &[])),
-            check_value: *derive(&root, "key check", &[]),
-        }
-    }
-}
-
-/// Something sealed, and the version of the master key it is sealed under.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SealedUnder<T> {
-    pub key_version: u32,
-    pub value: T,
+/// The file that the keys follow.
+struct Followed {
+    file: KeyFile,
+    looked_at: Option<Instant>,
 }
 
 impl Keys {
@@ -116,6 +49,7 @@ impl Keys {
         let root = hmac::Key::new(hmac::HMAC_SHA256, lookup_root);
         Self {
             ring: RwLock::new(Arc::new(ring)),
+            followed: Mutex::new(None),
             client_secrets: hmac::Key::new(hmac::HMAC_SHA256, &*derive(&root, "client secrets", &[])),
             root,
         }
@@ -135,18 +69,79 @@ impl Keys {
         self.ring().active_version()
     }
 
-    /// Takes other master keys into use; `active` wraps from now on.
+    /// Whether the master key of this version is at hand.
+    #[must_use]
+    pub fn holds(&self, version: u32) -> bool {
+        self.ring().holds(version)
+    }
+
+    /// Follows a key file from now on: versions that are added to it are found while serving.
+    pub fn follow(&self, file: KeyFile) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Followed { file, looked_at: None });
+    }
+
+    /// The file that is followed.
+    #[must_use]
+    pub fn key_file(&self) -> Option<KeyFile> {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.as_ref().map(|followed| followed.file.clone())
+    }
+
+    /// Reads the followed file again and takes what it adds. Keys that left the file stay until
+    /// [`Keys::forget`]: something may still be wrapped by them.
     ///
     /// # Errors
-    /// [`UnknownKeyVersion`] when `active` is not among them; then nothing changed.
-    pub fn adopt(&self, masters: &[MasterKey], active: u32) -> Result<(), UnknownKeyVersion> {
-        let ring = Ring::new(masters, active)?;
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    /// [`KeyFileError`]; then nothing changed.
+    pub fn reload(&self) -> Result<(), KeyFileError> {
+        let Some(file) = self.key_file() else { return Ok(()) };
+        let masters = file.read()?;
+        self.change_ring(|ring| ring.with_added(&masters))
+            .map_err(|version| KeyFileError::Exchanged { path: file.path().to_owned(), version: version.0 })
+    }
+
+    /// Wraps by this version from now on.
+    ///
+    /// # Errors
+    /// [`UnknownKeyVersion`] when it is not at hand; then nothing changed.
+    pub fn activate(&self, version: u32) -> Result<(), UnknownKeyVersion> {
+        self.change_ring(|ring| ring.with_active(version))
+    }
+
+    /// Drops a version; the active one stays.
+    pub fn forget(&self, version: u32) {
+        let _infallible = self.change_ring(|ring| Ok::<_, UnknownKeyVersion>(ring.without(version)));
+    }
+
+    fn change_ring<E>(&self, change: impl FnOnce(&Ring) -> Result<Ring, E>) -> Result<(), E> {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        *ring = Arc::new(change(&ring)?);
         Ok(())
     }
 
     fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The ring, after another look into the followed file when it lacks `version`.
+    fn ring_with(&self, version: u32) -> Arc<Ring> {
+        let ring = self.ring();
+        if ring.holds(version) || !self.may_look_again() {
+            return ring;
+        }
+        if let Err(error) = self.reload() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the key file cannot be read again");
+        }
+        self.ring()
+    }
+
+    fn may_look_again(&self) -> bool {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(followed) = followed.as_mut() else { return false };
+        let is_time = followed.looked_at.is_none_or(|at| at.elapsed() >= LOOK_AGAIN_AFTER);
+        if is_time {
+            followed.looked_at = Some(Instant::now());
+        }
+        is_time
     }
 
     /// The keyed hash under which a client secret is stored. Secrets are random 256-bit values, so a slow password
@@ -182,10 +177,7 @@ impl Keys {
     /// A fresh data key for a link.
     pub(crate) fn generate_data_key(&self, app: &AppId, link: &LinkId) -> (SealingKey, SealedUnder<Vec<u8>>) {
         let bytes: Zeroizing<[u8; KEY_LENGTH]> = Zeroizing::new(random_bytes());
-        let ring = self.ring();
-        let wrapping = &ring.keys[ring.active];
-        let value = wrapping.data_keys.seal(wrapped_key_of(app, link), &*bytes);
-        (SealingKey::new(&bytes), SealedUnder { key_version: wrapping.version, value })
+        (SealingKey::new(&bytes), self.ring().wrap(wrapped_key_of(app, link), &*bytes))
     }
 
     /// The data key of a link.
@@ -196,12 +188,11 @@ impl Keys {
         key_version: u32,
         wrapped: &[u8],
     ) -> Result<SealingKey, UnwrapError> {
-        let bytes = self.ring().key(key_version)?.data_keys.open(wrapped_key_of(app, link), wrapped)?;
+        let bytes = self.ring_with(key_version).unwrap(wrapped_key_of(app, link), key_version, wrapped)?;
         Ok(bytes.expose().try_into().map(SealingKey::new).map_err(|_| DoesNotOpen)?)
     }
 
     /// The same data key wrapped by the active master key.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the rotation of master keys calls it"))]
     pub(crate) fn rewrap_data_key(
         &self,
         app: &AppId,
@@ -209,11 +200,9 @@ impl Keys {
         key_version: u32,
         wrapped: &[u8],
     ) -> Result<SealedUnder<Vec<u8>>, UnwrapError> {
-        let ring = self.ring();
-        let bytes = ring.key(key_version)?.data_keys.open(wrapped_key_of(app, link), wrapped)?;
-        let wrapping = &ring.keys[ring.active];
-        let value = wrapping.data_keys.seal(wrapped_key_of(app, link), bytes.expose());
-        Ok(SealedUnder { key_version: wrapping.version, value })
+        let ring = self.ring_with(key_version);
+        let bytes = ring.unwrap(wrapped_key_of(app, link), key_version, wrapped)?;
+        Ok(ring.wrap(wrapped_key_of(app, link), bytes.expose()))
     }
 
     /// The key of one session's request.
@@ -236,7 +225,29 @@ impl Keys {
         key_version: u32,
         sealed: &[u8],
     ) -> Result<SecretBytes, UnwrapError> {
-        self.ring().open_instance_value(name, key_version, sealed)
+        self.ring_with(key_version).open_instance_value(name, key_version, sealed)
+    }
+
+    /// The same instance value sealed by the active master key.
+    pub(crate) fn reseal_instance_value(
+        &self,
+        name: &str,
+        key_version: u32,
+        sealed: &[u8],
+    ) -> Result<SealedUnder<Vec<u8>>, UnwrapError> {
+        let ring = self.ring_with(key_version);
+        let value = ring.open_instance_value(name, key_version, sealed)?;
+        Ok(ring.seal_instance_value(name, value.expose()))
+    }
+
+    /// What a store keeps to recognise this master key.
+    pub(crate) fn check_value_of(master: &MasterKey) -> [u8; KEY_LENGTH] {
+        Ring::check_value_of(master)
+    }
+
+    /// What a store keeps to recognise the master key of this version.
+    pub(crate) fn check_value(&self, version: u32) -> Result<[u8; KEY_LENGTH], UnknownKeyVersion> {
+        self.ring_with(version).check_value(version).copied()
     }
 }
 
@@ -246,25 +257,7 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-fn wrapped_key_of<'a>(app: &'a AppId, link: &'a LinkId) -> Place<'a> {
-    Place { app: app.as_str(), row: link.as_str(), column: "wrapped_key" }
-}
-
-fn instance_value(name: &str) -> Place<'_> {
-    Place { app: "", row: name, column: "value" }
-}
-
-/// HMAC-SHA256 over the length-prefixed purpose and scope.
-fn derive(root: &hmac::Key, purpose: &str, scope: &[&str]) -> Zeroizing<[u8; KEY_LENGTH]> {
-    let mut context = hmac::Context::with_key(root);
-    for part in std::iter::once(&purpose).chain(scope) {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    Zeroizing::new(bytes_of(&context.sign()))
-}
-
-fn bytes_of(tag: &hmac::Tag) -> [u8; 32] {
+pub(super) fn bytes_of(tag: &hmac::Tag) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(tag.as_ref());
     bytes
@@ -275,6 +268,7 @@ mod tests {
     use passbook_core::tenant::Environment;
 
     use super::*;
+    use crate::sealing::Place;
 
     fn tenant(bits: u128, environment: Environment) -> Tenant {
         Tenant { app_id: AppId::from_bits(bits), environment }
@@ -328,19 +322,55 @@ mod tests {
         let (key, wrapped) = keys.generate_data_key(&app, &link);
         let (sealed, hash) = (key.seal(place, b"digits"), keys.hash_client_secret("secret"));
 
-        assert_eq!(keys.adopt(std::slice::from_ref(&old), 2), Err(UnknownKeyVersion(2)));
-        keys.adopt(&[old, new.clone()], 2).unwrap();
+        assert_eq!(keys.activate(2), Err(UnknownKeyVersion(2)));
+        let directory = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(directory.path().join("master.key"));
+        let text = format!("{}{}", *old.to_file_text(), *new.to_file_text());
+        std::fs::write(file.path(), text).unwrap();
+        keys.follow(file);
+        keys.reload().unwrap();
+        assert_eq!(keys.active_version(), 1, "a key at hand is not yet in use");
+        keys.activate(2).unwrap();
         assert_eq!(keys.active_version(), 2);
         assert_eq!(keys.hash_client_secret("secret"), hash);
         assert!(keys.unwrap_data_key(&app, &link, 1, &wrapped.value).is_ok(), "the old key still opens");
         let rewrapped = keys.rewrap_data_key(&app, &link, 1, &wrapped.value).unwrap();
         assert_eq!(rewrapped.key_version, 2);
 
-        keys.adopt(&[new], 2).unwrap();
+        std::fs::write(keys.key_file().unwrap().path(), new.to_file_text().as_bytes()).unwrap();
+        keys.forget(1);
         let opened = keys.unwrap_data_key(&app, &link, 2, &rewrapped.value).unwrap();
         assert_eq!(opened.open(place, &sealed).unwrap().expose(), b"digits");
         let gone = keys.unwrap_data_key(&app, &link, 1, &wrapped.value).err();
         assert_eq!(gone, Some(UnwrapError::UnknownVersion(UnknownKeyVersion(1))));
+    }
+
+    #[test]
+    fn a_version_that_is_not_at_hand_is_looked_for_in_the_file() {
+        let (old, app, link) = (MasterKey::generate(), AppId::from_bits(1), LinkId::from_bits(1));
+        let (here, there) = (Keys::for_test(&old), Keys::for_test(&old));
+        let directory = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(directory.path().join("master.key"));
+        std::fs::write(file.path(), old.to_file_text().as_bytes()).unwrap();
+        here.follow(file.clone());
+        there.follow(file.clone());
+        file.append_successor().unwrap();
+        here.reload().unwrap();
+        here.activate(2).unwrap();
+        let (_, wrapped) = here.generate_data_key(&app, &link);
+        assert_eq!(wrapped.key_version, 2);
+        assert!(there.unwrap_data_key(&app, &link, 2, &wrapped.value).is_ok());
+        assert_eq!(there.active_version(), 1);
+    }
+
+    #[test]
+    fn an_exchanged_key_is_refused() {
+        let keys = Keys::for_test(&MasterKey::generate());
+        let directory = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(directory.path().join("master.key"));
+        std::fs::write(file.path(), MasterKey::generate().to_file_text().as_bytes()).unwrap();
+        keys.follow(file);
+        assert!(matches!(keys.reload(), Err(KeyFileError::Exchanged { version: 1, .. })));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The `apps`, `clients` and `access_tokens` tables.
 
+use jiff::Timestamp;
 use passbook_core::{
     ids::AppId,
     tenant::{Environment, ScopeSet},
@@ -67,11 +68,15 @@ fn decode_client(row: &Row<'_>) -> Result<Client, ReadError> {
     })
 }
 
-pub(super) fn find_token_by_hash(connection: &Connection, hash: &[u8; 32]) -> Result<Option<Token>, ReadError> {
+pub(super) fn find_token_by_hash(
+    connection: &Connection,
+    hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<Token>, ReadError> {
     const SQL: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, t.expires_at \
         FROM access_tokens t JOIN clients c ON c.client_id = t.client_id JOIN apps a ON a.app_id = c.app_id \
-        WHERE t.token_hash = ?1 AND c.disabled_at IS NULL";
-    first(connection, SQL, [&hash[..]], |row| {
+        WHERE t.token_hash = ?1 AND (c.disabled_at IS NULL OR c.disabled_at > ?2)";
+    first(connection, SQL, params![&hash[..], micros(now)], |row| {
         let columns = Columns { row, table: "access_tokens", key: "" };
         let of_token: u16 = columns.integer(5, "scopes")?;
         let of_client: u16 = columns.integer(6, "scopes")?;
@@ -169,7 +174,7 @@ fn decode_app(row: &Row<'_>) -> Result<App, ReadError> {
 
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow
 /// real time and have no say.
-pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option<jiff::Timestamp>, ReadError> {
+pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option<Timestamp>, ReadError> {
     const SQL: &str = "SELECT MAX(at) FROM (\
         SELECT MAX(at) AS at FROM events WHERE app_id = ?1 AND environment = ?2 UNION ALL \
         SELECT MAX(newest_at) FROM links WHERE app_id = ?1 AND environment = ?2 UNION ALL \

@@ -57,6 +57,11 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A connection that copies the database; it reads pages once, so it neither maps nor keeps them.
+pub(super) fn connect_copier(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, READER_CACHE_KIB)
+}
+
 fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     // Without mutexes inside SQLite: every connection is used by one thread at a time, which the type system enforces.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -200,10 +200,11 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
     const SQL: &str = "INSERT INTO links (link_id, app_id, environment, customer_user_id, institution_id, state, \
         error, granted, created_at, first_data_at, deleted_at, changed_at, newest_at, renderer, link_view, \
         document_format, document, numbers_view, numbers, owners, credential, import_key, wrapped_key, key_version, \
-        version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-        ?21, ?22, ?23, ?24, 1)";
+        version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
+        ?21, ?22, ?23, ?24, 1 \
+        WHERE ?24 IS NULL OR EXISTS (SELECT 1 FROM master_keys WHERE master_keys.key_version = ?24)";
     let link = &prepared.link;
-    connection
+    let added = connection
         .prepare_cached(SQL)?
         .execute(params![
             link.id.as_str(),
@@ -232,7 +233,8 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
             prepared.wrapped_key.as_ref().map(|wrapped| wrapped.key_version),
         ])
         .map_err(constraint_as(Guard::Link))?;
-    Ok(())
+    // Wrapped before the key was retired and stored after it: nobody could open it any more. Trying again wraps anew.
+    one_row(added, Guard::Link)
 }
 
 fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Result<(), WriteError> {

@@ -8,6 +8,7 @@
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
 //! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
 //! | `columns`, `failure` | decoding and errors |
 //!
 //! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
@@ -18,23 +19,28 @@
 
 mod answers;
 mod apply;
+mod backup;
 mod clients;
 mod columns;
 mod connection;
 mod events;
+mod examine;
 mod failure;
 mod instance;
 mod jobs;
 mod key_file;
 mod ledger;
 mod links;
+mod master_keys;
 mod open;
 mod readers;
+mod restore;
 mod sessions;
 mod transactions;
+mod upkeep;
 mod writer;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
@@ -54,7 +60,8 @@ use self::{
 pub use self::{
     key_file::load_or_create_master_keys,
     ledger::LedgerError,
-    open::{OpenError, OpenOptions},
+    open::{OpenError, OpenOptions, SchemaVersions, schema_versions},
+    restore::{RestoreError, RestoreOptions, Restored, restore},
 };
 use crate::{
     port::{
@@ -74,6 +81,7 @@ pub struct SqliteStore {
     // Dropped first: the writer's end also ends the lock, and no connection may outlive that.
     readers: Readers,
     writer: Arc<Writer>,
+    path: PathBuf,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     /// The newest time that the store held when it was opened; its time does not run back before that.
@@ -254,7 +262,7 @@ impl Store for SqliteStore {
     }
 
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        self.readers.point(|connection| clients::find_token_by_hash(connection, hash))
+        self.readers.point(|connection| clients::find_token_by_hash(connection, hash, self.now()))
     }
 
     async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError> {

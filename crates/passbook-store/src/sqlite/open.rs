@@ -149,8 +149,8 @@ impl SqliteStore {
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let readers = Readers::open(&options.path)?;
         let writer = Writer::start(options.path.clone(), connection, ledger, lock)
-            .map_err(|source| OpenError::File { path: options.path, source })?;
-        Ok(Self { keys, readers, clock: options.clock, opened_at, writer: Arc::new(writer) })
+            .map_err(|source| OpenError::File { path: options.path.clone(), source })?;
+        Ok(Self { path: options.path, keys, readers, clock: options.clock, opened_at, writer: Arc::new(writer) })
     }
 }
 
@@ -183,26 +183,55 @@ fn create_private(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// The schema that a store has, and the one that this release has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchemaVersions {
+    /// Of the store; `None` when there is no store yet.
+    pub found: Option<i32>,
+    /// Of this release.
+    pub known: i32,
+}
+
+/// Looks at the schema of the database at `path` without changing anything.
+///
+/// # Errors
+/// [`OpenError::InUse`], [`OpenError::Database`], [`OpenError::File`].
+pub fn schema_versions(path: &Path) -> Result<SchemaVersions, OpenError> {
+    let known = known_schema_version();
+    if !has_content(path) {
+        return Ok(SchemaVersions { found: None, known });
+    }
+    let _lock = lock(path)?;
+    Ok(SchemaVersions { found: found_schema_version(path)?, known })
+}
+
+/// The schema that this release has.
+pub(super) fn known_schema_version() -> i32 {
+    let runner = migrations::migrations::runner();
+    runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0)
+}
+
 /// Looks before anything is written: an older release must leave a newer store as it is.
 fn refuse_newer_schema(path: &Path) -> Result<(), OpenError> {
+    let known = known_schema_version();
+    match found_schema_version(path)? {
+        Some(found) if found > known => Err(OpenError::NewerSchema { found, known }),
+        _ => Ok(()),
+    }
+}
+
+fn found_schema_version(path: &Path) -> Result<Option<i32>, OpenError> {
     if !has_content(path) {
-        return Ok(());
+        return Ok(None);
     }
     let connection = super::connection::connect_reader(path)?;
     let has_history = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'")?
         .exists([])?;
     if !has_history {
-        return Ok(());
+        return Ok(None);
     }
-    let found: Option<i32> =
-        connection.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))?;
-    let runner = migrations::migrations::runner();
-    let known = runner.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
-    match found {
-        Some(found) if found > known => Err(OpenError::NewerSchema { found, known }),
-        _ => Ok(()),
-    }
+    Ok(connection.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))?)
 }
 
 /// The keys of this store. The master key that opens a new store is the store's own from then on.

@@ -18,6 +18,7 @@ crate::on_every_store! {
     a_client_never_moves_to_another_tenant,
     a_token_shows_what_its_client_may_do_now,
     a_revoked_client_has_no_tokens,
+    a_client_that_will_be_disabled_keeps_its_tokens_until_then,
     a_token_needs_a_client_and_is_unique,
     the_newest_time_covers_all_sandbox_objects,
     a_withdrawn_secret_takes_the_clients_tokens_with_it,
@@ -105,8 +106,14 @@ async fn a_token_shows_what_its_client_may_do_now(store: Arc<dyn Store>) {
 async fn a_revoked_client_has_no_tokens(store: Arc<dyn Store>) {
     store_client(&store, client()).await;
     store.commit(Changes { token: Some(token(7)), ..Changes::default() }).await.unwrap();
-    store_client(&store, Client { disabled_at: Some(second(1)), ..client() }).await;
+    store_client(&store, Client { disabled_at: Some(second(-2)), ..client() }).await;
     assert!(store.find_token_by_hash(&[7; 32]).await.unwrap().is_none());
+}
+
+async fn a_client_that_will_be_disabled_keeps_its_tokens_until_then(store: Arc<dyn Store>) {
+    store_client(&store, Client { disabled_at: Some(at("2999-01-01T00:00:00Z")), ..client() }).await;
+    store.commit(Changes { token: Some(token(7)), ..Changes::default() }).await.unwrap();
+    assert!(store.find_token_by_hash(&[7; 32]).await.unwrap().is_some());
 }
 
 async fn a_token_needs_a_client_and_is_unique(store: Arc<dyn Store>) {

@@ -113,7 +113,7 @@ impl Services {
         let client = self.store.lookup_client(client_id).await?;
         let hashes = client.as_ref().map(|client| client.secret_hashes.as_slice()).unwrap_or_default();
         let matches = self.keys.client_secret_matches(client_secret, hashes);
-        let now = self.clocks.real_now();
+        let now = self.store.now();
         Ok(client.filter(|client| matches && client.disabled_at.is_none_or(|at| at > now)))
     }
 
@@ -130,13 +130,15 @@ impl Services {
         let recognised = match self.token_cache.0.get(&hash) {
             Some(known) if known.seen_at.elapsed() < CACHED_FOR => known,
             _ => {
+                // Before the read: what a slow store answers is older than its answer.
+                let seen_at = Instant::now();
                 let row = self.store.find_token_by_hash(&hash).await.map_err(Fault::from)?;
                 let Some(row) = row else {
                     self.token_cache.0.remove(&hash);
                     return Err(AccessRefusal::Unauthorized);
                 };
                 let actor = Actor { tenant: row.tenant.clone(), client_id: row.client_id.clone(), scopes: row.scopes };
-                let fresh = Arc::new(Recognised { actor, token: Some(row), seen_at: Instant::now() });
+                let fresh = Arc::new(Recognised { actor, token: Some(row), seen_at });
                 self.token_cache.0.insert(hash, fresh.clone());
                 fresh
             }
@@ -157,9 +159,10 @@ impl Services {
         if let Some(known) = self.token_cache.0.get(&key).filter(|known| known.seen_at.elapsed() < CACHED_FOR) {
             return Ok(known);
         }
+        let seen_at = Instant::now();
         let client = self.verify_client(client_id, secret).await?.ok_or(AccessRefusal::Unauthorized)?;
         let actor = Actor { tenant: client.tenant, client_id: client.client_id, scopes: client.scopes };
-        let fresh = Arc::new(Recognised { actor, token: None, seen_at: Instant::now() });
+        let fresh = Arc::new(Recognised { actor, token: None, seen_at });
         self.token_cache.0.insert(key, fresh.clone());
         Ok(fresh)
     }
