@@ -54,6 +54,9 @@ pub trait Store: Send + Sync + 'static {
     /// The aggregate without its secrets.
     async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError>;
 
+    /// A link whose document cannot be read, made up from its columns: enough to delete it, and for nothing else.
+    async fn lookup_link_remains(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError>;
+
     /// The aggregate's opened secrets and credential; `None` when the link is unknown or its key was destroyed.
     async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError>;
 

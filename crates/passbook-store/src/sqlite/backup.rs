@@ -24,7 +24,7 @@ use rusqlite::{
 
 use super::{connection::connect_copier, failure::unavailable};
 use crate::{
-    port::{BackupError, BackupFile, BackupManifest, StoreError},
+    port::{BackupError, BackupFile, BackupManifest},
     sealing::sync_directory_of,
 };
 
@@ -64,8 +64,7 @@ pub(super) fn back_up(
 
 fn copy(database: &Path, directory: &Path, created_at: Timestamp) -> Result<BackupManifest, BackupError> {
     let target = directory.join(DATABASE);
-    let (schema_version, key) =
-        copy_database(database, &target).map_err(|error| StoreError::from(unavailable(error)))?;
+    let (schema_version, key) = copy_database(database, &target).map_err(unavailable)?;
     let fault = |source| BackupError::File { path: target.clone(), source };
     File::open(&target).and_then(|file| file.sync_all()).map_err(fault)?;
     let manifest = BackupManifest {

@@ -169,9 +169,9 @@ impl Batch {
 
     /// Stores the batch; returns how many rows still were as they had been read.
     pub(super) fn store(&self, connection: &Connection) -> Result<u64, WriteError> {
-        const LINK: &str = "UPDATE links SET wrapped_key = ?4, key_version = ?5 \
+        const LINK: &str = "UPDATE links SET key_version = ?4, wrapped_key = ?5 \
             WHERE link_id = ?1 AND key_version = ?2 AND wrapped_key = ?3";
-        const VALUE: &str = "UPDATE instance_values SET value = ?4, key_version = ?5 \
+        const VALUE: &str = "UPDATE instance_values SET key_version = ?4, value = ?5 \
             WHERE name = ?1 AND key_version = ?2 AND value = ?3";
         let mut changed = 0;
         for (sql, replacements) in [(LINK, &self.links), (VALUE, &self.instance_values)] {

@@ -143,6 +143,11 @@ impl Store for SqliteStore {
         self.readers.point(|connection| links::lookup_link(connection, tenant, id))
     }
 
+    async fn lookup_link_remains(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+        let remains = self.readers.point(|connection| links::lookup_remains(connection, id))?;
+        Ok(remains.filter(|stored| stored.link.tenant == *tenant))
+    }
+
     async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError> {
         self.readers.point(|connection| links::lookup_secrets(connection, &self.keys, tenant, id))
     }

@@ -20,7 +20,7 @@ use super::{
     failure::{ReadError, WriteError},
     jobs::end_all_leases,
     key_file::has_content,
-    links::{lookup_link_unscoped, write_link},
+    links::{lookup_link_unscoped, lookup_remains, write_link},
     readers::Readers,
     writer::{Effects, Writer},
 };
@@ -346,7 +346,12 @@ fn destroy_again(
     options: &OpenOptions<'_>,
 ) -> Result<(), StoreError> {
     let again = || -> Result<(), WriteError> {
-        let Some(stored) = lookup_link_unscoped(connection, &entry.link_id)? else { return Ok(()) };
+        let stored = match lookup_link_unscoped(connection, &entry.link_id) {
+            // What cannot be read can be destroyed all the same.
+            Err(ReadError::Store(StoreError::Inconsistent { .. })) => lookup_remains(connection, &entry.link_id)?,
+            read => read?,
+        };
+        let Some(stored) = stored else { return Ok(()) };
         let mut link = stored.link;
         link.delete(entry.at);
         let events = std::mem::take(&mut link.recorded);

@@ -14,5 +14,6 @@ pub(crate) mod document;
 pub(crate) mod ledger;
 pub(crate) mod prepare;
 pub(crate) mod rows;
+pub(crate) mod salvage;
 pub(crate) mod sealed;
 pub(crate) mod values;
