@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
     transaction::Transaction,
@@ -202,6 +203,12 @@ pub trait Store: Send + Sync + 'static {
     /// Wipes the requests, which hold personal data, of up to `limit` sessions of the tenant that ended at or before
     /// `now` by its clock. Returns how many.
     async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// What retention knows of the store's time; `None` before anybody looked.
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError>;
+
+    /// Replaces it, if it is still as `expected`; `false` when somebody else was first.
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;

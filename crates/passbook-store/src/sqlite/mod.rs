@@ -45,6 +45,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
     time::Clock,
@@ -306,6 +307,16 @@ impl Store for SqliteStore {
 
     async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError> {
         self.readers.point(|connection| instance::lookup_instance_value(connection, &self.keys, name))
+    }
+
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError> {
+        self.readers.point(instance::lookup_watched_time)
+    }
+
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError> {
+        let write =
+            move |connection: &_, _: &mut _| instance::write_watched_time(connection, expected.as_ref(), &watch);
+        Ok(self.writer.submit(write).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

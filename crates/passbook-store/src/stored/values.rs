@@ -1,7 +1,7 @@
 //! Values as columns hold them, and how a wrong one is reported: whatever is stored, the answer is a value or
 //! [`StoreError::Inconsistent`], never a panic.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use passbook_core::{session::SessionProgress, time::AppClock};
 
 use crate::{
@@ -30,6 +30,11 @@ impl From<&serde_json::Error> for JsonPlace {
     fn from(error: &serde_json::Error) -> Self {
         Self { category: error.classify(), line: error.line(), column: error.column() }
     }
+}
+
+/// A span in microseconds; longer than a column can hold is as long as it can hold.
+pub(crate) fn whole_micros(span: SignedDuration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// [`StoreError::Inconsistent`] with a JSON error's place.

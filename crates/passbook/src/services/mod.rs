@@ -12,6 +12,7 @@ pub mod refresh;
 pub mod sandbox_clock;
 pub mod sessions;
 pub mod sign_in;
+pub mod waiting_jobs;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::{
     clocks::Clocks,
     directory::Directory,
     keys::{Cursors, SessionTokens},
+    metrics::{self, Metrics},
     views,
 };
 
@@ -57,6 +59,8 @@ pub struct Services {
     pub job_bell: Arc<Notify>,
     /// Rung when a job ended.
     pub job_ended: Arc<tokio::sync::watch::Sender<u64>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Known-good tokens.
     pub token_cache: access::TokenCache,
     /// Idempotency keys that requests of this process hold.
@@ -123,7 +127,10 @@ impl Services {
     /// When the store failed.
     pub async fn try_commit(&self, changes: Changes) -> Result<Outcome, Fault> {
         let rings = !changes.jobs.is_empty() || changes.clock.is_some();
-        match self.store.commit(changes).await {
+        let began = std::time::Instant::now();
+        let committed = self.store.commit(changes).await;
+        self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+        match committed {
             Ok(()) => {
                 if rings {
                     self.job_bell.notify_one();
@@ -133,7 +140,10 @@ impl Services {
             // Deciding again cannot help: the key is another request's now.
             Err(CommitError::Conflict(Guard::Answer)) => Err(Fault::KeyTakenOver),
             Err(CommitError::Conflict(guard)) => Ok(Outcome::LostRace(guard)),
-            Err(CommitError::Store(error)) => Err(error.into()),
+            Err(CommitError::Store(error)) => {
+                self.metrics.store_failed(metrics::StoreError::Commit);
+                Err(error.into())
+            }
         }
     }
 
