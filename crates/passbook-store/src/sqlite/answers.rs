@@ -4,20 +4,14 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
-    columns::Columns,
     failure::{WriteError, one_row},
     links::first,
 };
 use crate::{
-    port::{AnswerKey, Guard, KeptAnswer, Reservation},
+    port::{AnswerKey, Guard, Reservation},
     sealing::Keys,
-    stored::{
-        prepare::{PreparedAnswer, answer_place},
-        values::micros,
-    },
+    stored::{columns::Columns, prepare::PreparedAnswer, rows, values::micros},
 };
-
-const TABLE: &str = "kept_answers";
 
 /// Reserves the key, or says what became of it. One conditional write decides; what is read afterwards only explains.
 pub(super) fn reserve(
@@ -44,7 +38,7 @@ pub(super) fn reserve(
         micros(until),
     ];
     let fence = first(connection, RESERVE, parameters, |row| {
-        Columns { row, table: TABLE, key: &key.hash }.integer(0, "fence")
+        Ok(Columns { row, table: "kept_answers", key: &key.hash }.integer(0, "fence")?)
     })?;
     if let Some(fence) = fence {
         return Ok(Reservation::Reserved { fence });
@@ -52,20 +46,7 @@ pub(super) fn reserve(
     const KNOWN: &str = "SELECT request_hash, status, body FROM kept_answers \
         WHERE app_id = ?1 AND environment = ?2 AND key_hash = ?3";
     let owner = (key.tenant.app_id.as_str(), key.tenant.environment.as_str(), key.hash.as_str());
-    let known = first(connection, KNOWN, owner, |row| {
-        let columns = Columns { row, table: TABLE, key: &key.hash };
-        if columns.bytes(0, "request_hash")? != request_hash {
-            return Ok(Reservation::OtherRequest);
-        }
-        let Some(status) = columns.optional_integer(1, "status")? else { return Ok(Reservation::Running) };
-        let place = answer_place(key);
-        let body = keys
-            .answer_key(&key.tenant.app_id)
-            .open(place, columns.bytes(2, "body")?)
-            .map_err(|error| columns.wrong("body", error))?;
-        let status = u16::try_from(status).map_err(|error| columns.wrong("status", error))?;
-        Ok(Reservation::Answered(KeptAnswer { status, body }))
-    })?;
+    let known = first(connection, KNOWN, owner, |row| Ok(rows::known_answer(row, keys, key, request_hash)?))?;
     // Nobody else writes within this transaction, so the row that stood in the way is there.
     Ok(known.unwrap_or(Reservation::Running))
 }

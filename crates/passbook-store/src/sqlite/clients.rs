@@ -1,35 +1,35 @@
 //! The `apps`, `clients` and `access_tokens` tables.
 
 use jiff::Timestamp;
-use passbook_core::{
-    ids::AppId,
-    tenant::{Environment, ScopeSet},
-};
-use rusqlite::{Connection, Row, params};
+use passbook_core::{ids::AppId, tenant::Environment};
+use rusqlite::{Connection, params};
 
 use super::{
-    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     jobs::retime_jobs,
     links::first,
 };
 use crate::{
     port::{App, Client, ClockWrite, Guard, NewToken, Token},
-    stored::values::{clock_text, micros},
+    stored::{
+        columns::Columns,
+        rows,
+        values::{clock_text, micros},
+    },
 };
 
 const SELECT_APP: &str = "SELECT app_id, name, clock, allowed_origins FROM apps";
 
 pub(super) fn lookup_app(connection: &Connection, id: &AppId) -> Result<Option<App>, ReadError> {
-    first(connection, &format!("{SELECT_APP} WHERE app_id = ?1"), [id.as_str()], decode_app)
+    first(connection, &format!("{SELECT_APP} WHERE app_id = ?1"), [id.as_str()], |row| Ok(rows::app(row)?))
 }
 
 pub(super) fn list_apps(connection: &Connection) -> Result<Vec<App>, ReadError> {
     let mut statement = connection.prepare_cached(&format!("{SELECT_APP} ORDER BY app_id"))?;
-    let mut rows = statement.query([])?;
+    let mut found = statement.query([])?;
     let mut apps = Vec::new();
-    while let Some(row) = rows.next()? {
-        apps.push(decode_app(row)?);
+    while let Some(row) = found.next()? {
+        apps.push(rows::app(row)?);
     }
     Ok(apps)
 }
@@ -38,34 +38,17 @@ const SELECT_CLIENT: &str =
     "SELECT client_id, app_id, environment, name, secret_hashes, scopes, disabled_at FROM clients";
 
 pub(super) fn lookup_client(connection: &Connection, client_id: &str) -> Result<Option<Client>, ReadError> {
-    first(connection, &format!("{SELECT_CLIENT} WHERE client_id = ?1"), [client_id], decode_client)
+    first(connection, &format!("{SELECT_CLIENT} WHERE client_id = ?1"), [client_id], |row| Ok(rows::client(row)?))
 }
 
 pub(super) fn list_clients(connection: &Connection, app: &AppId) -> Result<Vec<Client>, ReadError> {
     let mut statement = connection.prepare_cached(&format!("{SELECT_CLIENT} WHERE app_id = ?1 ORDER BY client_id"))?;
-    let mut rows = statement.query([app.as_str()])?;
+    let mut found = statement.query([app.as_str()])?;
     let mut clients = Vec::new();
-    while let Some(row) = rows.next()? {
-        clients.push(decode_client(row)?);
+    while let Some(row) = found.next()? {
+        clients.push(rows::client(row)?);
     }
     Ok(clients)
-}
-
-fn decode_client(row: &Row<'_>) -> Result<Client, ReadError> {
-    let client_id = Columns { row, table: "clients", key: "" }.text(0, "client_id")?;
-    let columns = Columns { row, table: "clients", key: client_id };
-    let (secret_hashes, rest) = columns.bytes(4, "secret_hashes")?.as_chunks::<32>();
-    if !rest.is_empty() {
-        return Err(columns.wrong("secret_hashes", "not a multiple of 32 bytes"));
-    }
-    Ok(Client {
-        client_id: client_id.to_owned(),
-        tenant: columns.tenant(1)?,
-        name: columns.text(3, "name")?.to_owned(),
-        secret_hashes: secret_hashes.to_vec(),
-        scopes: ScopeSet::from_bits(columns.integer(5, "scopes")?),
-        disabled_at: columns.optional_instant(6, "disabled_at")?,
-    })
 }
 
 pub(super) fn find_token_by_hash(
@@ -76,19 +59,7 @@ pub(super) fn find_token_by_hash(
     const SQL: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, t.expires_at \
         FROM access_tokens t JOIN clients c ON c.client_id = t.client_id JOIN apps a ON a.app_id = c.app_id \
         WHERE t.token_hash = ?1 AND (c.disabled_at IS NULL OR c.disabled_at > ?2)";
-    first(connection, SQL, params![&hash[..], micros(now)], |row| {
-        let columns = Columns { row, table: "access_tokens", key: "" };
-        let of_token: u16 = columns.integer(5, "scopes")?;
-        let of_client: u16 = columns.integer(6, "scopes")?;
-        Ok(Token {
-            client_id: columns.text(0, "client_id")?.to_owned(),
-            client_name: columns.text(1, "name")?.to_owned(),
-            tenant: columns.tenant(2)?,
-            app_name: columns.text(4, "name")?.to_owned(),
-            scopes: ScopeSet::from_bits(of_token & of_client),
-            expires_at: columns.instant(7, "expires_at")?,
-        })
-    })
+    first(connection, SQL, params![&hash[..], micros(now)], |row| Ok(rows::token(row)?))
 }
 
 /// Adds an application or changes its settings. The clock of an existing one is changed by [`write_clock`] only, whose
@@ -160,18 +131,6 @@ pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result
     retime_jobs(connection, &write.app_id, &write.clock)
 }
 
-fn decode_app(row: &Row<'_>) -> Result<App, ReadError> {
-    let columns = Columns { row, table: "apps", key: "" };
-    let id = columns.parsed(0, "app_id", AppId::parse)?;
-    let columns = Columns { row, table: "apps", key: id.as_str() };
-    Ok(App {
-        name: columns.text(1, "name")?.to_owned(),
-        clock: columns.json(2, "clock")?,
-        allowed_origins: columns.json(3, "allowed_origins")?,
-        id: id.clone(),
-    })
-}
-
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow
 /// real time and have no say.
 pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option<Timestamp>, ReadError> {
@@ -181,7 +140,7 @@ pub(super) fn newest_time(connection: &Connection, app: &AppId) -> Result<Option
         SELECT MAX(created_at) FROM link_sessions WHERE app_id = ?1 AND environment = ?2 UNION ALL \
         SELECT MAX(created_at) FROM access_tokens WHERE app_id = ?1 AND environment = ?2) AS newest";
     let newest = first(connection, SQL, [app.as_str(), Environment::Sandbox.as_str()], |row| {
-        Columns { row, table: "apps", key: app.as_str() }.optional_instant(0, "newest_at")
+        Columns { row, table: "apps", key: app.as_str() }.optional_instant(0, "newest_at").map_err(ReadError::from)
     })?;
     Ok(newest.flatten())
 }

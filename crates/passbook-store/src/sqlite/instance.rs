@@ -4,13 +4,13 @@ use passbook_core::{ids::AppId, institution::Country, secret::SecretBytes, tenan
 use rusqlite::{Connection, params};
 
 use super::{
-    columns::Columns,
     failure::{ReadError, WriteError, constraint_as},
     links::first,
 };
 use crate::{
     port::{AppInstitution, Guard},
     sealing::{Keys, SealedUnder},
+    stored::{columns::Columns, rows},
 };
 
 pub(super) fn lookup_instance_value(
@@ -18,12 +18,8 @@ pub(super) fn lookup_instance_value(
     keys: &Keys,
     name: &str,
 ) -> Result<Option<SecretBytes>, ReadError> {
-    first(connection, "SELECT key_version, value FROM instance_values WHERE name = ?1", [name], |row| {
-        let columns = Columns { row, table: "instance_values", key: name };
-        let version = columns.integer(0, "key_version")?;
-        keys.open_instance_value(name, version, columns.bytes(1, "value")?)
-            .map_err(|error| columns.wrong("value", error))
-    })
+    const SQL: &str = "SELECT key_version, value FROM instance_values WHERE name = ?1";
+    first(connection, SQL, [name], |row| Ok(rows::instance_value(row, keys, name)?))
 }
 
 pub(super) fn add_instance_value(
@@ -42,7 +38,7 @@ pub(super) fn take_ordinal(connection: &Connection, app: &AppId, kind: &str) -> 
     const SQL: &str = "INSERT INTO ordinals (app_id, kind, value) VALUES (?1, ?2, 1) \
         ON CONFLICT (app_id, kind) DO UPDATE SET value = ordinals.value + 1 RETURNING value";
     let value = first(connection, SQL, [app.as_str(), kind], |row| {
-        Columns { row, table: "ordinals", key: app.as_str() }.integer(0, "value")
+        Ok(Columns { row, table: "ordinals", key: app.as_str() }.integer(0, "value")?)
     })?;
     value.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
 }
@@ -54,15 +50,10 @@ pub(super) fn list_app_institutions(
     const SQL: &str = "SELECT institution_id, name, country FROM app_institutions \
         WHERE app_id = ?1 AND environment = ?2 ORDER BY institution_id";
     let mut statement = connection.prepare_cached(SQL)?;
-    let mut rows = statement.query([tenant.app_id.as_str(), tenant.environment.as_str()])?;
+    let mut found = statement.query([tenant.app_id.as_str(), tenant.environment.as_str()])?;
     let mut institutions = Vec::new();
-    while let Some(row) = rows.next()? {
-        let columns = Columns { row, table: "app_institutions", key: tenant.app_id.as_str() };
-        institutions.push(AppInstitution {
-            id: columns.text(0, "institution_id")?.to_owned(),
-            name: columns.text(1, "name")?.to_owned(),
-            country: columns.word(2, "country")?,
-        });
+    while let Some(row) = found.next()? {
+        institutions.push(rows::app_institution(row, &tenant.app_id)?);
     }
     Ok(institutions)
 }

@@ -15,13 +15,16 @@ use passbook_core::{
 use rusqlite::{Connection, params};
 
 use super::{
-    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     links::first,
 };
 use crate::{
     port::{FinishedJob, Guard, JobState, LeaseRef, LeasedJob, NewJob},
-    stored::values::{NEVER, due_micros, fence_number, job_state_word, micros},
+    stored::{
+        columns::Columns,
+        rows,
+        values::{NEVER, due_micros, fence_number, job_state_word, micros},
+    },
 };
 
 const TABLE: &str = "jobs";
@@ -97,21 +100,14 @@ fn choose_jobs(connection: &Connection, now: Timestamp, limit: u32) -> Result<Ve
         WHERE j.state = 'open' AND j.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs o \
         WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until > ?1) ORDER BY j.due_at, j.job_id";
     let mut statement = connection.prepare_cached(DUE)?;
-    let mut rows = statement.query([micros(now)])?;
+    let mut due = statement.query([micros(now)])?;
     let mut chosen: Vec<LeasedJob> = Vec::new();
     let mut links = HashSet::new();
     while chosen.len() < limit as usize {
-        let Some(row) = rows.next()? else { break };
-        let columns = Columns { row, table: TABLE, key: "" };
-        let link_id = columns.link_id(3)?;
-        if links.insert(link_id.clone()) {
-            let fence: u64 = columns.integer(5, "fence")?;
-            chosen.push(LeasedJob {
-                lease: LeaseRef { job_id: columns.job_id(0)?, fence: fence + 1 },
-                tenant: columns.tenant(1)?,
-                link_id,
-                work: columns.json(4, "work")?,
-            });
+        let Some(row) = due.next()? else { break };
+        let job = rows::job_to_lease(row)?;
+        if links.insert(job.link_id.clone()) {
+            chosen.push(job);
         }
     }
     Ok(chosen)
@@ -150,12 +146,14 @@ pub(super) fn next_due_at(connection: &Connection) -> Result<Option<Timestamp>, 
         FROM jobs j JOIN (SELECT link_id, MIN(due_at) AS oldest FROM jobs WHERE state = 'open' AND link_id IN \
         (SELECT link_id FROM jobs WHERE state = 'open' AND lease_until IS NOT NULL) GROUP BY link_id) o \
         ON o.link_id = j.link_id WHERE j.state = 'open' AND j.lease_until IS NOT NULL";
-    let free =
-        first(connection, FREE, [NEVER], |row| Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at"))?
-            .flatten();
-    let leased =
-        first(connection, LEASED, [], |row| Columns { row, table: TABLE, key: "" }.optional_integer(0, "lease_until"))?
-            .flatten();
+    let free = first(connection, FREE, [NEVER], |row| {
+        Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at")?)
+    })?
+    .flatten();
+    let leased = first(connection, LEASED, [], |row| {
+        Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "lease_until")?)
+    })?
+    .flatten();
     let next = free.into_iter().chain(leased).filter(|due| *due < NEVER).min();
     // A time out of range is as good as never.
     Ok(next.and_then(|due| Timestamp::from_microsecond(due).ok()))
@@ -164,17 +162,14 @@ pub(super) fn next_due_at(connection: &Connection) -> Result<Option<Timestamp>, 
 pub(super) fn count_due_jobs(connection: &Connection, app: &AppId, now: Timestamp) -> Result<u64, ReadError> {
     const SQL: &str = "SELECT COUNT(*) FROM jobs WHERE app_id = ?1 AND state = 'open' AND due_at <= ?2";
     let count = first(connection, SQL, params![app.as_str(), micros(now)], |row| {
-        Columns { row, table: TABLE, key: app.as_str() }.integer(0, "count")
+        Ok(Columns { row, table: TABLE, key: app.as_str() }.integer(0, "count")?)
     })?;
     Ok(count.unwrap_or(0))
 }
 
 pub(super) fn lookup_job_state(connection: &Connection, job: &JobId) -> Result<Option<JobState>, ReadError> {
-    first(connection, "SELECT state FROM jobs WHERE job_id = ?1", [job.as_str()], |row| {
-        Columns { row, table: TABLE, key: job.as_str() }.parsed(0, "state", |word| {
-            [JobState::Open, JobState::Done, JobState::Failed].into_iter().find(|state| job_state_word(*state) == word)
-        })
-    })
+    const SQL: &str = "SELECT state FROM jobs WHERE job_id = ?1";
+    first(connection, SQL, [job.as_str()], |row| Ok(rows::job_state(row, job.as_str())?))
 }
 
 /// Recomputes the real due times of the application's timed sandbox work. Live work follows real time.
@@ -184,8 +179,8 @@ pub(super) fn retime_jobs(connection: &Connection, app: &AppId, clock: &AppClock
     let mut timed = Vec::new();
     {
         let mut statement = connection.prepare_cached(TIMED)?;
-        let mut rows = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
-        while let Some(row) = rows.next()? {
+        let mut found = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
+        while let Some(row) = found.next()? {
             let columns = Columns { row, table: TABLE, key: app.as_str() };
             timed.push((columns.job_id(0)?, columns.instant(1, "app_due_at")?));
         }

@@ -8,8 +8,8 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{ledger::sync_parent, open::OpenError};
-use crate::sealing::MasterKey;
+use super::open::OpenError;
+use crate::{sealing::MasterKey, stored::ledger::sync_parent};
 
 /// Reads the master keys of the store at `database` from `key_file`, or makes one for a store that does not exist yet.
 ///

@@ -1,22 +1,20 @@
 //! The `links` table.
 
-use passbook_core::{ids::LinkId, link::LinkSecrets, product::ProductSet, secret::SecretBytes, tenant::Tenant};
+use passbook_core::{ids::LinkId, tenant::Tenant};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
-    ledger::LedgerEntry,
     writer::Effects,
 };
 use crate::{
     port::{Guard, ImportKey, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},
     sealing::{Keys, SealingKey},
     stored::{
-        document::{DOCUMENT_FORMAT, NewerFormat, newest_instant, read_document},
+        document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
+        ledger::LedgerEntry,
         prepare::PreparedLink,
-        salvage::Remains,
-        sealed::{KeyMissing, open_field, secret_from_json, unwrap_data_key},
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
@@ -35,7 +33,6 @@ pub(super) fn first<T>(
     rows.next()?.map(decode).transpose()
 }
 
-// The first six columns of both queries are those of `answer_columns`.
 const NUMBERS_ANSWER: &str = "SELECT state, error, granted, deleted_at, renderer, link_view, numbers_view, \
     wrapped_key, key_version FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
 const LINK_ANSWER: &str = "SELECT state, error, granted, deleted_at, renderer, link_view \
@@ -47,16 +44,7 @@ pub(super) fn lookup_numbers_answer(
     tenant: &Tenant,
     id: &LinkId,
 ) -> Result<Option<NumbersAnswer>, ReadError> {
-    first(connection, NUMBERS_ANSWER, owned(tenant, id), |row| {
-        let columns = Columns { row, table: TABLE, key: id.as_str() };
-        let link = answer_columns(&columns)?;
-        let accounts = match (columns.optional_bytes(6, "numbers_view")?, data_key(&columns, keys, tenant, id, 7)?) {
-            (None, _) => SecretBytes::default(),
-            (Some(_), None) => return Err(columns.wrong("wrapped_key", KeyMissing)),
-            (Some(sealed), Some(key)) => open_field(&key, tenant, id, "numbers_view", sealed)?,
-        };
-        Ok(NumbersAnswer { link, accounts })
-    })
+    first(connection, NUMBERS_ANSWER, owned(tenant, id), |row| Ok(rows::numbers_answer(row, keys, tenant, id)?))
 }
 
 pub(super) fn lookup_link_answer(
@@ -64,9 +52,7 @@ pub(super) fn lookup_link_answer(
     tenant: &Tenant,
     id: &LinkId,
 ) -> Result<Option<LinkAnswer>, ReadError> {
-    first(connection, LINK_ANSWER, owned(tenant, id), |row| {
-        answer_columns(&Columns { row, table: TABLE, key: id.as_str() })
-    })
+    first(connection, LINK_ANSWER, owned(tenant, id), |row| Ok(rows::link_answer(row, id)?))
 }
 
 pub(super) fn lookup_link(
@@ -75,21 +61,13 @@ pub(super) fn lookup_link(
     id: &LinkId,
 ) -> Result<Option<StoredLink>, ReadError> {
     const SQL: &str = "SELECT version, document FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
-    first(connection, SQL, owned(tenant, id), |row| {
-        let columns = Columns { row, table: TABLE, key: id.as_str() };
-        let link = read_document(id.as_str(), columns.bytes(1, "document")?)?;
-        Ok(StoredLink { link, version: columns.integer(0, "version")? })
-    })
+    first(connection, SQL, owned(tenant, id), |row| Ok(rows::stored_link(row, id)?))
 }
 
 /// A link whoever owns it, for the store's own upkeep.
 pub(super) fn lookup_link_unscoped(connection: &Connection, id: &LinkId) -> Result<Option<StoredLink>, ReadError> {
     const SQL: &str = "SELECT version, document FROM links WHERE link_id = ?1";
-    first(connection, SQL, [id.as_str()], |row| {
-        let columns = Columns { row, table: TABLE, key: id.as_str() };
-        let link = read_document(id.as_str(), columns.bytes(1, "document")?)?;
-        Ok(StoredLink { link, version: columns.integer(0, "version")? })
-    })
+    first(connection, SQL, [id.as_str()], |row| Ok(rows::stored_link(row, id)?))
 }
 
 /// What the columns of a link say, whoever owns it.
@@ -97,20 +75,7 @@ pub(super) fn lookup_remains(connection: &Connection, id: &LinkId) -> Result<Opt
     const SQL: &str = "SELECT version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, \
         changed_at, (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE events.link_id = links.link_id) \
         FROM links WHERE link_id = ?1";
-    first(connection, SQL, [id.as_str()], |row| {
-        let columns = Columns { row, table: TABLE, key: id.as_str() };
-        let remains = Remains {
-            id: id.clone(),
-            tenant: columns.tenant(1)?,
-            institution_id: columns.text(3, "institution_id")?.to_owned(),
-            created_at: columns.instant(4, "created_at")?,
-            first_data_at: columns.optional_instant(5, "first_data_at")?,
-            deleted_at: columns.optional_instant(6, "deleted_at")?,
-            changed_at: columns.instant(7, "changed_at")?,
-            events: columns.integer(8, "sequence")?,
-        };
-        Ok(StoredLink { link: remains.into_link(), version: columns.integer(0, "version")? })
-    })
+    first(connection, SQL, [id.as_str()], |row| Ok(salvage::remains(row, id)?))
 }
 
 pub(super) fn lookup_secrets(
@@ -121,23 +86,7 @@ pub(super) fn lookup_secrets(
 ) -> Result<Option<StoredSecrets>, ReadError> {
     const SQL: &str = "SELECT numbers, owners, credential, wrapped_key, key_version \
         FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
-    let stored = first(connection, SQL, owned(tenant, id), |row| {
-        let columns = Columns { row, table: TABLE, key: id.as_str() };
-        let Some(key) = data_key(&columns, keys, tenant, id, 3)? else { return Ok(None) };
-        let opened = |index, column| {
-            columns
-                .optional_bytes(index, column)?
-                .map(|sealed| open_field(&key, tenant, id, column, sealed).map_err(ReadError::from))
-                .transpose()
-        };
-        Ok(Some(StoredSecrets {
-            secrets: LinkSecrets {
-                numbers: secret_from_json(opened(0, "numbers")?, "numbers", id)?,
-                owners: secret_from_json(opened(1, "owners")?, "owners", id)?,
-            },
-            credential: opened(2, "credential")?,
-        }))
-    })?;
+    let stored = first(connection, SQL, owned(tenant, id), |row| Ok(rows::stored_secrets(row, keys, tenant, id)?))?;
     Ok(stored.flatten())
 }
 
@@ -150,9 +99,7 @@ pub(super) fn lookup_data_key(
 ) -> Result<Option<SealingKey>, ReadError> {
     const SQL: &str =
         "SELECT wrapped_key, key_version FROM links WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3";
-    let key = first(connection, SQL, owned(tenant, id), |row| {
-        data_key(&Columns { row, table: TABLE, key: id.as_str() }, keys, tenant, id, 0)
-    })?;
+    let key = first(connection, SQL, owned(tenant, id), |row| Ok(rows::data_key(row, keys, tenant, id, 0)?))?;
     Ok(key.flatten())
 }
 
@@ -162,9 +109,8 @@ pub(super) fn find_link_by_import_key(
     import_key: &str,
 ) -> Result<Option<LinkId>, ReadError> {
     const SQL: &str = "SELECT link_id FROM links WHERE app_id = ?1 AND environment = ?2 AND import_key = ?3";
-    first(connection, SQL, (tenant.app_id.as_str(), tenant.environment.as_str(), import_key), |row| {
-        Columns { row, table: TABLE, key: "" }.link_id(0)
-    })
+    let parameters = (tenant.app_id.as_str(), tenant.environment.as_str(), import_key);
+    first(connection, SQL, parameters, |row| Ok(rows::link_id(row)?))
 }
 
 pub(super) fn find_connected_link(
@@ -176,7 +122,7 @@ pub(super) fn find_connected_link(
     const SQL: &str = "SELECT link_id FROM links WHERE app_id = ?1 AND environment = ?2 AND customer_user_id = ?3 \
         AND institution_id = ?4 AND state = 'connected' ORDER BY created_at, link_id LIMIT 1";
     let parameters = (tenant.app_id.as_str(), tenant.environment.as_str(), customer_user_id, institution_id);
-    first(connection, SQL, parameters, |row| Columns { row, table: TABLE, key: "" }.link_id(0))
+    first(connection, SQL, parameters, |row| Ok(rows::link_id(row)?))
 }
 
 pub(super) fn list_links(
@@ -190,12 +136,11 @@ pub(super) fn list_links(
         AND (created_at, link_id) > (?3, ?4) ORDER BY created_at, link_id LIMIT ?5";
     let (created_at, id) = after.map_or((i64::MIN, ""), |after| (micros(after.created_at), after.id.as_str()));
     let mut statement = connection.prepare_cached(SQL)?;
-    let mut rows =
+    let mut found =
         statement.query(params![tenant.app_id.as_str(), tenant.environment.as_str(), created_at, id, limit])?;
     let mut positions = Vec::new();
-    while let Some(row) = rows.next()? {
-        let columns = Columns { row, table: TABLE, key: "" };
-        positions.push(LinkPosition { id: columns.link_id(0)?, created_at: columns.instant(1, "created_at")? });
+    while let Some(row) = found.next()? {
+        positions.push(rows::link_position(row)?);
     }
     Ok(positions)
 }
@@ -341,30 +286,4 @@ fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
 
 fn owned<'a>(tenant: &'a Tenant, id: &'a LinkId) -> (&'a str, &'a str, &'static str) {
     (id.as_str(), tenant.app_id.as_str(), tenant.environment.as_str())
-}
-
-fn answer_columns(columns: &Columns<'_>) -> Result<LinkAnswer, ReadError> {
-    Ok(LinkAnswer {
-        state: columns.word(0, "state")?,
-        error: columns.optional_word(1, "error")?,
-        granted: ProductSet::from_bits(columns.integer(2, "granted")?),
-        deleted_at: columns.optional_instant(3, "deleted_at")?,
-        renderer: columns.integer(4, "renderer")?,
-        link_view: columns.bytes(5, "link_view")?.to_vec(),
-    })
-}
-
-/// The data key wrapped in column `index`, with the key version in the next one.
-fn data_key(
-    columns: &Columns<'_>,
-    keys: &Keys,
-    tenant: &Tenant,
-    id: &LinkId,
-    index: usize,
-) -> Result<Option<SealingKey>, ReadError> {
-    let Some(wrapped) = columns.optional_bytes(index, "wrapped_key")? else { return Ok(None) };
-    let Some(version) = columns.optional_integer(index + 1, "key_version")? else {
-        return Err(columns.wrong("key_version", KeyMissing));
-    };
-    Ok(Some(unwrap_data_key(keys, tenant, id, version, wrapped)?))
 }

@@ -7,7 +7,6 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    columns::Columns,
     events::add_audit_entry,
     failure::{ReadError, WriteError, one_row},
     links::first,
@@ -15,6 +14,7 @@ use super::{
 use crate::{
     port::{AuditEntry, Guard, KeyPosition, MasterKeyUse, Rewrapped},
     sealing::{Keys, SealedUnder},
+    stored::columns::Columns,
 };
 
 pub(super) fn list(connection: &Connection, keys: &Keys) -> Result<Vec<MasterKeyUse>, ReadError> {
@@ -45,7 +45,7 @@ pub(super) fn list(connection: &Connection, keys: &Keys) -> Result<Vec<MasterKey
 /// The version of the active key.
 pub(super) fn active_version(connection: &Connection) -> Result<u32, ReadError> {
     let newest = first(connection, "SELECT MAX(key_version) FROM master_keys", [], |row| {
-        Columns { row, table: "master_keys", key: "" }.integer(0, "key_version")
+        Ok(Columns { row, table: "master_keys", key: "" }.integer(0, "key_version")?)
     })?;
     newest.ok_or_else(|| rusqlite::Error::QueryReturnedNoRows.into())
 }

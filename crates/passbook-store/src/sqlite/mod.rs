@@ -2,14 +2,14 @@
 //!
 //! | file | tells |
 //! | --- | --- |
-//! | `open`, `key_file`, `ledger` | how a store is opened, refused, and how deletions outlive a restore |
+//! | `open`, `key_file` | how a store is opened and refused |
 //! | `connection` | the settings of every connection |
 //! | `writer` | the one writing thread and its group commit |
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
 //! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
 //! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
-//! | `columns`, `failure` | decoding and errors |
+//! | `columns`, `failure` | rows and errors |
 //!
 //! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
 //! power loss; a lock, so that no second process can write; leases end when the store is opened, because the only
@@ -29,7 +29,6 @@ mod failure;
 mod instance;
 mod jobs;
 mod key_file;
-mod ledger;
 mod links;
 mod master_keys;
 mod open;
@@ -59,10 +58,10 @@ use self::{
 };
 pub use self::{
     key_file::load_or_create_master_keys,
-    ledger::LedgerError,
     open::{OpenError, OpenOptions, SchemaVersions, schema_versions},
     restore::{RestoreError, RestoreOptions, Restored, restore},
 };
+pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
         AnswerKey, App, AppInstitution, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob, LinkAnswer,

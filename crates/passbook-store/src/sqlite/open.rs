@@ -15,13 +15,11 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{
     SqliteStore,
-    columns::Columns,
     connection::connect_writer,
     events::add_event,
     failure::{ReadError, WriteError},
     jobs::end_all_leases,
     key_file::has_content,
-    ledger::{DeletionLedger, LedgerEntry, LedgerError},
     links::{lookup_link_unscoped, lookup_remains, write_link},
     readers::Readers,
     writer::{Effects, Writer},
@@ -31,7 +29,11 @@ use crate::{
     sealing::{
         KeyRefusal, Keys, LOOKUP_ROOT, MalformedMasterKey, MasterKey, RememberedKey, first_lookup_root, recognise,
     },
-    stored::prepare::prepare_link,
+    stored::{
+        columns::Columns,
+        ledger::{DeletionLedger, LedgerEntry, LedgerError},
+        prepare::prepare_link,
+    },
 };
 
 mod migrations {

@@ -2,26 +2,24 @@
 
 use passbook_core::{
     ids::{LinkId, SessionId},
-    session::{LinkSession, SessionProgress},
     tenant::Tenant,
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
 use super::{
-    columns::Columns,
     failure::{ReadError, WriteError, constraint_as, one_row},
     links::first,
 };
 use crate::{
     port::{Guard, StoredSession},
-    sealing::{Keys, Place},
+    sealing::Keys,
     stored::{
         prepare::PreparedSession,
-        values::{Unexpected, micros, progress_columns},
+        rows,
+        values::{micros, progress_columns},
     },
 };
 
-const TABLE: &str = "link_sessions";
 const SELECT: &str = "SELECT session_id, app_id, environment, ordinal, version, created_at, expires_at, link_id, \
     progress, exchange_hash, exchange_expires_at, request FROM link_sessions";
 
@@ -30,7 +28,7 @@ pub(super) fn lookup_session(
     keys: &Keys,
     id: &SessionId,
 ) -> Result<Option<StoredSession>, ReadError> {
-    first(connection, &format!("{SELECT} WHERE session_id = ?1"), [id.as_str()], |row| decode(row, keys, id.as_str()))
+    first(connection, &format!("{SELECT} WHERE session_id = ?1"), [id.as_str()], |row| Ok(rows::session(row, keys)?))
 }
 
 pub(super) fn find_session_by_exchange_hash(
@@ -41,7 +39,7 @@ pub(super) fn find_session_by_exchange_hash(
 ) -> Result<Option<StoredSession>, ReadError> {
     let sql = format!("{SELECT} WHERE exchange_hash = ?1 AND app_id = ?2 AND environment = ?3");
     let parameters = params![&hash[..], tenant.app_id.as_str(), tenant.environment.as_str()];
-    first(connection, &sql, parameters, |row| decode(row, keys, ""))
+    first(connection, &sql, parameters, |row| Ok(rows::session(row, keys)?))
 }
 
 pub(super) fn write_session(connection: &Connection, prepared: &PreparedSession) -> Result<(), WriteError> {
@@ -121,44 +119,4 @@ fn update(connection: &Connection, prepared: &PreparedSession, version: u64) -> 
         ])
         .map_err(constraint_as(Guard::Session))?;
     one_row(changed, Guard::Session)
-}
-
-fn decode(row: &Row<'_>, keys: &Keys, key: &str) -> Result<StoredSession, ReadError> {
-    let columns = Columns { row, table: TABLE, key };
-    let id = columns.session_id(0)?;
-    let columns = Columns { row, table: TABLE, key: id.as_str() };
-    let tenant = columns.tenant(1)?;
-    let progress = match columns.text(8, "progress")? {
-        "open" => SessionProgress::Open,
-        "succeeded" => SessionProgress::Succeeded {
-            exchange_hash: columns.hash(9, "exchange_hash")?,
-            exchange_expires_at: columns.instant(10, "exchange_expires_at")?,
-        },
-        "exchanged" => SessionProgress::Exchanged,
-        _ => return Err(columns.wrong("progress", Unexpected)),
-    };
-    let request = columns
-        .optional_bytes(11, "request")?
-        .map(|sealed| {
-            let place = Place { app: tenant.app_id.as_str(), row: id.as_str(), column: "request" };
-            keys.session_key(&tenant.app_id, &id).open(place, sealed).map_err(|error| columns.wrong("request", error))
-        })
-        .transpose()?;
-    let link_id = columns
-        .optional_text(7, "link_id")?
-        .map(|text| LinkId::parse(text).ok_or_else(|| columns.wrong("link_id", Unexpected)))
-        .transpose()?;
-    Ok(StoredSession {
-        version: columns.integer(4, "version")?,
-        request,
-        session: LinkSession {
-            ordinal: columns.integer(3, "ordinal")?,
-            created_at: columns.instant(5, "created_at")?,
-            expires_at: columns.instant(6, "expires_at")?,
-            link_id,
-            progress,
-            tenant,
-            id: id.clone(),
-        },
-    })
 }

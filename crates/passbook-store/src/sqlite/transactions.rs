@@ -5,20 +5,16 @@ use passbook_core::{
     ids::LinkId,
     link::Link,
     tenant::Tenant,
-    transaction::{Direction, Transaction, TransactionDetails},
+    transaction::{Direction, Transaction},
 };
-use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
+use rusqlite::{Connection, ToSql, params, params_from_iter};
 
-use super::{
-    columns::Columns,
-    failure::{ReadError, WriteError, constraint_as, one_row},
-};
+use super::failure::{ReadError, WriteError, constraint_as, one_row};
 use crate::{
     port::{Guard, TransactionFilter, TransactionPage, TransactionWrites},
-    stored::values::micros,
+    stored::{rows, values::micros},
 };
 
-const TABLE: &str = "transactions";
 const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
     t.datetime, t.description, t.raw_description, t.pending, t.original_id";
 /// The rows of a link that the tenant owns.
@@ -160,31 +156,10 @@ fn decode_all(
     link: &LinkId,
 ) -> Result<Vec<Transaction>, ReadError> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(parameters)?;
+    let mut found = statement.query(parameters)?;
     let mut transactions = Vec::new();
-    while let Some(row) = rows.next()? {
-        transactions.push(decode(row, link)?);
+    while let Some(row) = found.next()? {
+        transactions.push(rows::transaction(row, link, 0)?);
     }
     Ok(transactions)
-}
-
-fn decode(row: &Row<'_>, link: &LinkId) -> Result<Transaction, ReadError> {
-    let columns = Columns { row, table: TABLE, key: link.as_str() };
-    let owned = |text: Option<&str>| text.map(str::to_owned);
-    Ok(Transaction {
-        id: columns.transaction_id(0)?,
-        account_id: columns.account_id(1)?,
-        upstream_key: columns.text(2, "upstream_key")?.to_owned(),
-        details: TransactionDetails {
-            amount: columns.parsed(3, "amount", |text| text.parse().ok())?,
-            direction: columns.word(4, "direction")?,
-            currency: columns.text(5, "currency")?.to_owned(),
-            date: columns.date(6, "date")?,
-            datetime: columns.optional_instant(7, "datetime")?,
-            description: owned(columns.optional_text(8, "description")?),
-            raw_description: owned(columns.optional_text(9, "raw_description")?),
-            pending: columns.integer::<u8>(10, "pending")? != 0,
-        },
-        original_id: owned(columns.optional_text(11, "original_id")?),
-    })
 }

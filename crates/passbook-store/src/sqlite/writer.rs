@@ -25,9 +25,9 @@ use tokio::sync::oneshot;
 use super::{
     connection::connect_writer,
     failure::{Closed, ReadError, WriteError, unavailable},
-    ledger::{DeletionLedger, LedgerEntry},
     readers::is_broken,
 };
+use crate::stored::ledger::{DeletionLedger, LedgerEntry};
 
 /// Requests that may wait; more are refused as `Unavailable`.
 const QUEUE_MAX: usize = 1024;

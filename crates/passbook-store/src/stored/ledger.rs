@@ -15,7 +15,7 @@ use passbook_core::{ids::LinkId, time::format_instant};
 
 /// One destroyed link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LedgerEntry {
+pub(crate) struct LedgerEntry {
     /// When it was deleted, in the application's time.
     pub at: Timestamp,
     /// The link.
@@ -23,7 +23,7 @@ pub(super) struct LedgerEntry {
 }
 
 /// The open ledger.
-pub(super) struct DeletionLedger {
+pub(crate) struct DeletionLedger {
     file: File,
     /// Bytes of whole, synced lines.
     length: u64,
@@ -53,7 +53,7 @@ pub enum LedgerError {
 
 impl DeletionLedger {
     /// Opens or creates the file and reads it. A last line without an end was never acknowledged and is cut off.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<LedgerEntry>), LedgerError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<LedgerEntry>), LedgerError> {
         let fault = |source| LedgerError::File { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -80,12 +80,12 @@ impl DeletionLedger {
 
     /// A ledger over any handle, for tests of failing ones.
     #[cfg(test)]
-    pub(super) fn over(file: File) -> Self {
+    pub(crate) fn over(file: File) -> Self {
         Self { file, length: 0 }
     }
 
     /// Appends and syncs; on failure none of the lines counts.
-    pub(super) fn append(&mut self, entries: &[LedgerEntry]) -> std::io::Result<()> {
+    pub(crate) fn append(&mut self, entries: &[LedgerEntry]) -> std::io::Result<()> {
         let mut lines = String::new();
         for entry in entries {
             let _infallible = writeln!(lines, "{} {}", format_instant(entry.at), entry.link_id);
@@ -105,7 +105,7 @@ fn parse_line(line: &str) -> Option<LedgerEntry> {
 }
 
 /// Makes a new directory entry durable.
-pub(super) fn sync_parent(path: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if cfg!(unix) { File::open(parent)?.sync_all() } else { Ok(()) }
 }

@@ -1,0 +1,281 @@
+//! What a row of each table says. The order of the columns is that of the statements of every store.
+
+use passbook_core::{
+    ids::{AppId, LinkId, TransactionId},
+    link::LinkSecrets,
+    product::ProductSet,
+    secret::SecretBytes,
+    session::{LinkSession, SessionProgress},
+    tenant::{ScopeSet, Tenant},
+    transaction::{Transaction, TransactionDetails},
+};
+
+use super::{
+    columns::{Columns, StoredRow},
+    document::read_document,
+    prepare::answer_place,
+    sealed::{KeyMissing, open_field, secret_from_json, unwrap_data_key},
+    values::{Unexpected, job_state_word},
+};
+use crate::{
+    port::{
+        AnswerKey, App, AppInstitution, Client, JobState, KeptAnswer, LeaseRef, LeasedJob, LinkAnswer, LinkPosition,
+        NumbersAnswer, Reservation, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
+    },
+    sealing::{Keys, Place, SealingKey},
+};
+
+const LINKS: &str = "links";
+
+/// `state, error, granted, deleted_at, renderer, link_view`.
+pub(crate) fn link_answer(row: &impl StoredRow, id: &LinkId) -> Result<LinkAnswer, StoreError> {
+    let columns = Columns { row, table: LINKS, key: id.as_str() };
+    Ok(LinkAnswer {
+        state: columns.word(0, "state")?,
+        error: columns.optional_word(1, "error")?,
+        granted: ProductSet::from_bits(columns.integer(2, "granted")?),
+        deleted_at: columns.optional_instant(3, "deleted_at")?,
+        renderer: columns.integer(4, "renderer")?,
+        link_view: columns.bytes(5, "link_view")?.to_vec(),
+    })
+}
+
+/// As [`link_answer`], then `numbers_view, wrapped_key, key_version`.
+pub(crate) fn numbers_answer(
+    row: &impl StoredRow,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<NumbersAnswer, StoreError> {
+    let columns = Columns { row, table: LINKS, key: id.as_str() };
+    let link = link_answer(row, id)?;
+    let accounts = match (columns.optional_bytes(6, "numbers_view")?, data_key(row, keys, tenant, id, 7)?) {
+        (None, _) => SecretBytes::default(),
+        (Some(_), None) => return Err(columns.wrong("wrapped_key", KeyMissing)),
+        (Some(sealed), Some(key)) => open_field(&key, tenant, id, "numbers_view", sealed)?,
+    };
+    Ok(NumbersAnswer { link, accounts })
+}
+
+/// `version, document`.
+pub(crate) fn stored_link(row: &impl StoredRow, id: &LinkId) -> Result<StoredLink, StoreError> {
+    let columns = Columns { row, table: LINKS, key: id.as_str() };
+    let link = read_document(id.as_str(), columns.bytes(1, "document")?)?;
+    Ok(StoredLink { link, version: columns.integer(0, "version")? })
+}
+
+/// `numbers, owners, credential, wrapped_key, key_version`; `None` when there is no key.
+pub(crate) fn stored_secrets(
+    row: &impl StoredRow,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+) -> Result<Option<StoredSecrets>, StoreError> {
+    let columns = Columns { row, table: LINKS, key: id.as_str() };
+    let Some(key) = data_key(row, keys, tenant, id, 3)? else { return Ok(None) };
+    let opened = |index, column| {
+        let sealed = columns.optional_bytes(index, column)?;
+        sealed.map(|sealed| open_field(&key, tenant, id, column, sealed)).transpose()
+    };
+    Ok(Some(StoredSecrets {
+        secrets: LinkSecrets {
+            numbers: secret_from_json(opened(0, "numbers")?, "numbers", id)?,
+            owners: secret_from_json(opened(1, "owners")?, "owners", id)?,
+        },
+        credential: opened(2, "credential")?,
+    }))
+}
+
+/// The data key wrapped in column `index`, with the key version in the next one.
+pub(crate) fn data_key(
+    row: &impl StoredRow,
+    keys: &Keys,
+    tenant: &Tenant,
+    id: &LinkId,
+    index: usize,
+) -> Result<Option<SealingKey>, StoreError> {
+    let columns = Columns { row, table: LINKS, key: id.as_str() };
+    let Some(wrapped) = columns.optional_bytes(index, "wrapped_key")? else { return Ok(None) };
+    let Some(version) = columns.optional_integer(index + 1, "key_version")? else {
+        return Err(columns.wrong("key_version", KeyMissing));
+    };
+    Ok(Some(unwrap_data_key(keys, tenant, id, version, wrapped)?))
+}
+
+/// `link_id`.
+pub(crate) fn link_id(row: &impl StoredRow) -> Result<LinkId, StoreError> {
+    Columns { row, table: LINKS, key: "" }.link_id(0)
+}
+
+/// `link_id, created_at`.
+pub(crate) fn link_position(row: &impl StoredRow) -> Result<LinkPosition, StoreError> {
+    let columns = Columns { row, table: LINKS, key: "" };
+    Ok(LinkPosition { id: columns.link_id(0)?, created_at: columns.instant(1, "created_at")? })
+}
+
+/// A transaction of `link`, from column `from` on: `transaction_id, account_id, upstream_key, amount, direction,
+/// currency, date, datetime, description, raw_description, pending, original_id`.
+pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> Result<Transaction, StoreError> {
+    let columns = Columns { row, table: "transactions", key: link.as_str() };
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let id: TransactionId = columns.transaction_id(from)?;
+    Ok(Transaction {
+        id,
+        account_id: columns.account_id(from + 1)?,
+        upstream_key: columns.text(from + 2, "upstream_key")?.to_owned(),
+        details: TransactionDetails {
+            amount: columns.parsed(from + 3, "amount", |text| text.parse().ok())?,
+            direction: columns.word(from + 4, "direction")?,
+            currency: columns.text(from + 5, "currency")?.to_owned(),
+            date: columns.date(from + 6, "date")?,
+            datetime: columns.optional_instant(from + 7, "datetime")?,
+            description: owned(columns.optional_text(from + 8, "description")?),
+            raw_description: owned(columns.optional_text(from + 9, "raw_description")?),
+            pending: columns.integer::<u8>(from + 10, "pending")? != 0,
+        },
+        original_id: owned(columns.optional_text(from + 11, "original_id")?),
+    })
+}
+
+/// `job_id, app_id, environment, link_id, work, fence`; the lease is one fence further.
+pub(crate) fn job_to_lease(row: &impl StoredRow) -> Result<LeasedJob, StoreError> {
+    let columns = Columns { row, table: "jobs", key: "" };
+    let fence: u64 = columns.integer(5, "fence")?;
+    Ok(LeasedJob {
+        lease: LeaseRef { job_id: columns.job_id(0)?, fence: fence + 1 },
+        tenant: columns.tenant(1)?,
+        link_id: columns.link_id(3)?,
+        work: columns.json(4, "work")?,
+    })
+}
+
+/// `state` of a job.
+pub(crate) fn job_state(row: &impl StoredRow, key: &str) -> Result<JobState, StoreError> {
+    Columns { row, table: "jobs", key }.parsed(0, "state", |word| {
+        [JobState::Open, JobState::Done, JobState::Failed].into_iter().find(|state| job_state_word(*state) == word)
+    })
+}
+
+/// `session_id, app_id, environment, ordinal, version, created_at, expires_at, link_id, progress, exchange_hash,
+/// exchange_expires_at, request`.
+pub(crate) fn session(row: &impl StoredRow, keys: &Keys) -> Result<StoredSession, StoreError> {
+    let table = "link_sessions";
+    let id = Columns { row, table, key: "" }.session_id(0)?;
+    let columns = Columns { row, table, key: id.as_str() };
+    let tenant = columns.tenant(1)?;
+    let progress = match columns.text(8, "progress")? {
+        "open" => SessionProgress::Open,
+        "succeeded" => SessionProgress::Succeeded {
+            exchange_hash: columns.hash(9, "exchange_hash")?,
+            exchange_expires_at: columns.instant(10, "exchange_expires_at")?,
+        },
+        "exchanged" => SessionProgress::Exchanged,
+        _ => return Err(columns.wrong("progress", Unexpected)),
+    };
+    let request = columns
+        .optional_bytes(11, "request")?
+        .map(|sealed| {
+            let place = Place { app: tenant.app_id.as_str(), row: id.as_str(), column: "request" };
+            keys.session_key(&tenant.app_id, &id).open(place, sealed).map_err(|error| columns.wrong("request", error))
+        })
+        .transpose()?;
+    let link_id = columns
+        .optional_text(7, "link_id")?
+        .map(|text| LinkId::parse(text).ok_or_else(|| columns.wrong("link_id", Unexpected)))
+        .transpose()?;
+    Ok(StoredSession {
+        version: columns.integer(4, "version")?,
+        request,
+        session: LinkSession {
+            ordinal: columns.integer(3, "ordinal")?,
+            created_at: columns.instant(5, "created_at")?,
+            expires_at: columns.instant(6, "expires_at")?,
+            link_id,
+            progress,
+            tenant,
+            id: id.clone(),
+        },
+    })
+}
+
+/// `app_id, name, clock, allowed_origins`.
+pub(crate) fn app(row: &impl StoredRow) -> Result<App, StoreError> {
+    let id = Columns { row, table: "apps", key: "" }.parsed(0, "app_id", AppId::parse)?;
+    let columns = Columns { row, table: "apps", key: id.as_str() };
+    Ok(App {
+        name: columns.text(1, "name")?.to_owned(),
+        clock: columns.json(2, "clock")?,
+        allowed_origins: columns.json(3, "allowed_origins")?,
+        id: id.clone(),
+    })
+}
+
+/// `client_id, app_id, environment, name, secret_hashes, scopes, disabled_at`.
+pub(crate) fn client(row: &impl StoredRow) -> Result<Client, StoreError> {
+    let client_id = Columns { row, table: "clients", key: "" }.text(0, "client_id")?;
+    let columns = Columns { row, table: "clients", key: client_id };
+    let (secret_hashes, rest) = columns.bytes(4, "secret_hashes")?.as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(columns.wrong("secret_hashes", "not a multiple of 32 bytes"));
+    }
+    Ok(Client {
+        client_id: client_id.to_owned(),
+        tenant: columns.tenant(1)?,
+        name: columns.text(3, "name")?.to_owned(),
+        secret_hashes: secret_hashes.to_vec(),
+        scopes: ScopeSet::from_bits(columns.integer(5, "scopes")?),
+        disabled_at: columns.optional_instant(6, "disabled_at")?,
+    })
+}
+
+/// `client_id`, name of the client, `app_id, environment`, name of the app, scopes of token and client, `expires_at`.
+pub(crate) fn token(row: &impl StoredRow) -> Result<Token, StoreError> {
+    let columns = Columns { row, table: "access_tokens", key: "" };
+    let of_token: u16 = columns.integer(5, "scopes")?;
+    let of_client: u16 = columns.integer(6, "scopes")?;
+    Ok(Token {
+        client_id: columns.text(0, "client_id")?.to_owned(),
+        client_name: columns.text(1, "name")?.to_owned(),
+        tenant: columns.tenant(2)?,
+        app_name: columns.text(4, "name")?.to_owned(),
+        scopes: ScopeSet::from_bits(of_token & of_client),
+        expires_at: columns.instant(7, "expires_at")?,
+    })
+}
+
+/// `institution_id, name, country`.
+pub(crate) fn app_institution(row: &impl StoredRow, app: &AppId) -> Result<AppInstitution, StoreError> {
+    let columns = Columns { row, table: "app_institutions", key: app.as_str() };
+    Ok(AppInstitution {
+        id: columns.text(0, "institution_id")?.to_owned(),
+        name: columns.text(1, "name")?.to_owned(),
+        country: columns.word(2, "country")?,
+    })
+}
+
+/// `key_version, value` of an instance value.
+pub(crate) fn instance_value(row: &impl StoredRow, keys: &Keys, name: &str) -> Result<SecretBytes, StoreError> {
+    let columns = Columns { row, table: "instance_values", key: name };
+    let version = columns.integer(0, "key_version")?;
+    keys.open_instance_value(name, version, columns.bytes(1, "value")?).map_err(|error| columns.wrong("value", error))
+}
+
+/// `request_hash, status, body`: what became of an idempotency key that could not be reserved.
+pub(crate) fn known_answer(
+    row: &impl StoredRow,
+    keys: &Keys,
+    key: &AnswerKey,
+    request_hash: &[u8; 32],
+) -> Result<Reservation, StoreError> {
+    let columns = Columns { row, table: "kept_answers", key: &key.hash };
+    if columns.bytes(0, "request_hash")? != request_hash {
+        return Ok(Reservation::OtherRequest);
+    }
+    let Some(status) = columns.optional_integer(1, "status")? else { return Ok(Reservation::Running) };
+    let body = keys
+        .answer_key(&key.tenant.app_id)
+        .open(answer_place(key), columns.bytes(2, "body")?)
+        .map_err(|error| columns.wrong("body", error))?;
+    let status = u16::try_from(status).map_err(|error| columns.wrong("status", error))?;
+    Ok(Reservation::Answered(KeptAnswer { status, body }))
+}
