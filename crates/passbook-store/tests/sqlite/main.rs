@@ -8,6 +8,7 @@ mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;
 mod inconsistent;
+mod master_keys;
 mod opening;
 mod reservations;
 mod speed;
