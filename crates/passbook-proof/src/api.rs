@@ -1,4 +1,4 @@
-//! Calls to the server as one client makes them: a token when needed, the same connection while it holds.
+//! Calls as one client makes them: a token when needed, to several servers in turn, on connections that are kept.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,11 +15,13 @@ const CALL_MAX: Duration = Duration::from_secs(20);
 /// How often one call asks for a new token before its 401 is believed.
 const TOKENS_PER_CALL: usize = 3;
 
-/// A client of one running server.
+/// A client of running servers.
 pub struct Api {
-    address: SocketAddr,
     access: Access,
-    connection: Option<Connection>,
+    /// The servers, each with a connection while that holds.
+    servers: Vec<(SocketAddr, Option<Connection>)>,
+    /// Which server gets the next call.
+    turn: usize,
     token: Option<String>,
 }
 
@@ -36,7 +38,13 @@ pub enum Body<'a> {
 impl Api {
     /// A client of this server; connects at the first call.
     pub fn new(server: &Server) -> Self {
-        Self { address: server.address, access: server.access.clone(), connection: None, token: None }
+        Self::over(&[server.address], &server.access, 0)
+    }
+
+    /// A client that sends its calls to these servers in turn, beginning with one of them.
+    pub fn over(addresses: &[SocketAddr], access: &Access, first: usize) -> Self {
+        let servers = addresses.iter().map(|address| (*address, None)).collect();
+        Self { access: access.clone(), servers, turn: first, token: None }
     }
 
     /// One call. An error means that the outcome is unknown: the request may or may not have had its effect.
@@ -102,12 +110,15 @@ impl Api {
     }
 
     async fn exchange(&mut self, bytes: &[u8]) -> io::Result<Answer> {
-        let mut connection = match self.connection.take() {
+        let position = self.turn % self.servers.len();
+        self.turn += 1;
+        let (address, kept) = &mut self.servers[position];
+        let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => Connection::open(self.address).await?,
+            None => Connection::open(*address).await?,
         };
         let answer = tokio::time::timeout(CALL_MAX, connection.exchange(bytes)).await??;
-        self.connection = Some(connection);
+        *kept = Some(connection);
         Ok(answer)
     }
 }

@@ -16,7 +16,7 @@ use super::KillOptions;
 use super::check::{check, check_gone};
 use super::journal::Journal;
 use super::model::{Tally, Worker};
-use super::store_files::check_integrity;
+use super::store_files::{Jobs, check_store};
 use super::work::Shift;
 use crate::api::Api;
 use crate::record::{Proof, commit, today};
@@ -65,14 +65,8 @@ pub async fn run(options: KillOptions) -> Result<()> {
 
 impl Campaign {
     fn new(options: KillOptions, directory: &TempDir) -> Result<Self> {
-        let data = directory.path().join("data");
-        std::fs::create_dir(&data)?;
-        let plan = Plan {
-            binary: binary(options.common.server.clone())?,
-            data,
-            log: directory.path().join("server.log"),
-            arguments: vec!["--seed".to_owned(), options.common.seed.to_string()],
-        };
+        let arguments = vec!["--seed".to_owned(), options.common.seed.to_string()];
+        let plan = Plan::new(binary(options.common.server.clone())?, directory.path(), arguments)?;
         let journal = Journal::create(&directory.path().join("journal.tsv"))?;
         let workers = (0..options.workers).map(|number| Worker::new(number, options.common.seed)).collect();
         let rng = Rng::new(options.common.seed, 0);
@@ -85,7 +79,8 @@ impl Campaign {
         for round in 0..self.options.rounds {
             self.journal.write(u32::MAX, "round", &round.to_string());
             self.load_and_kill(server, round).await.with_context(|| format!("round {round}"))?;
-            check_integrity(&self.plan.data).with_context(|| format!("after the kill of round {round}"))?;
+            check_store(&self.plan.data, Jobs::MayBeOpen)
+                .with_context(|| format!("after the kill of round {round}"))?;
             server = Server::start(&self.plan).await.with_context(|| format!("restart of round {round}"))?;
             self.ready.push(server.ready_in);
             let is_last = round + 1 == self.options.rounds;
@@ -95,7 +90,7 @@ impl Campaign {
         self.settle(&server).await?;
         self.check_list(&server).await?;
         server.stop().await?;
-        check_integrity(&self.plan.data)
+        check_store(&self.plan.data, Jobs::HaveEnded)
     }
 
     /// Every worker works until the server is gone.
@@ -171,7 +166,7 @@ impl Campaign {
     }
 
     fn running(&self) -> usize {
-        self.workers.iter().flat_map(|worker| &worker.banks).map(|link| link.running.len()).sum()
+        self.workers.iter().map(Worker::running).sum()
     }
 
     /// The list of all links: nothing missing, and nothing that no request explains.

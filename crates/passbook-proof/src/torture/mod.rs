@@ -4,11 +4,16 @@
 //! request whose outcome is unknown, and the checker can say exactly what must be there, what may be, and what must not.
 
 mod check;
+mod conduct;
+mod disk;
 mod full_disk;
+mod invariants;
 mod journal;
 mod kill;
 mod model;
+mod power_cut;
 mod store_files;
+mod trace;
 mod work;
 
 pub use self::kill::binary;
@@ -26,6 +31,8 @@ pub enum Experiment {
     Kill(KillOptions),
     /// Fill the server's disk; writes are refused, reads go on, nothing acknowledged is lost.
     FullDisk(FullDiskOptions),
+    /// Cut the power in a recorded run; whatever the disk may hold then, nothing acknowledged is lost.
+    PowerCut(PowerCutOptions),
 }
 
 /// What every experiment needs.
@@ -80,10 +87,24 @@ pub struct FullDiskOptions {
     inside_namespace: bool,
 }
 
+/// Options of `torture power-cut`.
+#[derive(Args)]
+pub struct PowerCutOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Disk images made from the record, each with its own cut and its own losses.
+    #[arg(long, default_value_t = 100)]
+    images: u64,
+    /// Seconds of recorded load.
+    #[arg(long, default_value_t = 5)]
+    secs: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
         Experiment::Kill(options) => kill::run(options).await,
         Experiment::FullDisk(options) => full_disk::run(options).await,
+        Experiment::PowerCut(options) => power_cut::run(options).await,
     }
 }

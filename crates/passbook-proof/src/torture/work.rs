@@ -192,7 +192,7 @@ impl Shift<'_> {
     }
 
     /// Deletes a link, mostly one that has become long.
-    async fn delete(&mut self) -> Result<(), CutOff> {
+    pub async fn delete(&mut self) -> Result<(), CutOff> {
         let long = self.worker.files.iter().position(|link| link.acked >= TRANSACTIONS_MAX && link.link_id.is_some());
         if let Some(position) = long.or_else(|| self.some_file().filter(|_| self.worker.rng.below(4) == 0)) {
             let link = &mut self.worker.files[position];
@@ -237,10 +237,12 @@ impl Shift<'_> {
 
     async fn send(&mut self, method: &str, path: &str, body: Body<'_>) -> Result<Answer, CutOff> {
         let what = format!("{method} {path}");
+        self.journal.remember(self.worker);
         match self.api.call(method, path, body).await {
             Ok(answer) => {
                 let shown = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).replace('\n', " ");
                 self.journal.write(self.worker.number, &what, &format!("{} {shown}", answer.status));
+                self.journal.answered(self.worker.number, method, &answer);
                 Ok(answer)
             }
             Err(error) => {
