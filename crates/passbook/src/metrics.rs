@@ -29,6 +29,28 @@ struct JobLabels {
     outcome: &'static str,
 }
 
+/// Open connections.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionGauge(Gauge<i64, std::sync::atomic::AtomicI64>);
+
+/// An open connection; counted until it is dropped.
+pub struct OpenConnection(ConnectionGauge);
+
+impl ConnectionGauge {
+    /// Counts one.
+    #[must_use]
+    pub fn enter(&self) -> OpenConnection {
+        self.0.inc();
+        OpenConnection(self.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.0.dec();
+    }
+}
+
 /// What the server counts.
 pub struct Metrics {
     registry: Registry,
@@ -39,6 +61,8 @@ pub struct Metrics {
     pub in_flight: Gauge<i64, std::sync::atomic::AtomicI64>,
     /// Requests refused by a request limit.
     pub limited: Counter<u64, AtomicU64>,
+    /// Open connections.
+    pub connections: ConnectionGauge,
     /// Requests refused because too many were being worked on.
     pub shed: Counter<u64, AtomicU64>,
 }
@@ -58,6 +82,8 @@ impl Default for Metrics {
         registry.register("jobs", "Background jobs ended, by outcome", jobs.clone());
         registry.register("requests_in_flight", "Requests being answered", in_flight.clone());
         registry.register("requests_limited", "Requests refused by a request limit", limited.clone());
+        let connections = ConnectionGauge::default();
+        registry.register("connections", "Open connections", connections.0.clone());
         registry.register("requests_shed", "Requests refused because too many were being worked on", shed.clone());
         let handles = Operation::ALL
             .iter()
@@ -70,7 +96,7 @@ impl Default for Metrics {
             .iter()
             .map(|operation| seconds.get_or_create(&OperationLabels { operation: operation.id() }).clone())
             .collect();
-        Self { registry, requests: handles, seconds: timers, jobs, in_flight, limited, shed }
+        Self { registry, requests: handles, seconds: timers, jobs, in_flight, limited, connections, shed }
     }
 }
 

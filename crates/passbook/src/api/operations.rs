@@ -1,14 +1,15 @@
 //! For operators: health, readiness, metrics, the contract itself, and the answers for paths that do not exist.
 
-use std::sync::atomic::Ordering;
-
 use axum::{
+    Json,
     extract::State as Extract,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 
 use super::{State, errors::ApiError};
+use crate::readiness::Reason;
 
 /// The contract, served as it is.
 const OPENAPI: &str = include_str!("../../../../contract/openapi.yaml");
@@ -18,15 +19,20 @@ pub async fn get_health() -> &'static str {
     "ok\n"
 }
 
-/// Start-up is complete, nothing drains, and the store answers.
+/// Why this process should get no requests.
+#[derive(Serialize)]
+struct NotReady {
+    ready: bool,
+    reasons: Vec<Reason>,
+}
+
+/// Start-up is complete, nothing drains, the store answers, and the clock is right.
 pub async fn get_readiness(Extract(api): State) -> Response {
-    if !api.ready.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    let reasons = api.readiness.reasons(api.services.store.as_ref()).await;
+    if reasons.is_empty() {
+        return "ready\n".into_response();
     }
-    match api.services.store.ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "store unavailable\n").into_response(),
-    }
+    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { ready: false, reasons })).into_response()
 }
 
 /// Prometheus text format.

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use passbook_core::{session::SessionRequest, time::format_instant};
+use passbook_core::{session::SessionRequest, tenant::Environment, time::format_instant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -199,7 +199,8 @@ fn sandbox_session(api: &super::Api, body: SandboxLinkBody) -> Result<(SessionRe
     }
     check_tags(&mut problems, body.link_tags.as_deref().unwrap_or_default());
     if let Some(id) = &body.institution_id {
-        problems.require(api.services.directory.find(id).is_some(), "institution_id", "no institution has this id");
+        let found = api.services.directory.find(Environment::Sandbox, id);
+        problems.require(found.is_some(), "institution_id", "no institution has this id");
     }
     if let Some(data) = &body.custom_sandbox_data {
         check_custom_data(&mut problems, data);

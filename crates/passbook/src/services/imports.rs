@@ -104,7 +104,7 @@ impl Services {
         let file = Arc::new(self.read_file(actor, import.file, country).await?);
         let (institution, named) = match chosen {
             Some(institution) => (institution, None),
-            None => self.institution_of_file(file.institution.as_ref())?,
+            None => self.institution_of_file(actor, file.institution.as_ref())?,
         };
         for _ in 0..DECISIONS_MAX {
             let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file).await?;
@@ -253,7 +253,7 @@ impl Services {
     }
 
     async fn known_institution(&self, actor: &Actor, id: &str) -> Result<Option<Institution>, Fault> {
-        if let Some(institution) = self.directory.find(id) {
+        if let Some(institution) = self.directory.find(actor.tenant.environment, id) {
             return Ok(Some(institution.clone()));
         }
         let named = self.store.list_app_institutions(&actor.tenant).await?;
@@ -264,6 +264,7 @@ impl Services {
     /// The institution a file names, and its record when no directory has it.
     fn institution_of_file(
         &self,
+        actor: &Actor,
         named: Option<&StatementInstitution>,
     ) -> Result<(Institution, Option<AppInstitution>), ImportRefusal> {
         let slug = named.and_then(|named| {
@@ -279,21 +280,25 @@ impl Services {
             Some((fid.map(|fid| format!("ofx_{fid}")), id, named))
         });
         let Some((by_fid, id, named)) = slug else {
-            let fallback = self.directory.find(STATEMENT_FILE).cloned().ok_or(ImportRefusal::UnknownInstitution)?;
+            let fallback =
+                self.directory.find_anywhere(STATEMENT_FILE).cloned().ok_or(ImportRefusal::UnknownInstitution)?;
             return Ok((fallback, None));
         };
-        if let Some(listed) = by_fid.and_then(|fid| self.directory.find(&fid)) {
+        if let Some(listed) = by_fid.and_then(|fid| self.directory.find(actor.tenant.environment, &fid)) {
             return Ok((listed.clone(), None));
         }
         // A file must not be able to pass itself off as a listed institution by its name alone.
-        let id = if self.directory.find(&id).is_some() { format!("file_{id}") } else { id };
+        let id = if self.directory.find_anywhere(&id).is_some() { format!("file_{id}") } else { id };
         let name = named.org.clone().or_else(|| named.fid.clone()).unwrap_or_else(|| id.clone());
         let named = AppInstitution { id, name, country: Country::Us };
         Ok((file_institution(&named, self.directory.file_products()), Some(named)))
     }
 
     fn file_connector_name(&self) -> String {
-        self.directory.find(STATEMENT_FILE).map(|institution| institution.connector.clone()).unwrap_or_default()
+        self.directory
+            .find_anywhere(STATEMENT_FILE)
+            .map(|institution| institution.connector.clone())
+            .unwrap_or_default()
     }
 
     fn file_connector_text(&self) -> Option<String> {

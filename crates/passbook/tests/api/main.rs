@@ -24,6 +24,7 @@ mod request_limits;
 mod sandbox;
 mod secrecy;
 mod states;
+mod stopping;
 mod stored_rows;
 mod tenant_walls;
 mod transactions;

@@ -19,6 +19,7 @@ use passbook::{
     directory::Directory,
     keys::{Cursors, SessionTokens, generate_signing_key, public_key_set},
     metrics::Metrics,
+    readiness::Readiness,
     services::{Services, access::TokenCache},
     system::random_alphanumeric,
     views,
@@ -76,7 +77,9 @@ pub struct TestServer {
     pub live: Client,
     /// Application A in the sandbox, for links and institutions only.
     pub limited: Client,
-    _stop: DropGuard,
+    /// Stops the workers.
+    pub stop: CancellationToken,
+    _stopped_at_the_end: DropGuard,
     directory: TempDir,
 }
 
@@ -103,7 +106,7 @@ impl TestServer {
             metrics: metrics.clone(),
             key_set: public_key_set(&signing_key).expect("the key set"),
             sandbox: true,
-            ready: true.into(),
+            readiness: ready(),
             request_ids: RequestIds::default(),
         };
         tokio::spawn(Arc::new(Workers::new(services.clone(), metrics, stop.clone())).run());
@@ -121,7 +124,8 @@ impl TestServer {
             services,
             clock,
             bank,
-            _stop: stop.drop_guard(),
+            _stopped_at_the_end: stop.clone().drop_guard(),
+            stop,
             directory,
         }
     }
@@ -277,6 +281,12 @@ pub fn without_avatar(mut body: Value) -> Value {
 pub fn fixture(name: &str) -> Vec<u8> {
     let path = format!("{}/../passbook-connectors/tests/fixtures/ofx/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn ready() -> Readiness {
+    let readiness = Readiness::starting(Arc::new(|| jiff::SignedDuration::ZERO));
+    readiness.set_started();
+    readiness
 }
 
 fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
