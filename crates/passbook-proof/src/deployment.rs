@@ -3,7 +3,7 @@
 //! The replicas keep their addresses across restarts, so a client can go on. App and client are made by the operator's
 //! commands, as an operator would.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,8 +34,8 @@ pub struct Shape<'a> {
 
 /// A deployment whose replicas are not running yet.
 pub struct Deployment {
-    /// The database server.
-    pub cluster: Cluster,
+    /// The database server; absent while it is lent to a thread that restarts it.
+    pub cluster: Option<Cluster>,
     /// How to start each replica.
     pub plans: Vec<Plan>,
     /// The client that was made.
@@ -45,36 +45,42 @@ pub struct Deployment {
 impl Deployment {
     /// Makes the cluster, the schema, an app with a sandbox client, and a configuration for each replica.
     pub async fn new(shape: &Shape<'_>) -> Result<Self> {
-        Self::behind(shape, |cluster| Ok(cluster.url(DATABASE))).await
+        let cluster = Self::make_cluster().await?;
+        let url = cluster.url(DATABASE);
+        Self::on(cluster, shape, &url)
     }
 
-    /// As [`Deployment::new`], with another way to the database than the direct one.
-    pub async fn behind(shape: &Shape<'_>, url: impl FnOnce(&Cluster) -> Result<String>) -> Result<Self> {
+    /// A cluster with an empty database.
+    pub async fn make_cluster() -> Result<Cluster> {
         let binaries = Binaries::find().context("PostgreSQL is not installed; `apt-get install postgresql`")?;
         let cluster = Cluster::start(&binaries, &[])?;
         Database::connect(&cluster.url("postgres")).await?.create(DATABASE).await?;
+        Ok(cluster)
+    }
+
+    /// As [`Deployment::new`], on a cluster that is there and with this way to its database.
+    pub fn on(cluster: Cluster, shape: &Shape<'_>, url: &str) -> Result<Self> {
         let key = shape.directory.join("master.key");
         write_private(&key, MasterKey::generate().to_file_text().as_bytes())?;
-        let url = url(&cluster)?;
         let mut plans = Vec::new();
         for number in 0..shape.replicas {
-            plans.push(plan(shape, number, &key, &url)?);
+            plans.push(plan(shape, number, &key, url)?);
         }
         let access = make_client(&plans[0])?;
         for hosted in plans.iter_mut().filter_map(|plan| plan.hosted.as_mut()) {
             hosted.access = access.clone();
         }
-        Ok(Self { cluster, plans, access })
-    }
-
-    /// Where the replicas listen.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.plans.iter().filter_map(|plan| plan.hosted.as_ref()).map(|hosted| hosted.address).collect()
+        Ok(Self { cluster: Some(cluster), plans, access })
     }
 
     /// A connection to look into the database.
     pub async fn database(&self) -> Result<Database> {
-        Database::connect(&self.cluster.url(DATABASE)).await
+        Database::connect(&self.cluster()?.url(DATABASE)).await
+    }
+
+    /// The database server, which must be at home.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().context("the cluster is being restarted")
     }
 }
 

@@ -22,6 +22,8 @@ const SETTLE_MAX: Duration = Duration::from_secs(120);
 pub struct Crew {
     workers: Vec<Worker>,
     journal: Journal,
+    /// See [`Shift`].
+    pub store_may_be_away: bool,
 }
 
 /// Workers at work.
@@ -35,21 +37,23 @@ impl Crew {
     /// Workers that have done nothing yet.
     pub fn new(count: u32, seed: u64, journal: &Journal) -> Self {
         let workers = (0..count).map(|number| Worker::new(number, seed)).collect();
-        Self { workers, journal: journal.clone() }
+        Self { workers, journal: journal.clone(), store_may_be_away: false }
     }
 
     /// Sends every worker to work on these servers. The first one moves the sandbox clock on before it begins.
     pub fn begin(&mut self, running: &Running, advance_seconds: u64) -> WorkDay {
         let (steps, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let clock_moves = Arc::new(AtomicBool::new(true));
+        let store_may_be_away = self.store_may_be_away;
         let mut tasks = JoinSet::new();
         for mut worker in self.workers.drain(..) {
             let (mut api, journal) = (running.api(worker.number as usize), self.journal.clone());
             let (steps, is_over, clock_moves) = (Arc::clone(&steps), Arc::clone(&is_over), Arc::clone(&clock_moves));
             tasks.spawn(async move {
                 let is_first = worker.number == 0;
-                let mut shift =
-                    Shift { worker: &mut worker, api: &mut api, journal: &journal, clock_moves: &clock_moves };
+                let (worker_at_work, api, journal) = (&mut worker, &mut api, &journal);
+                let clock_moves = &clock_moves;
+                let mut shift = Shift { worker: worker_at_work, api, journal, clock_moves, store_may_be_away };
                 if !is_first || shift.advance_clock(advance_seconds).await.is_ok() {
                     while !is_over.load(Ordering::Relaxed) && shift.step().await.is_ok() {
                         steps.fetch_add(1, Ordering::Relaxed);

@@ -109,7 +109,7 @@ async fn rounds(
 ) -> Result<()> {
     let server = Server::start(plan).await?;
     let mut api = Api::new(&server);
-    let mut shift = Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false) };
+    let mut shift = Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     for _ in 0..4 {
         shift.make_bank_link().await.map_err(cut_off)?;
         shift.import().await.map_err(cut_off)?;
@@ -138,7 +138,7 @@ async fn fill_and_free(
     journal: &Journal,
     figures: &mut Figures,
 ) -> Result<()> {
-    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false) };
+    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     shift.advance_clock(90_000).await.map_err(cut_off)?;
     for _ in 0..4 {
         shift.refresh().await.map_err(cut_off)?;

@@ -98,7 +98,7 @@ impl Ground {
             Self::Embedded(plan) => return check_store(&plan.data, jobs),
             Self::Hosted(deployment) => deployment,
         };
-        deployment.cluster.amcheck(DATABASE)?;
+        deployment.cluster()?.amcheck(DATABASE)?;
         let broken = broken_in_postgres(&deployment.database().await?, jobs == Jobs::HaveEnded).await?;
         ensure!(broken.is_empty(), "{}", broken.join("; "));
         Ok(())

@@ -31,6 +31,8 @@ pub struct Shift<'a> {
     /// Set while the sandbox clock is being moved. A link made just then may find the token between its sign-in and its
     /// exchange expired by the jump, which is no loss; so none is made.
     pub clock_moves: &'a AtomicBool,
+    /// Whether the experiment takes the store away: reads may be refused then.
+    pub store_may_be_away: bool,
 }
 
 /// What an answer means for what the worker knows.
@@ -228,6 +230,10 @@ impl Shift<'_> {
         let link = &self.worker.files[position];
         let (path, number) = (numbers_path(link.link_id.as_deref().unwrap_or_default()), link.account.number.clone());
         let answer = self.send("GET", &path, Body::Empty).await?;
+        if answer.status == 503 && self.store_may_be_away && answer.header("retry-after").is_some() {
+            self.worker.tally.refused += 1;
+            return Ok(());
+        }
         self.worker.tally.reads += 1;
         if answer.status != 200 || !String::from_utf8_lossy(&answer.body).contains(&number) {
             self.worker.tally.find(format!("GET {path} answered {} without its number", answer.status));
