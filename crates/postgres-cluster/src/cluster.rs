@@ -38,6 +38,15 @@ log_min_messages = fatal
 log_min_error_statement = panic
 ";
 
+/// Where a cluster's files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In memory where the system has a place for that, else on the disk: for tests, which make many databases.
+    Memory,
+    /// On the disk, for measurements and experiments in which syncing matters.
+    Disk,
+}
+
 /// How to stop a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -62,8 +71,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When a program fails or the server does not come up.
-    pub fn start(binaries: &Binaries, settings: &[&str]) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("pg").tempdir_in(temporary_directory())?.keep();
+    pub fn start(binaries: &Binaries, place: Place, settings: &[&str]) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("pg").tempdir_in(place.directory())?.keep();
         hand_over(&directory)?;
         let watcher = Watcher::start(&directory).context("starting the watcher")?;
         let mut cluster = Self { binaries: binaries.clone(), directory, port: 0, postmaster: None, _watcher: watcher };
@@ -111,7 +120,10 @@ impl Cluster {
             let Some(postmaster) = &mut self.postmaster else { bail!("the server was not started") };
             if let Some(status) = postmaster.try_wait()? {
                 self.postmaster = None;
-                bail!("the server ended with {status}: {}", fs::read_to_string(self.directory.join("log")).unwrap_or_default());
+                bail!(
+                    "the server ended with {status}: {}",
+                    fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+                );
             }
             // The last line of its process file says how far the server is; the first whose file it is.
             let state = fs::read_to_string(&process_file).unwrap_or_default();
@@ -224,9 +236,16 @@ impl Drop for Cluster {
     }
 }
 
-/// Where clusters live: searchable by the user that the server runs as, and short, because socket paths are.
-fn temporary_directory() -> PathBuf {
-    if is_root() { PathBuf::from("/tmp") } else { std::env::temp_dir() }
+impl Place {
+    /// Searchable by the user that the server runs as, and short, because socket paths are.
+    fn directory(self) -> PathBuf {
+        let memory = Path::new("/dev/shm");
+        match self {
+            Self::Memory if memory.is_dir() => memory.to_owned(),
+            _ if is_root() => PathBuf::from("/tmp"),
+            _ => std::env::temp_dir(),
+        }
+    }
 }
 
 fn free_port() -> Result<u16> {

@@ -16,6 +16,6 @@ mod watcher;
 
 pub use self::{
     binaries::Binaries,
-    cluster::{Cluster, Stop},
+    cluster::{Cluster, Place, Stop},
     shared::{REQUIRED, URL, shared},
 };

@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use postgres_cluster::{Binaries, Cluster, REQUIRED, URL};
+use postgres_cluster::{Binaries, Cluster, Place, REQUIRED, URL};
 
 fn main() -> Result<ExitCode> {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
@@ -14,7 +14,7 @@ fn main() -> Result<ExitCode> {
         bail!("usage: postgres-cluster run -- COMMAND …");
     }
     let binaries = Binaries::find().context("no PostgreSQL server binaries were found")?;
-    let cluster = Cluster::start(&binaries, &[])?;
+    let cluster = Cluster::start(&binaries, Place::Memory, &[])?;
     let status = Command::new(program)
         .args(rest)
         .env(URL, cluster.url("postgres"))

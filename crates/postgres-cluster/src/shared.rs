@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::{Binaries, Cluster};
+use crate::{Binaries, Cluster, Place};
 
 /// Environment variable with the URL of a running cluster whose role may make databases. With it, all processes of a
 /// test run share that cluster.
@@ -22,7 +22,8 @@ pub fn shared() -> Option<String> {
         return Some(url.into_string().unwrap_or_else(|_| panic!("{URL} is not text")));
     }
     let own = OWN.get_or_init(|| {
-        Binaries::find().map(|binaries| Cluster::start(&binaries, &[]).expect("a throw-away cluster starts"))
+        Binaries::find()
+            .map(|binaries| Cluster::start(&binaries, Place::Memory, &[]).expect("a throw-away cluster starts"))
     });
     if own.is_none() {
         assert!(

@@ -25,7 +25,7 @@ use super::{
     writer::{Effects, Writer},
 };
 use crate::{
-    port::{ImportKey, LinkWrite, StoreError},
+    port::StoreError,
     sealing::{
         KeyRefusal, Keys, LOOKUP_ROOT, MalformedMasterKey, MasterKey, RememberedKey, first_lookup_root, recognise,
     },
@@ -33,6 +33,7 @@ use crate::{
         columns::Columns,
         ledger::{DeletionLedger, LedgerEntry, LedgerError},
         prepare::prepare_link,
+        replay::{Stubs, deletion_again},
     },
 };
 
@@ -57,7 +58,7 @@ pub struct OpenOptions<'a> {
     /// Which renderer `render_stub` is.
     pub renderer: u32,
     /// Renders the public object of a deleted link, for links that the ledger says were deleted.
-    pub render_stub: &'a dyn Fn(&Link) -> Vec<u8>,
+    pub render_stub: &'a (dyn Fn(&Link) -> Vec<u8> + Sync),
 }
 
 /// A store that cannot be opened. Nothing was changed, except that a half-made new store may be left.
@@ -347,20 +348,8 @@ fn destroy_again(
 ) -> Result<(), StoreError> {
     let again = || -> Result<(), WriteError> {
         let Some(stored) = lookup_link_unscoped(connection, &entry.link_id)? else { return Ok(()) };
-        let mut link = stored.link;
-        link.delete(entry.at);
-        let events = std::mem::take(&mut link.recorded);
-        let write = LinkWrite {
-            renderer: options.renderer,
-            link_view: (options.render_stub)(&link),
-            link,
-            expected_version: Some(stored.version),
-            numbers_view: None,
-            secrets: None,
-            credential: None,
-            destroy: true,
-            import_key: ImportKey::Keep,
-        };
+        let stubs = Stubs { renderer: options.renderer, render: options.render_stub };
+        let (write, events) = deletion_again(stored, entry.at, stubs);
         let prepared = prepare_link(keys, write, |_| Ok(None))?;
         // The ledger has this deletion already.
         write_link(connection, &prepared, &mut Effects::default())?;

@@ -5,7 +5,7 @@
 //! | `columns`, `rows` | decoding columns, and the rows that hold them |
 //! | `document` | the stored form of the link aggregate |
 //! | `prepare` | a commit, serialised and sealed before any database is touched |
-//! | `ledger` | how deletions outlive a restored backup |
+//! | `ledger`, `replay` | how deletions outlive a restored backup |
 //! | `sealed` | opening what is sealed in a row |
 //! | `values` | instants, words and keys as columns, and how a wrong one is reported |
 
@@ -13,6 +13,7 @@ pub(crate) mod columns;
 pub(crate) mod document;
 pub(crate) mod ledger;
 pub(crate) mod prepare;
+pub(crate) mod replay;
 pub(crate) mod rows;
 pub(crate) mod sealed;
 pub(crate) mod values;
