@@ -1,16 +1,21 @@
-//! The part of the composition root that knows where an embedded store keeps its files, and how one is opened.
+//! The part of the composition root that opens stores, and knows where an embedded one keeps its files.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow};
 use passbook::{
     commands::{OpenFailure, Opened, RestoredShown, Schema, StoreFiles, Stores},
+    config::{Config, Place},
+    dev,
+    opened_store::OpenedStore,
     system::SystemClock,
     views,
 };
-use passbook_core::time::Clock;
 use passbook_store::{
-    sealing::KeyFile,
+    sealing::{KeyFile, MasterKey},
     sqlite::{self, OpenError, OpenOptions, RestoreOptions, SqliteStore, load_or_create_master_keys},
     time::SteadyClock,
 };
@@ -18,23 +23,54 @@ use passbook_store::{
 /// Stores in data directories.
 pub struct DataDirectories;
 
-/// Opens the store in `directory`, making it when there is none.
+/// The store that the configuration names.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn open_configured(config: &Config) -> anyhow::Result<OpenedStore> {
+    let place = &config.store;
+    dev::make_data_directory(&place.data)?;
+    match &place.place {
+        Place::Embedded => {
+            let keys = &config.keys;
+            let files = StoreFiles { ledger: place.deletion_ledger.clone(), ..DataDirectories.files(&place.data) };
+            Ok(open_embedded(files, keys.master_keys.clone(), keys.master_key_file.clone())?)
+        }
+        Place::Server { .. } => anyhow::bail!("store.kind: this build serves the embedded store only"),
+    }
+}
+
+/// Opens the store in `directory`, making it when there is none, with the keys beside it.
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open_store(directory: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, OpenError> {
+pub fn open_directory(directory: &Path) -> Result<OpenedStore, OpenError> {
     let files = DataDirectories.files(directory);
     let master_keys = load_or_create_master_keys(&files.keys, &files.database)?;
+    let key_file = files.keys.clone();
+    open_embedded(files, master_keys, Some(key_file))
+}
+
+fn open_embedded(
+    files: StoreFiles,
+    master_keys: Vec<MasterKey>,
+    key_file: Option<PathBuf>,
+) -> Result<OpenedStore, OpenError> {
+    let clock = Arc::new(SteadyClock::new(Arc::new(SystemClock)));
     let store = SqliteStore::open(OpenOptions {
         path: files.database,
         master_keys,
         deletion_ledger: files.ledger,
-        clock,
+        clock: clock.clone(),
         renderer: views::RENDERER,
         render_stub: &views::link_view,
     })?;
-    store.keys().follow(KeyFile::new(files.keys));
-    Ok(store)
+    let keys = Arc::clone(store.keys());
+    if let Some(key_file) = key_file {
+        keys.follow(KeyFile::new(key_file));
+    }
+    let store = Arc::new(store);
+    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()) })
 }
 
 impl Stores for DataDirectories {
@@ -43,9 +79,8 @@ impl Stores for DataDirectories {
         if !self.files(data).database.exists() {
             return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
         }
-        let store = open_store(data, Arc::new(SteadyClock::new(Arc::new(SystemClock)))).map_err(failure)?;
-        let keys = Arc::clone(store.keys());
-        Ok(Opened { store: Arc::new(store), keys })
+        let opened = open_directory(data).map_err(failure)?;
+        Ok(Opened { store: opened.upkeep, keys: opened.keys })
     }
 
     fn schema(&self, data: &Path) -> Result<Schema, OpenFailure> {

@@ -108,6 +108,7 @@ impl Bench {
             arguments: vec!["--seed".to_owned(), SEED.to_string(), format!("--rate-limits={LIMIT_FACTOR}")],
             under: Vec::new(),
             environment: Vec::new(),
+            hosted: None,
         }
     }
 

@@ -4,20 +4,20 @@
 //! does on a machine whose clock is set. Every pattern has a store of its own, because what was stored in the future
 //! stays there.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use rusqlite::Connection;
 
 use super::ClockJumpsOptions;
 use super::conduct::{Conduct, milliseconds};
 use super::crew::Crew;
+use super::ground::{Ground, Running};
 use super::model::Tally;
-use super::store_files::{Jobs, check_store, databases_in};
-use crate::api::Target;
-use crate::http::{Connection as HttpConnection, request};
-use crate::server::{Plan, Server};
+use super::store_files::Jobs;
+use crate::http::{Connection, request};
+use crate::server::Plan;
 
 /// One way to set a clock.
 struct Pattern {
@@ -53,6 +53,8 @@ const JOBS_METRIC: &str = "passbook_jobs_total{";
 const TRUE_TIME: &str = "+0";
 /// How soon readiness must tell that the clock is wrong, or right again.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
+/// Before each piece of work, so that refresh limits open again.
+const ADVANCE_SECONDS: u64 = 3_660;
 const WORKERS: u32 = 3;
 
 /// Runs the experiment.
@@ -100,44 +102,45 @@ async fn jump(
         ("TZ", "UTC".to_owned()),
     ];
     plan.environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let server = Server::start(&plan).await?;
-    let target = server.target();
-    let mut crew = Crew::new(WORKERS, conduct.seed, conduct.journal.clone());
-    work(&mut crew, &target, options).await?;
-    crew.settle(&target).await?;
+    let ground = Ground::Embedded(plan.clone());
+    let running = ground.start().await?;
+    let address = running.addresses[0];
+    let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);
+    work(&mut crew, &running, options).await?;
+    crew.settle(&running).await?;
     set(&setting, pattern.setting)?;
     let noticed = match pattern.is_noticed {
-        true => Some(wait_for_readiness(&target, 503).await.context("the wrong clock was not noticed")?),
+        true => Some(wait_for_readiness(address, 503).await.context("the wrong clock was not noticed")?),
         false => None,
     };
     // Nothing may be fetched that nobody asked for; the crew knows when everything was fetched last.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    crew.check_all(&target, true).await?;
-    work(&mut crew, &target, options).await?;
-    crew.settle(&target).await?;
+    crew.check(&running, true).await?;
+    work(&mut crew, &running, options).await?;
+    crew.settle(&running).await?;
     set(&setting, TRUE_TIME)?;
-    wait_for_readiness(&target, 200).await.context("the right clock was not noticed")?;
-    work(&mut crew, &target, options).await?;
-    crew.settle(&target).await?;
-    crew.check_all(&target, true).await?;
-    crew.check_list(&target).await?;
-    let lost_leases = leases_lost(&target).await?;
-    server.stop().await?;
-    check_store(&plan.data, Jobs::HaveEnded)?;
+    wait_for_readiness(address, 200).await.context("the right clock was not noticed")?;
+    work(&mut crew, &running, options).await?;
+    crew.settle(&running).await?;
+    crew.check(&running, true).await?;
+    crew.check_list(&running).await?;
+    let lost_leases = leases_lost(address).await?;
+    running.stop().await?;
+    ground.check(Jobs::HaveEnded).await?;
     let tally = crew.tally();
     ensure!(lost_leases == 0, "{lost_leases} jobs lost their lease");
     // Retention is 90 days: everything of these few seconds must be there, also when the clock said it was years ago.
-    let jobs = refresh_jobs(&plan.data)?;
+    let jobs = ground.number("SELECT COUNT(*) FROM jobs WHERE work LIKE '%refresh%'").await?;
+    let jobs = u64::try_from(jobs)?;
     ensure!(jobs >= tally.refreshes, "{} refreshes were accepted and {jobs} jobs are kept", tally.refreshes);
     Ok((tally, noticed))
 }
 
-async fn work(crew: &mut Crew, target: &Target, options: &ClockJumpsOptions) -> Result<()> {
-    let working = crew.begin(std::slice::from_ref(target), 0);
+async fn work(crew: &mut Crew, running: &Running, options: &ClockJumpsOptions) -> Result<()> {
+    let mut day = crew.begin(running, ADVANCE_SECONDS);
     tokio::time::sleep(Duration::from_millis(options.work_ms)).await;
-    working.stop();
-    let cut_off = crew.gather(working).await?;
-    ensure!(cut_off == 0, "{cut_off} requests were not answered");
+    ensure!(!day.was_cut_off(), "a request was not answered");
+    crew.end(day).await?;
     crew.ensure_sound()
 }
 
@@ -153,9 +156,9 @@ fn set(file: &Path, setting: &str) -> Result<()> {
     std::fs::rename(&new, file).context("setting the time")
 }
 
-async fn wait_for_readiness(target: &Target, status: u16) -> Result<Duration> {
+async fn wait_for_readiness(address: SocketAddr, status: u16) -> Result<Duration> {
     let begun = Instant::now();
-    let mut connection = HttpConnection::open(target.address).await?;
+    let mut connection = Connection::open(address).await?;
     while connection.exchange_status(&request("GET", "/readyz", &[], b"")).await? != status {
         ensure!(begun.elapsed() < NOTICE_MAX, "/readyz does not answer {status}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -164,22 +167,14 @@ async fn wait_for_readiness(target: &Target, status: u16) -> Result<Duration> {
 }
 
 /// How many jobs ended without their lease, as the server counts them.
-async fn leases_lost(target: &Target) -> Result<u64> {
-    let mut connection = HttpConnection::open(target.address).await?;
+async fn leases_lost(address: SocketAddr) -> Result<u64> {
+    let mut connection = Connection::open(address).await?;
     let answer = connection.exchange(&request("GET", "/metrics", &[], b"")).await?;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let jobs: Vec<_> = text.lines().filter(|line| line.starts_with(JOBS_METRIC)).collect();
     ensure!(!jobs.is_empty(), "the metrics do not count jobs");
     let lost = jobs.iter().filter(|line| line.contains("\"lost\"")).filter_map(|line| line.rsplit(' ').next());
     lost.map(|count| count.parse::<u64>().context("a count")).sum()
-}
-
-fn refresh_jobs(data: &Path) -> Result<u64> {
-    let databases = databases_in(data)?;
-    let connection = Connection::open(databases.first().context("no database")?)?;
-    let count: i64 =
-        connection.query_row("SELECT COUNT(*) FROM jobs WHERE work LIKE '%refresh%'", [], |row| row.get(0))?;
-    u64::try_from(count).context("a count")
 }
 
 /// The library that fakes the time, where distributions put it.

@@ -1,6 +1,7 @@
-//! A crew of workers: they work together until a fault or the end, and what they know is checked together.
+//! The workers of an experiment together: all at work, all checked, and what they counted.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,85 +10,82 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use super::check::{check, check_gone};
+use super::ground::Running;
 use super::journal::Journal;
 use super::model::{Tally, Worker};
 use super::work::Shift;
-use crate::api::{Api, Target};
+use crate::api::Api;
 
-/// How long accepted refreshes may take to end.
-const SETTLE_MAX: Duration = Duration::from_secs(60);
+/// How long accepted refreshes may take to end after the last fault.
+const SETTLE_MAX: Duration = Duration::from_secs(120);
 
-/// The workers, while nobody works.
+/// The workers. They are lent to a [`WorkDay`] and come back from it.
 pub struct Crew {
-    pub workers: Vec<Worker>,
+    workers: Vec<Worker>,
     journal: Journal,
+    /// See [`Shift`].
+    pub store_may_be_away: bool,
 }
 
-/// The workers at work.
-pub struct Working {
-    tasks: JoinSet<(Worker, bool)>,
-    stop: Arc<AtomicBool>,
-    is_cut_off: Arc<AtomicBool>,
-    /// Pieces of work done so far.
-    pub steps: Arc<AtomicU64>,
+/// Workers at work.
+pub struct WorkDay {
+    tasks: JoinSet<Worker>,
+    is_over: Arc<AtomicBool>,
+    steps: Arc<AtomicU64>,
 }
 
 impl Crew {
     /// Workers that have done nothing yet.
-    pub fn new(count: u32, seed: u64, journal: Journal) -> Self {
-        Self { workers: (0..count).map(|number| Worker::new(number, seed)).collect(), journal }
+    pub fn new(count: u32, seed: u64, journal: &Journal) -> Self {
+        Self::numbered(0..count, seed, journal)
     }
 
-    /// Sends everybody to work, spread over the targets, until told to stop or cut off. The first one moves the sandbox
-    /// clock by `advance` seconds before anything else, so that refresh limits open again.
-    pub fn begin(&mut self, targets: &[Target], advance: u64) -> Working {
-        let (stop, steps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let clock_moves = Arc::new(AtomicBool::new(advance > 0));
-        let someone_cut_off = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        for (mut worker, target) in self.workers.drain(..).zip(targets.iter().cycle()) {
-            let (mut api, journal) = (Api::at(target), self.journal.clone());
-            let (stop, steps, clock_moves) = (Arc::clone(&stop), Arc::clone(&steps), Arc::clone(&clock_moves));
-            let someone_cut_off = Arc::clone(&someone_cut_off);
-            tasks.spawn(async move {
-                let moves_clock = worker.number == 0 && advance > 0;
-                let mut shift =
-                    Shift { worker: &mut worker, api: &mut api, journal: &journal, clock_moves: &clock_moves };
-                let mut is_cut_off = moves_clock && shift.advance_clock(advance).await.is_err();
-                while !is_cut_off && !stop.load(Ordering::Relaxed) {
-                    is_cut_off = shift.step().await.is_err();
-                    steps.fetch_add(1, Ordering::Relaxed);
-                }
-                someone_cut_off.fetch_or(is_cut_off, Ordering::Relaxed);
-                (worker, is_cut_off)
-            });
-        }
-        Working { tasks, stop, is_cut_off: someone_cut_off, steps }
+    /// As [`Crew::new`], for a crew that works beside another: numbers are part of the names of what workers make.
+    pub fn numbered(numbers: Range<u32>, seed: u64, journal: &Journal) -> Self {
+        let workers = numbers.map(|number| Worker::new(number, seed)).collect();
+        Self { workers, journal: journal.clone(), store_may_be_away: false }
     }
 
-    /// Waits until everybody has stopped; gives how many were cut off.
-    ///
-    /// # Errors
-    /// When a worker panicked.
-    pub async fn gather(&mut self, mut working: Working) -> Result<usize> {
-        let mut cut_off = 0;
-        while let Some(joined) = working.tasks.join_next().await {
-            let (worker, is_cut_off) = joined.context("a worker")?;
-            cut_off += usize::from(is_cut_off);
-            self.workers.push(worker);
-        }
-        self.workers.sort_by_key(|worker| worker.number);
-        Ok(cut_off)
-    }
-
-    /// Compares everything the workers know with what the server says.
-    ///
-    /// # Errors
-    /// When the server does not answer. What is wrong with its answers goes into the tallies.
-    pub async fn check_all(&mut self, target: &Target, with_gone: bool) -> Result<()> {
+    /// Sends every worker to work on these servers. The first one moves the sandbox clock on before it begins.
+    pub fn begin(&mut self, running: &Running, advance_seconds: u64) -> WorkDay {
+        let (steps, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let clock_moves = Arc::new(AtomicBool::new(true));
+        let store_may_be_away = self.store_may_be_away;
         let mut tasks = JoinSet::new();
         for mut worker in self.workers.drain(..) {
-            let mut api = Api::at(target);
+            let (mut api, journal) = (running.api(worker.number as usize), self.journal.clone());
+            let (steps, is_over, clock_moves) = (Arc::clone(&steps), Arc::clone(&is_over), Arc::clone(&clock_moves));
+            tasks.spawn(async move {
+                let is_first = worker.number == 0;
+                let (worker_at_work, api, journal) = (&mut worker, &mut api, &journal);
+                let clock_moves = &clock_moves;
+                let mut shift = Shift { worker: worker_at_work, api, journal, clock_moves, store_may_be_away };
+                if !is_first || shift.advance_clock(advance_seconds).await.is_ok() {
+                    while !is_over.load(Ordering::Relaxed) && shift.step().await.is_ok() {
+                        steps.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                worker
+            });
+        }
+        WorkDay { tasks, is_over, steps }
+    }
+
+    /// Takes the workers back when each has ended its last step.
+    pub async fn end(&mut self, mut day: WorkDay) -> Result<u64> {
+        day.is_over.store(true, Ordering::Relaxed);
+        while let Some(worker) = day.tasks.join_next().await {
+            self.workers.push(worker.context("a worker")?);
+        }
+        self.workers.sort_by_key(|worker| worker.number);
+        Ok(day.steps())
+    }
+
+    /// Compares everything that was acknowledged with what the servers say; deleted links too when asked to.
+    pub async fn check(&mut self, running: &Running, with_gone: bool) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        for mut worker in self.workers.drain(..) {
+            let mut api = running.api(worker.number as usize);
             tasks.spawn(async move {
                 let mut result = check(&mut worker, &mut api).await;
                 if with_gone && result.is_ok() {
@@ -107,33 +105,31 @@ impl Crew {
     }
 
     /// Waits until every accepted refresh has ended.
-    ///
-    /// # Errors
-    /// When one does not, or the server does not answer.
-    pub async fn settle(&mut self, target: &Target) -> Result<()> {
+    pub async fn settle(&mut self, running: &Running) -> Result<()> {
         let begun = Instant::now();
-        loop {
-            self.check_all(target, false).await?;
-            let running: usize = self.workers.iter().map(Worker::running).sum();
-            if running == 0 {
-                return Ok(());
-            }
+        while self.running() > 0 {
             if begun.elapsed() > SETTLE_MAX {
-                self.workers[0].tally.lost += running as u64;
-                bail!("{running} accepted refreshes never ended");
+                let open = self.running() as u64;
+                self.workers[0].tally.lost += open;
+                bail!("{open} accepted refreshes never ended");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
+            self.check(running, false).await?;
         }
+        Ok(())
     }
 
-    /// Compares the list of all links: nothing missing, and nothing that no request explains.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub async fn check_list(&mut self, target: &Target) -> Result<()> {
-        let listed = list_links(&mut Api::at(target)).await?;
+    fn running(&self) -> usize {
+        self.workers.iter().map(Worker::running).sum()
+    }
+
+    /// The list of all links: nothing missing, and nothing that no request explains.
+    pub async fn check_list(&mut self, running: &Running) -> Result<()> {
+        let listed = all_links(&mut running.api(0)).await?;
         let mut expected: BTreeSet<_> = self.workers.iter().flat_map(Worker::live).map(ToOwned::to_owned).collect();
-        expected.extend(target.access.link_id.clone());
+        if !running.access.link_id.is_empty() {
+            expected.insert(running.access.link_id.clone());
+        }
         let missing = expected.difference(&listed).count() as u64;
         let unexplained = (listed.difference(&expected).count() as u64).saturating_sub(self.tally().uncertain_banks);
         let tally = &mut self.workers[0].tally;
@@ -145,48 +141,55 @@ impl Crew {
         Ok(())
     }
 
-    /// All counts together.
+    /// The worker with the lowest number.
+    pub fn first(&mut self) -> &mut Worker {
+        &mut self.workers[0]
+    }
+
+    /// Fails when a promise was broken so far or a request was left without an answer.
+    pub fn ensure_sound(&self) -> Result<()> {
+        let tally = self.tally();
+        ensure!(tally.findings.is_empty(), "a promise is broken");
+        ensure!(tally.uncertain == 0, "{} writes were not answered", tally.uncertain);
+        Ok(())
+    }
+
+    /// What all workers counted.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         self.workers.iter().for_each(|worker| tally.add(&worker.tally));
         tally
     }
+}
 
-    /// Fails when a promise was broken so far, so that the traces of the first one are not covered by later ones.
-    ///
-    /// # Errors
-    /// When something was found.
-    pub fn ensure_sound(&self) -> Result<()> {
-        ensure!(self.tally().findings.is_empty(), "a promise is broken");
-        Ok(())
+impl WorkDay {
+    /// Pieces of work done so far.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Whether a worker has gone home before the end: a request of its has no answer.
+    pub fn was_cut_off(&mut self) -> bool {
+        self.tasks.len() > 0 && {
+            let gone = self.tasks.try_join_next();
+            // It goes back at the end like the others.
+            let was_cut_off = gone.is_some();
+            if let Some(Ok(worker)) = gone {
+                self.tasks.spawn(async move { worker });
+            }
+            was_cut_off
+        }
     }
 }
 
-impl Working {
-    /// Tells everybody to stop after what they are doing.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody was cut off already.
-    pub fn is_cut_off(&self) -> bool {
-        self.is_cut_off.load(Ordering::Relaxed)
-    }
-}
-
-/// The ids of all links, read page by page.
-///
-/// # Errors
-/// When the server does not answer.
-pub async fn list_links(api: &mut Api) -> Result<BTreeSet<String>> {
+async fn all_links(api: &mut Api) -> Result<BTreeSet<String>> {
     let mut listed = BTreeSet::new();
     let mut cursor = String::new();
     loop {
         let query = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
         let page = api.get_json(&format!("/links?limit=500{query}")).await?;
         for link in page["links"].as_array().into_iter().flatten() {
-            let id = link["link_id"].as_str().unwrap_or_default().to_owned();
-            ensure!(listed.insert(id), "a link is listed twice");
+            listed.insert(link["link_id"].as_str().unwrap_or_default().to_owned());
         }
         cursor = page["next_cursor"].as_str().unwrap_or_default().to_owned();
         if cursor.is_empty() {

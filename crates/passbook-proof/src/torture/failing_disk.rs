@@ -13,11 +13,11 @@ use anyhow::{Context, Result, ensure};
 use super::FailingDiskOptions;
 use super::conduct::{Conduct, milliseconds};
 use super::crew::Crew;
-use super::store_files::{Jobs, check_store};
-use crate::api::{Api, Body, import_file_path};
+use super::ground::{Ground, Running};
+use super::store_files::Jobs;
+use crate::api::{Body, import_file_path};
 use crate::process::signal;
 use crate::rng::Rng;
-use crate::server::Server;
 use crate::statement::{Account, PER_DAY};
 
 /// What fails, and how.
@@ -29,6 +29,8 @@ const FAULTS: [(&str, &str); 4] = [
 ];
 /// Time of undisturbed work before each fault.
 const WARM_UP: Duration = Duration::from_millis(300);
+/// Before each fault, so that refresh limits open again.
+const ADVANCE_SECONDS: u64 = 3_660;
 /// How soon writes must work again.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 /// Workers, and the number of the one that asks whether writes work again.
@@ -42,35 +44,35 @@ pub async fn run(options: FailingDiskOptions) -> Result<()> {
 }
 
 async fn experiment(conduct: &mut Conduct, options: &FailingDiskOptions) -> Result<()> {
-    let mut crew = Crew::new(WORKERS, conduct.seed, conduct.journal.clone());
+    let ground = Ground::Embedded(conduct.plan.clone());
+    let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);
     let mut rng = Rng::new(conduct.seed, 1000);
     let (mut injected, mut slowest) = (0, Duration::ZERO);
-    let mut server = Server::start(&conduct.plan).await?;
+    let mut running = ground.start().await?;
     for round in 0..options.rounds {
         let (calls, error) = FAULTS[rng.index(FAULTS.len())];
-        let working = crew.begin(&[server.target()], 0);
+        let mut day = crew.begin(&running, ADVANCE_SECONDS);
         tokio::time::sleep(WARM_UP).await;
         let output = conduct.directory().join(format!("injected-{round}"));
-        let fault = attach(server.pid(), calls, error, &output)?;
+        let fault = attach(running.servers[0].pid(), calls, error, &output)?;
         tokio::time::sleep(Duration::from_millis(200 + rng.below(400))).await;
         release(fault).await?;
-        let recovery = recover(&server, round).await.with_context(|| format!("round {round}: {error} on {calls}"))?;
+        let recovery = recover(&running, round).await.with_context(|| format!("round {round}: {error} on {calls}"))?;
         slowest = slowest.max(recovery);
-        working.stop();
-        let cut_off = crew.gather(working).await?;
-        ensure!(cut_off == 0, "round {round}: {cut_off} requests were not answered while {calls} gave {error}");
+        ensure!(!day.was_cut_off(), "round {round}: a request was not answered while {calls} gave {error}");
+        crew.end(day).await?;
         injected += std::fs::read_to_string(&output)?.matches("(INJECTED)").count() as u64;
-        server.kill()?;
-        check_store(&conduct.plan.data, Jobs::MayBeOpen).with_context(|| format!("round {round}"))?;
-        server = Server::start(&conduct.plan).await?;
-        crew.check_all(&server.target(), true).await?;
+        running.kill()?;
+        ground.check(Jobs::MayBeOpen).await.with_context(|| format!("round {round}"))?;
+        running = ground.start().await?;
+        crew.check(&running, true).await?;
         conduct.tally = crew.tally();
         crew.ensure_sound().with_context(|| format!("round {round}: {error} on {calls}"))?;
         conduct.rounds += 1;
     }
-    crew.settle(&server.target()).await?;
-    server.stop().await?;
-    check_store(&conduct.plan.data, Jobs::HaveEnded)?;
+    crew.settle(&running).await?;
+    running.stop().await?;
+    ground.check(Jobs::HaveEnded).await?;
     conduct.tally = crew.tally();
     conduct.figure("injected", injected);
     conduct.figure("refused", conduct.tally.refused);
@@ -99,9 +101,9 @@ async fn release(mut strace: Child) -> Result<()> {
 }
 
 /// Imports until one import is acknowledged.
-async fn recover(server: &Server, round: u64) -> Result<Duration> {
+async fn recover(running: &Running, round: u64) -> Result<Duration> {
     let begun = Instant::now();
-    let mut api = Api::new(server);
+    let mut api = running.api(0);
     let position = u32::try_from(round)?;
     let file = Account::new(PROBE, position).statement(0..PER_DAY);
     loop {

@@ -77,6 +77,7 @@ async fn run_inside(options: FullDiskOptions) -> Result<()> {
         arguments: vec!["--seed".to_owned(), options.common.seed.to_string()],
         under: Vec::new(),
         environment: Vec::new(),
+        hosted: None,
     };
     std::fs::create_dir(&plan.data)?;
     let journal = Journal::create(&directory.path().join("journal.tsv"))?;
@@ -109,7 +110,8 @@ async fn rounds(
 ) -> Result<()> {
     let server = Server::start(plan).await?;
     let mut api = Api::new(&server);
-    let mut shift = Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false) };
+    let mut shift =
+        Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     for _ in 0..4 {
         shift.make_bank_link().await.map_err(cut_off)?;
         shift.import().await.map_err(cut_off)?;
@@ -138,7 +140,7 @@ async fn fill_and_free(
     journal: &Journal,
     figures: &mut Figures,
 ) -> Result<()> {
-    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false) };
+    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     shift.advance_clock(90_000).await.map_err(cut_off)?;
     for _ in 0..4 {
         shift.refresh().await.map_err(cut_off)?;
@@ -159,7 +161,7 @@ async fn fill_and_free(
         shift.import_days(position, DAYS_PER_FILE).await.map_err(cut_off)?;
         shift.read_numbers().await.map_err(cut_off)?;
     }
-    let link_id = server.access.link_id.as_deref().context("no first link")?;
+    let link_id = server.access.link_id.as_str();
     for path in [format!("/links/{link_id}"), numbers_path(link_id), format!("/links/{link_id}/accounts")] {
         shift.api.get_json(&path).await.context("a read on the full disk")?;
         figures.reads_while_full += 1;

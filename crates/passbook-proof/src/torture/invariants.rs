@@ -8,6 +8,8 @@
 use anyhow::Result;
 use rusqlite::Connection;
 
+use crate::database::Database;
+
 /// A rule and the query that counts what breaks it.
 struct Rule {
     name: &'static str,
@@ -112,6 +114,11 @@ const SQLITE: Dialect = Dialect {
     document: "CAST(l.document AS TEXT)",
 };
 
+const POSTGRES: Dialect = Dialect {
+    counter: "CAST(CAST(convert_from(l.document, 'UTF8') AS jsonb) #>> '{link,counters,events}' AS bigint)",
+    document: "convert_from(l.document, 'UTF8')",
+};
+
 /// The rules as queries of one dialect, each with its name.
 fn queries(dialect: &Dialect, with_rest: bool) -> impl Iterator<Item = (&'static str, String)> {
     let rules = RULES.iter().filter(move |rule| with_rest || !rule.at_rest);
@@ -127,6 +134,21 @@ pub fn broken_in_sqlite(connection: &Connection, with_rest: bool) -> Result<Vec<
     let mut broken = Vec::new();
     for (name, sql) in queries(&SQLITE, with_rest) {
         let count: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        if count > 0 {
+            broken.push(format!("{name} ({count})"));
+        }
+    }
+    Ok(broken)
+}
+
+/// As [`broken_in_sqlite`], for a PostgreSQL database that nobody writes to.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn broken_in_postgres(database: &Database, with_rest: bool) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    for (name, sql) in queries(&POSTGRES, with_rest) {
+        let count = database.number(&sql).await?;
         if count > 0 {
             broken.push(format!("{name} ({count})"));
         }

@@ -4,7 +4,6 @@
 //! says. The files stay, so damage of an early round is still there to be found in a late one.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,13 +12,17 @@ use tempfile::TempDir;
 
 use super::KillOptions;
 use super::crew::Crew;
+use super::ground::{Ground, Running, StoreKind};
 use super::journal::Journal;
 use super::model::Tally;
-use super::store_files::{Jobs, check_store};
+use super::store_files::Jobs;
 use crate::record::{Proof, commit, today};
 use crate::rng::Rng;
-use crate::server::{Plan, Server};
+use crate::server::Plan;
 
+/// How long a restart may take until `/readyz` is green, unless told otherwise.
+const READY_MS_MAX_EMBEDDED: u64 = 2_000;
+const READY_MS_MAX_POSTGRES: u64 = 5_000;
 /// Deleted links are looked at this often, and after the last round: their number only grows.
 const GONE_EVERY: u64 = 20;
 /// A day's limit opens every so many rounds; the hours between add up to far less than the 90 days of a deleted stub.
@@ -30,7 +33,7 @@ const DAY_SECONDS: u64 = 90_000;
 /// One run.
 struct Campaign {
     options: KillOptions,
-    plan: Plan,
+    ground: Ground,
     journal: Journal,
     rng: Rng,
     crew: Crew,
@@ -42,7 +45,7 @@ struct Campaign {
 pub async fn run(options: KillOptions) -> Result<()> {
     let directory = TempDir::with_prefix("passbook-torture-")?;
     let (seed, record) = (options.common.seed, options.common.record);
-    let mut campaign = Campaign::new(options, &directory)?;
+    let mut campaign = Campaign::new(options, &directory).await?;
     let begun = Instant::now();
     let result = campaign.run().await;
     campaign.journal.flush()?;
@@ -59,47 +62,49 @@ pub async fn run(options: KillOptions) -> Result<()> {
 }
 
 impl Campaign {
-    fn new(options: KillOptions, directory: &TempDir) -> Result<Self> {
-        let arguments = vec!["--seed".to_owned(), options.common.seed.to_string()];
-        let plan = Plan::new(binary(options.common.server.clone())?, directory.path(), arguments)?;
+    async fn new(options: KillOptions, directory: &TempDir) -> Result<Self> {
+        let common = &options.common;
+        let arguments = vec!["--seed".to_owned(), common.seed.to_string()];
+        let plan = Plan::new(binary(common.server.clone())?, directory.path(), arguments)?;
+        let ground = Ground::new(common, &plan, directory.path(), 1).await?;
         let journal = Journal::create(&directory.path().join("journal.tsv"))?;
-        let crew = Crew::new(options.workers, options.common.seed, journal.clone());
-        let rng = Rng::new(options.common.seed, 0);
-        Ok(Self { options, plan, journal, rng, crew, kills: 0, ready: Vec::new() })
+        let crew = Crew::new(options.workers, common.seed, &journal);
+        let rng = Rng::new(common.seed, 0);
+        Ok(Self { options, ground, journal, rng, crew, kills: 0, ready: Vec::new() })
     }
 
     async fn run(&mut self) -> Result<()> {
         // The first start makes the store; what is promised is the time of a restart.
-        let mut server = Server::start(&self.plan).await?;
+        let mut running = self.ground.start().await?;
         for round in 0..self.options.rounds {
             self.journal.write(u32::MAX, "round", &round.to_string());
-            self.load_and_kill(server, round).await.with_context(|| format!("round {round}"))?;
-            check_store(&self.plan.data, Jobs::MayBeOpen)
-                .with_context(|| format!("after the kill of round {round}"))?;
-            server = Server::start(&self.plan).await.with_context(|| format!("restart of round {round}"))?;
-            self.ready.push(server.ready_in);
+            self.load_and_kill(running, round).await.with_context(|| format!("round {round}"))?;
+            self.ground.check(Jobs::MayBeOpen).await.with_context(|| format!("after the kill of round {round}"))?;
+            running = self.ground.start().await.with_context(|| format!("restart of round {round}"))?;
+            self.ready.extend(running.servers.iter().map(|server| server.ready_in));
             let is_last = round + 1 == self.options.rounds;
-            self.crew.check_all(&server.target(), is_last || round % GONE_EVERY == GONE_EVERY - 1).await?;
-            self.crew.ensure_sound().with_context(|| format!("round {round}"))?;
+            self.crew.check(&running, is_last || round % GONE_EVERY == GONE_EVERY - 1).await?;
+            ensure!(self.crew.tally().findings.is_empty(), "round {round} broke a promise");
         }
-        self.crew.settle(&server.target()).await?;
-        self.crew.check_list(&server.target()).await?;
-        server.stop().await?;
-        check_store(&self.plan.data, Jobs::HaveEnded)
+        self.crew.settle(&running).await?;
+        self.crew.check_list(&running).await?;
+        running.stop().await?;
+        self.ground.check(Jobs::HaveEnded).await
     }
 
     /// Every worker works until the server is gone.
-    async fn load_and_kill(&mut self, server: Server, round: u64) -> Result<()> {
+    async fn load_and_kill(&mut self, running: Running, round: u64) -> Result<()> {
         let advance = if round % DAY_EVERY == DAY_EVERY - 1 { DAY_SECONDS } else { HOUR_SECONDS };
-        let working = self.crew.begin(&[server.target()], advance);
+        let mut day = self.crew.begin(&running, advance);
         let wait_ms = self.rng.below(self.options.secs_max * 1000 + 1);
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-        let cut_off_too_early = working.is_cut_off();
-        server.kill()?;
+        let cut_off_too_early = day.was_cut_off();
+        for server in running.servers {
+            server.kill()?;
+        }
         self.kills += 1;
         ensure!(!cut_off_too_early, "a request was cut off before the kill");
-        let steps = working.steps.load(Ordering::Relaxed);
-        self.crew.gather(working).await?;
+        let steps = self.crew.end(day).await?;
         self.journal.write(u32::MAX, "killed", &format!("after {wait_ms} ms, {steps} steps"));
         Ok(())
     }
@@ -122,7 +127,11 @@ impl Campaign {
             reasons.push("no kill cut off a write".to_owned());
         }
         let slowest = self.ready.iter().max().copied().unwrap_or_default();
-        if slowest > Duration::from_millis(self.options.ready_ms_max) {
+        let ready_ms_max = self.options.ready_ms_max.unwrap_or(match self.options.common.store {
+            StoreKind::Sqlite => READY_MS_MAX_EMBEDDED,
+            StoreKind::Postgres => READY_MS_MAX_POSTGRES,
+        });
+        if slowest > Duration::from_millis(ready_ms_max) {
             reasons.push(format!("a restart took {} ms", slowest.as_millis()));
         }
         (!reasons.is_empty()).then(|| reasons.join("\n"))
@@ -141,7 +150,10 @@ impl Campaign {
             "ready_ms_max": ready.last(),
         });
         Proof {
-            id: "R1-kill-embedded",
+            id: match self.options.common.store {
+                StoreKind::Sqlite => "R1-kill-embedded",
+                StoreKind::Postgres => "R1-kill-postgres",
+            },
             seed,
             rounds: self.ready.len() as u64,
             acked: tally.acked,

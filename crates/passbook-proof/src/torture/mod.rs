@@ -3,15 +3,17 @@
 //! Workers own the links they make, and each works on one thing at a time. So at any instant a worker has at most one
 //! request whose outcome is unknown, and the checker can say exactly what must be there, what may be, and what must not.
 
+mod backups;
 mod check;
 mod clock_jumps;
 mod conduct;
 mod crew;
 mod disk;
+mod drain;
 mod exchange;
 mod failing_disk;
 mod full_disk;
-mod gang;
+mod ground;
 mod invariants;
 mod journal;
 mod kill;
@@ -19,11 +21,13 @@ mod model;
 mod overload;
 mod power_cut;
 mod refresh_limits;
-mod site;
+mod replicas;
 mod store_files;
+mod store_restarts;
 mod trace;
 mod work;
 
+pub use self::ground::StoreKind;
 pub use self::kill::binary;
 pub use self::store_files::{copy_files, databases_in};
 
@@ -41,16 +45,24 @@ pub enum Experiment {
     FullDisk(FullDiskOptions),
     /// Cut the power in a recorded run; whatever the disk may hold then, nothing acknowledged is lost.
     PowerCut(PowerCutOptions),
+    /// Spend each exchangeable token many times at once; exactly one call gets the link.
+    Exchange(ExchangeOptions),
+    /// Ask for each refresh many times at once; exactly one call per window is accepted.
+    RefreshLimits(RefreshLimitsOptions),
+    /// Stop replicas in the middle of jobs until their leases are over; what they write late is refused.
+    Replicas(ReplicasOptions),
+    /// Stop, crash and cut off the database under writers; they get 503 and nothing is lost.
+    StoreRestarts(StoreRestartsOptions),
     /// Make the disk answer with errors for a while; writes are refused and work again afterwards.
     FailingDisk(FailingDiskOptions),
     /// Set the clock while the server works; nothing is fetched, deleted or forgotten because of it.
     ClockJumps(ClockJumpsOptions),
-    /// Spend each exchangeable token many times at once; exactly one call gets the link.
-    Exchange(ExchangeOptions),
-    /// Ask for each refresh many times at once; exactly one call is accepted for a window.
-    RefreshLimits(RefreshLimitsOptions),
     /// Offer five times what the server can do; it refuses quickly and works on.
     Overload(OverloadOptions),
+    /// Stop replicas in order under load, one after the other; no request fails.
+    Drain(DrainOptions),
+    /// Take backups under writes and restore each; everything acknowledged before is in it.
+    Backups(BackupsOptions),
 }
 
 /// What every experiment needs.
@@ -65,6 +77,9 @@ pub struct Common {
     /// Append the result line to docs/proofs.jsonl.
     #[arg(long)]
     record: bool,
+    /// Which store, for the experiments that run on both.
+    #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
+    store: StoreKind,
 }
 
 /// Options of `torture kill`.
@@ -81,9 +96,9 @@ pub struct KillOptions {
     /// Parallel workers.
     #[arg(long, default_value_t = 8)]
     workers: u32,
-    /// How long a restart may take until `/readyz` is green.
-    #[arg(long, default_value_t = 2000)]
-    ready_ms_max: u64,
+    /// How long a restart may take until `/readyz` is green; 2000 on the embedded store, 5000 on PostgreSQL.
+    #[arg(long)]
+    ready_ms_max: Option<u64>,
     /// Acknowledged writes a round needs on average, or the run proves nothing.
     #[arg(long, default_value_t = 10)]
     acked_per_round_min: u64,
@@ -118,7 +133,62 @@ pub struct PowerCutOptions {
     secs: u64,
 }
 
-/// Options of `torture failing-disk`.
+/// Options of `torture exchange`.
+#[derive(Args)]
+pub struct ExchangeOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Tokens that are raced for.
+    #[arg(long, default_value_t = 1000)]
+    tokens: usize,
+    /// Parallel calls for each token.
+    #[arg(long, default_value_t = 16)]
+    callers: usize,
+}
+
+/// Options of `torture refresh-limits`.
+#[derive(Args)]
+pub struct RefreshLimitsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Links, each with four products.
+    #[arg(long, default_value_t = 50)]
+    links: usize,
+    /// Windows, one after the other.
+    #[arg(long, default_value_t = 2)]
+    windows: u64,
+    /// Calls for each product of each link in each window.
+    #[arg(long, default_value_t = 50)]
+    calls: usize,
+}
+
+/// Options of `torture replicas`; always on PostgreSQL.
+#[derive(Args)]
+pub struct ReplicasOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Refreshes to be accepted and run.
+    #[arg(long, default_value_t = 5000)]
+    jobs: u64,
+    /// Jobs to be taken over from a stopped holder.
+    #[arg(long, default_value_t = 50)]
+    zombies: u64,
+}
+
+/// Options of `torture store-restarts`; always on PostgreSQL.
+#[derive(Args)]
+pub struct StoreRestartsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Faults of each of the three kinds.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+    /// Parallel writers.
+    #[arg(long, default_value_t = 100)]
+    writers: u32,
+}
+
+/// Options of `torture failing-disk`; always on the embedded store.
 #[derive(Args)]
 pub struct FailingDiskOptions {
     #[command(flatten)]
@@ -128,7 +198,7 @@ pub struct FailingDiskOptions {
     rounds: u64,
 }
 
-/// Options of `torture clock-jumps`.
+/// Options of `torture clock-jumps`; always on the embedded store, whose time is the machine's.
 #[derive(Args)]
 pub struct ClockJumpsOptions {
     #[command(flatten)]
@@ -141,36 +211,7 @@ pub struct ClockJumpsOptions {
     work_ms: u64,
 }
 
-/// Options of `torture exchange`.
-#[derive(Args)]
-pub struct ExchangeOptions {
-    #[command(flatten)]
-    common: Common,
-    /// How many tokens are spent.
-    #[arg(long, default_value_t = 1000)]
-    tokens: u64,
-    /// Calls at once for each.
-    #[arg(long, default_value_t = 16)]
-    parallel: usize,
-}
-
-/// Options of `torture refresh-limits`.
-#[derive(Args)]
-pub struct RefreshLimitsOptions {
-    #[command(flatten)]
-    common: Common,
-    /// Links, each with four products.
-    #[arg(long, default_value_t = 50)]
-    links: u64,
-    /// Windows: after each, the clock moves on and everything may be asked for again.
-    #[arg(long, default_value_t = 2)]
-    windows: u64,
-    /// Calls at once for each product.
-    #[arg(long, default_value_t = 50)]
-    parallel: usize,
-}
-
-/// Options of `torture overload`.
+/// Options of `torture overload`; always on the embedded store.
 #[derive(Args)]
 pub struct OverloadOptions {
     #[command(flatten)]
@@ -189,16 +230,43 @@ pub struct OverloadOptions {
     refused_p99_ms_max: f64,
 }
 
+/// Options of `torture drain`; always on PostgreSQL, because it needs two servers.
+#[derive(Args)]
+pub struct DrainOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many times a server is stopped and started again.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+    /// Clients behind the balancer.
+    #[arg(long, default_value_t = 8)]
+    clients: usize,
+}
+
+/// Options of `torture backups`; always on the embedded store.
+#[derive(Args)]
+pub struct BackupsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many backups are taken and restored.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
         Experiment::Kill(options) => kill::run(options).await,
         Experiment::FullDisk(options) => full_disk::run(options).await,
         Experiment::PowerCut(options) => power_cut::run(options).await,
-        Experiment::FailingDisk(options) => failing_disk::run(options).await,
-        Experiment::ClockJumps(options) => clock_jumps::run(options).await,
         Experiment::Exchange(options) => exchange::run(options).await,
         Experiment::RefreshLimits(options) => refresh_limits::run(options).await,
+        Experiment::Replicas(options) => replicas::run(options).await,
+        Experiment::StoreRestarts(options) => store_restarts::run(options).await,
+        Experiment::FailingDisk(options) => failing_disk::run(options).await,
+        Experiment::ClockJumps(options) => clock_jumps::run(options).await,
         Experiment::Overload(options) => overload::run(options).await,
+        Experiment::Drain(options) => drain::run(options).await,
+        Experiment::Backups(options) => backups::run(options).await,
     }
 }

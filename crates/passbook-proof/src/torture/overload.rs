@@ -18,7 +18,8 @@ use super::OverloadOptions;
 use super::conduct::{Conduct, milliseconds};
 use super::store_files::{Jobs, check_store, databases_in};
 use super::work::numbers_path;
-use crate::api::{Api, Target};
+use crate::api::Api;
+use crate::deployment::operate;
 use crate::http::{Connection, request};
 use crate::load::{Load, Until};
 use crate::open_loop::{self, Offer, Outcome, Request};
@@ -35,6 +36,8 @@ const NORMAL_AFTER_MAX: Duration = Duration::from_secs(5);
 const NORMAL: Duration = Duration::from_millis(50);
 /// How long a withdrawn client's token may still be good.
 const WITHDRAWN_AFTER_MAX: Duration = Duration::from_secs(2);
+/// How long a client may have to ask for a token.
+const ADMITTED_MAX: Duration = Duration::from_secs(5);
 /// Connections of the closed loop, and of the open one at most.
 const CLOSED: usize = 32;
 const OPEN_MAX: usize = 900;
@@ -65,7 +68,7 @@ async fn experiment(conduct: &mut Conduct, options: &OverloadOptions) -> Result<
     };
     let offered = tokio::spawn(open_loop::run(offer));
     tokio::time::sleep(duration / 3).await;
-    let withdrawn_in = withdraw(conduct, &withdrawn).await.context("in the middle of the overload")?;
+    let withdrawn_in = withdraw(conduct, &server, &withdrawn).await.context("in the middle of the overload")?;
     let outcome = offered.await??;
     let after = rss_anon_kib(server.pid())?;
     let normal_in = wait_until_normal(&server, &requests).await?;
@@ -122,7 +125,7 @@ async fn requests(server: &Server) -> Result<Vec<Request>> {
     let mut api = Api::new(server);
     let bearer = format!("Bearer {}", api.token().await?);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let link_id = server.access.link_id.as_deref().context("no first link")?;
+    let link_id = server.access.link_id.as_str();
     let session = json!({
         "customer_user": { "id": "overload" },
         "redirect_uri": "http://localhost/done",
@@ -140,7 +143,7 @@ async fn requests(server: &Server) -> Result<Vec<Request>> {
     let form_type = [("content-type", "application/x-www-form-urlencoded")];
     let token = Request {
         bytes: request("POST", "/auth/token", &form_type, form.as_bytes()),
-        expected: 200,
+        expected: 201,
         holds: "access_token".to_owned(),
         name: "token",
     };
@@ -182,26 +185,25 @@ async fn capacity(server: &Server, requests: &[Request], duration: Duration, see
 }
 
 /// A client of the first app with a token, to be withdrawn.
-async fn withdrawn_client(conduct: &Conduct, server: &Server) -> Result<Target> {
-    let apps = operator(conduct, &["apps", "list"])?;
+async fn withdrawn_client(conduct: &Conduct, server: &Server) -> Result<Access> {
+    let apps = operate(&conduct.plan, &["apps", "list"])?;
     let app = find_text(&apps, "app_id").context("no app")?;
-    let added = operator(conduct, &["clients", "add", "--app", &app, "--environment", "sandbox"])?;
+    let added = operate(&conduct.plan, &["clients", "add", "--app", &app, "--environment", "sandbox"])?;
     let client_id = find_text(&added, "client_id").context("no client id")?;
     let client_secret = find_text(&added, "client_secret").context("no client secret")?;
-    let access = Access { api_url: server.access.api_url.clone(), client_id, client_secret, link_id: None };
-    Ok(Target { address: server.address, access })
+    Ok(Access { client_id, client_secret, ..server.access.clone() })
 }
 
 /// Withdraws the client and waits until its token is refused; a refusal for another reason is no answer to that.
-async fn withdraw(conduct: &Conduct, target: &Target) -> Result<Duration> {
-    let mut api = Api::at(target);
-    let bearer = format!("Bearer {}", api.token().await.context("a token under overload")?);
+async fn withdraw(conduct: &Conduct, server: &Server, client: &Access) -> Result<Duration> {
+    let token = admitted_token(server, client).await?;
+    let bearer = format!("Bearer {token}");
     let read = request("GET", "/institutions/credentials_bank", &[("authorization", &bearer)], b"");
-    let mut connection = Connection::open(target.address).await?;
+    let mut connection = Connection::open(server.address).await?;
     let first = connection.exchange_status(&read).await?;
     ensure!(first == 200, "the client's token was answered {first} before it was withdrawn");
     let begun = Instant::now();
-    operator(conduct, &["clients", "revoke", &target.access.client_id])?;
+    operate(&conduct.plan, &["clients", "revoke", &client.client_id])?;
     let withdrawn = Instant::now();
     while connection.exchange_status(&read).await? != 401 {
         ensure!(withdrawn.elapsed() < WITHDRAWN_AFTER_MAX, "a withdrawn client still gets in");
@@ -210,13 +212,17 @@ async fn withdraw(conduct: &Conduct, target: &Target) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// An operator's command on the store, answered in JSON.
-fn operator(conduct: &Conduct, arguments: &[&str]) -> Result<Value> {
-    let mut command = Command::new(&conduct.plan.binary);
-    let output = command.args(arguments).arg("--json").arg("--data").arg(&conduct.plan.data).output()?;
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "passbook {}: {complaint}", arguments.join(" "));
-    serde_json::from_slice(&output.stdout).with_context(|| format!("passbook {}", arguments.join(" ")))
+/// A token, asked for until the request is not refused: under overload that is what a client does.
+async fn admitted_token(server: &Server, client: &Access) -> Result<String> {
+    let begun = Instant::now();
+    loop {
+        let refused = match Api::over(&[server.address], client, 0).token().await {
+            Ok(token) => return Ok(token),
+            Err(refused) => refused,
+        };
+        ensure!(begun.elapsed() < ADMITTED_MAX, "no token under overload: {refused}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The first text of this name, however deep.

@@ -31,6 +31,8 @@ pub struct Shift<'a> {
     /// Set while the sandbox clock is being moved. A link made just then may find the token between its sign-in and its
     /// exchange expired by the jump, which is no loss; so none is made.
     pub clock_moves: &'a AtomicBool,
+    /// Whether the experiment takes the store away: reads may be refused then.
+    pub store_may_be_away: bool,
 }
 
 /// What an answer means for what the worker knows.
@@ -195,16 +197,7 @@ impl Shift<'_> {
     pub async fn delete(&mut self) -> Result<(), CutOff> {
         let long = self.worker.files.iter().position(|link| link.acked >= TRANSACTIONS_MAX && link.link_id.is_some());
         if let Some(position) = long.or_else(|| self.some_file().filter(|_| self.worker.rng.below(4) == 0)) {
-            let link = &mut self.worker.files[position];
-            link.uncertain_delete = true;
-            let path = format!("/links/{}", link.link_id.as_deref().unwrap_or_default());
-            let answer = self.send("DELETE", &path, Body::Empty).await?;
-            if self.judge("delete", &answer, &[204]) == Effect::Present {
-                let link = self.worker.files.swap_remove(position);
-                self.worker.gone.extend(link.link_id);
-            } else {
-                self.worker.files[position].uncertain_delete = false;
-            }
+            self.delete_file(position).await?;
         } else if self.worker.banks.len() == BANK_LINKS_MAX {
             let position = self.worker.rng.index(BANK_LINKS_MAX);
             self.worker.banks[position].uncertain_delete = true;
@@ -220,6 +213,21 @@ impl Shift<'_> {
         Ok(())
     }
 
+    /// Deletes one of the links from files.
+    pub async fn delete_file(&mut self, position: usize) -> Result<(), CutOff> {
+        let link = &mut self.worker.files[position];
+        link.uncertain_delete = true;
+        let path = format!("/links/{}", link.link_id.as_deref().unwrap_or_default());
+        let answer = self.send("DELETE", &path, Body::Empty).await?;
+        if self.judge("delete", &answer, &[204]) == Effect::Present {
+            let link = self.worker.files.swap_remove(position);
+            self.worker.gone.extend(link.link_id);
+        } else {
+            self.worker.files[position].uncertain_delete = false;
+        }
+        Ok(())
+    }
+
     /// Reads account numbers and compares them with the file's.
     pub async fn read_numbers(&mut self) -> Result<(), CutOff> {
         let Some(position) = self.some_file() else {
@@ -228,6 +236,10 @@ impl Shift<'_> {
         let link = &self.worker.files[position];
         let (path, number) = (numbers_path(link.link_id.as_deref().unwrap_or_default()), link.account.number.clone());
         let answer = self.send("GET", &path, Body::Empty).await?;
+        if answer.status == 503 && self.store_may_be_away && answer.header("retry-after").is_some() {
+            self.worker.tally.refused += 1;
+            return Ok(());
+        }
         self.worker.tally.reads += 1;
         if answer.status != 200 || !String::from_utf8_lossy(&answer.body).contains(&number) {
             self.worker.tally.find(format!("GET {path} answered {} without its number", answer.status));
