@@ -13,7 +13,7 @@ use crate::{
     stored::{
         document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
         prepare::PreparedLink,
-        rows,
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
