@@ -77,6 +77,7 @@ async fn run_inside(options: FullDiskOptions) -> Result<()> {
         arguments: vec!["--seed".to_owned(), options.common.seed.to_string()],
         under: Vec::new(),
         environment: Vec::new(),
+        hosted: None,
     };
     std::fs::create_dir(&plan.data)?;
     let journal = Journal::create(&directory.path().join("journal.tsv"))?;
@@ -109,7 +110,8 @@ async fn rounds(
 ) -> Result<()> {
     let server = Server::start(plan).await?;
     let mut api = Api::new(&server);
-    let mut shift = Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
+    let mut shift =
+        Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     for _ in 0..4 {
         shift.make_bank_link().await.map_err(cut_off)?;
         shift.import().await.map_err(cut_off)?;

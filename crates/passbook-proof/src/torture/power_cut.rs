@@ -95,7 +95,13 @@ async fn record(conduct: &Conduct, options: &PowerCutOptions, base: &Path) -> Re
         let (mut worker, mut api) = (Worker::new(number, conduct.seed), Api::new(&server));
         let (journal, clock_moves) = (journal.clone(), Arc::clone(&clock_moves));
         tasks.spawn(async move {
-            let mut shift = Shift { worker: &mut worker, api: &mut api, journal: &journal, clock_moves: &clock_moves, store_may_be_away: false };
+            let mut shift = Shift {
+                worker: &mut worker,
+                api: &mut api,
+                journal: &journal,
+                clock_moves: &clock_moves,
+                store_may_be_away: false,
+            };
             while Instant::now() < end {
                 step(&mut shift).await?;
             }

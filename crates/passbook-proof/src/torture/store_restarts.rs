@@ -51,9 +51,7 @@ struct Restarts<'a> {
 /// Runs the experiment.
 pub async fn run(options: StoreRestartsOptions) -> Result<()> {
     let conduct = Conduct::new(&options.common, &[])?;
-    conduct
-        .run("R5-store-restarts", &options.common, async |conduct| experiment(conduct, &options).await)
-        .await
+    conduct.run("R5-store-restarts", &options.common, async |conduct| experiment(conduct, &options).await).await
 }
 
 async fn experiment(conduct: &mut Conduct, options: &StoreRestartsOptions) -> Result<()> {
@@ -159,7 +157,11 @@ impl<'a> Restarts<'a> {
                 if is_written {
                     break;
                 }
-                ensure!(begun.elapsed() < PATIENCE, "a server does not write {} s after the database is back", PATIENCE.as_secs());
+                ensure!(
+                    begun.elapsed() < PATIENCE,
+                    "a server does not write {} s after the database is back",
+                    PATIENCE.as_secs()
+                );
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }

@@ -225,7 +225,8 @@ impl From<Fault> for ApiError {
                 tracing::warn!(error = chain, cause = %causes(chain), "request refused: store unavailable");
                 Self::unavailable()
             }
-            Fault::Internal(_) => {
+            // Not 503, which promises that nothing changed.
+            Fault::OutcomeUnknown(_) | Fault::Internal(_) => {
                 tracing::error!(error = chain, cause = %causes(chain), "request failed");
                 Self::internal()
             }

@@ -81,6 +81,9 @@ pub enum Fault {
     /// The store does not answer, is full, or too many writers raced; trying later may help. Nothing changed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store went away under a commit and could not be asked afterwards: the change is there, or it is not.
+    #[error("it is not known whether the change was stored")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Stored data cannot be understood, or a bug.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -90,6 +93,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
+            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Box::new(error)),
             StoreError::Inconsistent { .. } => Self::Internal(Box::new(error)),
         }
     }
