@@ -19,8 +19,7 @@ const SKEW_MAX: SignedDuration = SignedDuration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// Start-up is not complete.
     Starting,
@@ -30,6 +29,28 @@ pub enum Reason {
     StoreUnavailable,
     /// This machine's clock is wrong.
     ClockSkew,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Draining, Self::StoreUnavailable, Self::ClockSkew];
+
+    /// Its word in answers and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Draining => "draining",
+            Self::StoreUnavailable => "store_unavailable",
+            Self::ClockSkew => "clock_skew",
+        }
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// See the module page.
@@ -75,8 +96,24 @@ impl Readiness {
             (!self.started.load(Ordering::Acquire), Reason::Starting),
             (self.is_draining(), Reason::Draining),
             (!answers, Reason::StoreUnavailable),
-            (self.skew().abs() > SKEW_MAX, Reason::ClockSkew),
+            (is_wrong_clock(self.skew()), Reason::ClockSkew),
         ];
         found.into_iter().filter(|(applies, _)| *applies).map(|(_, reason)| reason).collect()
+    }
+}
+
+fn is_wrong_clock(skew: SignedDuration) -> bool {
+    skew.abs() > SKEW_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_may_be_off_by_half_a_minute() {
+        for (seconds, is_wrong) in [(0, false), (30, false), (-30, false), (31, true), (-31, true)] {
+            assert_eq!(is_wrong_clock(SignedDuration::from_secs(seconds)), is_wrong, "{seconds}");
+        }
     }
 }

@@ -17,7 +17,6 @@ use crate::{
     http_server::{self, Edge, Stop},
     instance::Instance,
     keys::{Cursors, SessionTokens, public_key_set},
-    metrics::Metrics,
     opened_store::OpenedStore,
     operator::Operator,
     readiness::Readiness,
@@ -76,7 +75,9 @@ pub fn compose(
         derivation: instance.derivation.clone(),
         job_bell: Arc::default(),
         job_ended: Arc::default(),
+        metrics: Arc::default(),
         token_cache: TokenCache::default(),
+        keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
     })
@@ -97,7 +98,7 @@ impl Server {
         let stop = Stop::default();
         let operator = Operator::new(opened.upkeep.clone(), opened.keys.clone(), Arc::new(SystemClock));
         let attending = operator.attend(&plan.control, stop.stopped.clone())?;
-        let metrics = Arc::new(Metrics::default());
+        let metrics = services.metrics.clone();
         plan.edge.open = metrics.connections.clone();
         let api = Arc::new(Api {
             services: services.clone(),

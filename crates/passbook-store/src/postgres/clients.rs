@@ -42,7 +42,7 @@ const UPDATE_CLIENT: &str = "UPDATE clients SET name = $2, secret_hashes = $3, s
 
 const FIND_TOKEN_BY_HASH: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, \
     t.expires_at FROM access_tokens t JOIN clients c ON c.client_id = t.client_id \
-    JOIN apps a ON a.app_id = c.app_id WHERE t.token_hash = $1 AND c.disabled_at IS NULL";
+    JOIN apps a ON a.app_id = c.app_id WHERE t.token_hash = $1 AND (c.disabled_at IS NULL OR c.disabled_at > $2)";
 const INSERT_TOKEN: &str = "INSERT INTO access_tokens (token_hash, client_id, app_id, environment, scopes, \
     created_at, expires_at, purge_after) SELECT $1::BYTEA, client_id, app_id, environment, $3::BIGINT, $4::BIGINT, \
     $5::BIGINT, $6::BIGINT FROM clients WHERE client_id = $2";
@@ -69,8 +69,13 @@ pub(super) async fn list_clients(readers: &Readers, app: &AppId) -> Result<Vec<C
     readers.points(LIST_CLIENTS, values![app.as_str()]).await?.iter().map(rows::client).collect()
 }
 
-pub(super) async fn find_token_by_hash(readers: &Readers, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-    readers.point(FIND_TOKEN_BY_HASH, values![&hash[..]]).await?.map(|row| rows::token(&row)).transpose()
+pub(super) async fn find_token_by_hash(
+    readers: &Readers,
+    hash: &[u8; 32],
+    now: Timestamp,
+) -> Result<Option<Token>, StoreError> {
+    let row = readers.point(FIND_TOKEN_BY_HASH, values![&hash[..], micros(now)]).await?;
+    row.map(|row| rows::token(&row)).transpose()
 }
 
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow

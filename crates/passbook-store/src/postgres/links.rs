@@ -13,7 +13,7 @@ use crate::{
     stored::{
         document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
         prepare::PreparedLink,
-        rows,
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
@@ -24,6 +24,9 @@ const LOOKUP_LINK_ANSWER: &str = "SELECT state, error, granted, deleted_at, rend
     FROM links WHERE link_id = $1 AND app_id = $2 AND environment = $3";
 const LOOKUP_LINK: &str = "SELECT version, document FROM links WHERE link_id = $1 AND app_id = $2 AND environment = $3";
 const LOOKUP_LINK_UNSCOPED: &str = "SELECT version, document FROM links WHERE link_id = $1";
+const LOOKUP_LINK_REMAINS: &str = "SELECT version, app_id, environment, institution_id, created_at, first_data_at, \
+    deleted_at, changed_at, (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE events.link_id = links.link_id) \
+    FROM links WHERE link_id = $1";
 const LOOKUP_SECRETS: &str = "SELECT numbers, owners, credential, wrapped_key, key_version \
     FROM links WHERE link_id = $1 AND app_id = $2 AND environment = $3";
 const LOOKUP_DATA_KEY: &str =
@@ -88,6 +91,12 @@ pub(super) async fn lookup_link(
 pub(super) async fn lookup_link_unscoped(readers: &Readers, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
     let row = readers.point(LOOKUP_LINK_UNSCOPED, values![id.as_str()]).await?;
     row.map(|row| rows::stored_link(&row, id)).transpose()
+}
+
+/// What is known of a link whose document cannot be read.
+pub(super) async fn lookup_remains(readers: &Readers, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+    let row = readers.point(LOOKUP_LINK_REMAINS, values![id.as_str()]).await?;
+    row.map(|row| salvage::remains(&row, id)).transpose()
 }
 
 pub(super) async fn lookup_secrets(

@@ -8,6 +8,7 @@
 //! | `writers`, `work` | units of work: repeated, resolved; their statements in few round trips |
 //! | `apply` | a commit as one unit of work |
 //! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `upkeep`, `master_keys` | what an operator asks; rotating master keys |
 //! | `clock`, `deletions` | the database's time; the deletion ledger |
 //! | `values`, `columns`, `failure` | parameters, rows, errors |
 //!
@@ -29,11 +30,13 @@ mod failure;
 mod instance;
 mod jobs;
 mod links;
+mod master_keys;
 mod open;
 mod readers;
 mod schema;
 mod sessions;
 mod transactions;
+mod upkeep;
 mod values;
 mod work;
 mod writers;
@@ -44,6 +47,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
     time::Clock,
@@ -144,6 +148,11 @@ impl Store for PostgresStore {
 
     async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
         links::lookup_link(&self.readers, tenant, id).await
+    }
+
+    async fn lookup_link_remains(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+        let remains = links::lookup_remains(&self.readers, id).await?;
+        Ok(remains.filter(|stored| stored.link.tenant == *tenant))
     }
 
     async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError> {
@@ -269,7 +278,7 @@ impl Store for PostgresStore {
     }
 
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        clients::find_token_by_hash(&self.readers, hash).await
+        clients::find_token_by_hash(&self.readers, hash, self.now()).await
     }
 
     async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError> {
@@ -308,6 +317,14 @@ impl Store for PostgresStore {
     async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let values = values![tenant.app_id.as_str(), tenant.environment.as_str(), micros(now), limit];
         self.writers.execute(sessions::WIPE_EXPIRED_SESSIONS, values).await
+    }
+
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError> {
+        instance::lookup_watched_time(&self.readers).await
+    }
+
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError> {
+        instance::write_watched_time(&self.writers, expected.as_ref(), &watch).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

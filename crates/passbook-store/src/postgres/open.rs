@@ -16,7 +16,7 @@ use super::{
     connect::Connector,
     deletions::Deletions,
     failure::{Told, WriteError},
-    links::lookup_link_unscoped,
+    links::{lookup_link_unscoped, lookup_remains},
     readers::Readers,
     schema,
     values::{Value, values},
@@ -359,7 +359,12 @@ async fn list_deleted(store: &PostgresStore) -> Result<Vec<LedgerEntry>, StoreEr
 
 async fn destroy_again(store: &PostgresStore, entry: &LedgerEntry, stubs: Stubs<'_>) -> Result<(), CommitError> {
     loop {
-        let Some(stored) = lookup_link_unscoped(&store.readers, &entry.link_id).await? else { return Ok(()) };
+        let stored = match lookup_link_unscoped(&store.readers, &entry.link_id).await {
+            // What cannot be read can be destroyed all the same.
+            Err(StoreError::Inconsistent { .. }) => lookup_remains(&store.readers, &entry.link_id).await?,
+            read => read?,
+        };
+        let Some(stored) = stored else { return Ok(()) };
         let (write, events) = deletion_again(stored, entry.at, stubs);
         let prepared = prepare(&store.keys, Changes { link: Some(write), events, ..Changes::default() }, |_| Ok(None))?;
         // The ledger has this deletion already.

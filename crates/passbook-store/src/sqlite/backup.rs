@@ -24,8 +24,8 @@ use rusqlite::{
 
 use super::{connection::connect_copier, failure::unavailable};
 use crate::{
-    port::{BackupError, BackupFile, BackupManifest, StoreError},
-    sealing::sync_directory_of,
+    port::{BackupError, BackupFile, BackupManifest},
+    stored::ledger::sync_parent,
 };
 
 /// The only format so far.
@@ -52,7 +52,7 @@ pub(super) fn back_up(
     let fault = |source| BackupError::File { path: unfinished.clone(), source };
     make_private_directory(&unfinished).map_err(fault)?;
     let made = copy(database, &unfinished, created_at).and_then(|manifest| {
-        fs::rename(&unfinished, destination).and_then(|()| sync_directory_of(destination)).map_err(fault)?;
+        fs::rename(&unfinished, destination).and_then(|()| sync_parent(destination)).map_err(fault)?;
         Ok(manifest)
     });
     if made.is_err() {
@@ -64,8 +64,7 @@ pub(super) fn back_up(
 
 fn copy(database: &Path, directory: &Path, created_at: Timestamp) -> Result<BackupManifest, BackupError> {
     let target = directory.join(DATABASE);
-    let (schema_version, key) =
-        copy_database(database, &target).map_err(|error| StoreError::from(unavailable(error)))?;
+    let (schema_version, key) = copy_database(database, &target).map_err(unavailable)?;
     let fault = |source| BackupError::File { path: target.clone(), source };
     File::open(&target).and_then(|file| file.sync_all()).map_err(fault)?;
     let manifest = BackupManifest {
@@ -78,7 +77,7 @@ fn copy(database: &Path, directory: &Path, created_at: Timestamp) -> Result<Back
     };
     let path = directory.join(MANIFEST);
     write_synced(&path, &manifest).map_err(|source| BackupError::File { path: path.clone(), source })?;
-    sync_directory_of(&path).map_err(|source| BackupError::File { path, source })?;
+    sync_parent(&path).map_err(|source| BackupError::File { path, source })?;
     Ok(manifest)
 }
 

@@ -14,7 +14,7 @@ use crate::{
         document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
         ledger::LedgerEntry,
         prepare::PreparedLink,
-        rows,
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
@@ -68,6 +68,14 @@ pub(super) fn lookup_link(
 pub(super) fn lookup_link_unscoped(connection: &Connection, id: &LinkId) -> Result<Option<StoredLink>, ReadError> {
     const SQL: &str = "SELECT version, document FROM links WHERE link_id = ?1";
     first(connection, SQL, [id.as_str()], |row| Ok(rows::stored_link(row, id)?))
+}
+
+/// What the columns of a link say, whoever owns it.
+pub(super) fn lookup_remains(connection: &Connection, id: &LinkId) -> Result<Option<StoredLink>, ReadError> {
+    const SQL: &str = "SELECT version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, \
+        changed_at, (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE events.link_id = links.link_id) \
+        FROM links WHERE link_id = ?1";
+    first(connection, SQL, [id.as_str()], |row| Ok(salvage::remains(row, id)?))
 }
 
 pub(super) fn lookup_secrets(
@@ -197,13 +205,15 @@ fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteE
 }
 
 fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Result<(), WriteError> {
-    // A deleted link never comes back, and a document of a newer release is never replaced.
+    // A deleted link never comes back, and a document of a newer release is never replaced, except by the stub of a
+    // deletion: what it says is to be gone.
     const SQL: &str = "UPDATE links SET customer_user_id = ?4, institution_id = ?5, state = ?6, error = ?7, \
         granted = ?8, first_data_at = ?9, deleted_at = ?10, changed_at = ?11, newest_at = ?12, renderer = ?13, \
         link_view = ?14, document_format = ?15, document = ?16, numbers_view = COALESCE(?17, numbers_view), \
         numbers = COALESCE(?18, numbers), owners = COALESCE(?19, owners), credential = COALESCE(?20, credential), \
         import_key = CASE WHEN ?23 THEN NULL ELSE COALESCE(?21, import_key) END, version = version + 1 \
-        WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?22 AND document_format <= ?15 \
+        WHERE link_id = ?1 AND app_id = ?2 AND environment = ?3 AND version = ?22 \
+        AND (document_format <= ?15 OR ?10 IS NOT NULL) \
         AND (deleted_at IS NULL OR ?10 IS NOT NULL)";
     let link = &prepared.link;
     let changed = connection

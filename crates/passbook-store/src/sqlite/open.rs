@@ -15,12 +15,13 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{
     SqliteStore,
+    answers::end_all_reservations,
     connection::connect_writer,
     events::add_event,
     failure::{ReadError, WriteError},
     jobs::end_all_leases,
     key_file::has_content,
-    links::{lookup_link_unscoped, write_link},
+    links::{lookup_link_unscoped, lookup_remains, write_link},
     readers::Readers,
     writer::{Effects, Writer},
 };
@@ -149,6 +150,7 @@ impl SqliteStore {
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
         end_all_leases(&connection)?;
+        end_all_reservations(&connection)?;
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let readers = Readers::open(&options.path)?;
         let writer = Writer::start(options.path.clone(), connection, ledger, lock)
@@ -347,7 +349,12 @@ fn destroy_again(
     options: &OpenOptions<'_>,
 ) -> Result<(), StoreError> {
     let again = || -> Result<(), WriteError> {
-        let Some(stored) = lookup_link_unscoped(connection, &entry.link_id)? else { return Ok(()) };
+        let stored = match lookup_link_unscoped(connection, &entry.link_id) {
+            // What cannot be read can be destroyed all the same.
+            Err(ReadError::Store(StoreError::Inconsistent { .. })) => lookup_remains(connection, &entry.link_id)?,
+            read => read?,
+        };
+        let Some(stored) = stored else { return Ok(()) };
         let stubs = Stubs { renderer: options.renderer, render: options.render_stub };
         let (write, events) = deletion_again(stored, entry.at, stubs);
         let prepared = prepare_link(keys, write, |_| Ok(None))?;

@@ -41,7 +41,7 @@ impl Upkeep for SqliteStore {
         }
         let batch = Arc::new(batch);
         let stored = Arc::clone(&batch);
-        let rewrapped = self.writer.submit(move |connection, _| stored.store(connection)).await?;
+        let rewrapped = self.writer.submit(move |connection, _| master_keys::store_batch(connection, &stored)).await?;
         Ok(batch.outcome(rewrapped))
     }
 
@@ -60,6 +60,6 @@ impl Upkeep for SqliteStore {
     async fn back_up(&self, destination: &Path) -> Result<BackupManifest, BackupError> {
         let (database, destination, now) = (self.path.clone(), destination.to_owned(), self.now());
         let copy = tokio::task::spawn_blocking(move || backup::back_up(&database, &destination, now));
-        copy.await.map_err(|error| StoreError::from(unavailable(error)))?
+        copy.await.map_err(unavailable)?
     }
 }

@@ -15,10 +15,11 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::examples::FixedClock;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/postgres/V1__create_store.sql"),
     include_str!("../../migrations/postgres/V2__keep_answers.sql"),
     include_str!("../../migrations/postgres/V3__mark_commits.sql"),
+    include_str!("../../migrations/postgres/V4__find_keys.sql"),
 ];
 
 /// A database and the master key of the store in it.

@@ -197,7 +197,7 @@ fn space_check(data: &Path) -> Check {
         ..FREE_BYTES_FAIL => {
             Check::not_ok("disk", Verdict::Fail, detail, "make room: writes are refused when it is full")
         }
-        ..FREE_BYTES_WARN => Check::not_ok("disk", Verdict::Warn, detail, "make room before it is full"),
+        FREE_BYTES_FAIL..FREE_BYTES_WARN => Check::not_ok("disk", Verdict::Warn, detail, "make room before it is full"),
         _ => Check::ok("disk", detail),
     }
 }

@@ -8,8 +8,11 @@ use passbook_core::{
     ids::{AccountId, LinkId},
     link::{self, LinkState},
     product::Product,
+    secret::SecretBytes,
 };
-use passbook_store::port::{LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, TransactionFilter, TransactionPage};
+use passbook_store::port::{
+    LinkAnswer, LinkPosition, NumbersAnswer, StoreError, StoredLink, TransactionFilter, TransactionPage,
+};
 
 use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
 use crate::views::{self, RENDERER};
@@ -151,9 +154,9 @@ impl Services {
     /// [`LinkRefusal::NotFound`], [`LinkRefusal::Deleted`] or a fault.
     pub async fn delete_link(&self, actor: &Actor, id: &LinkId) -> Result<(), LinkRefusal> {
         for _ in 0..DECISIONS_MAX {
-            let stored = self.load(actor, id).await?;
+            let stored = self.load_to_delete(actor, id).await?;
             let before = stored.link.clone();
-            let credential = self.secrets_of(&before).await?.credential;
+            let credential = self.credential_to_revoke(&before).await?;
             let mut link = stored.link;
             link.delete(self.now(&actor.tenant).await?);
             let mut changes = changes_with_link(link, Some(stored.version), None, |write| write.destroy = true);
@@ -168,6 +171,32 @@ impl Services {
             }
         }
         Err(Fault::too_many_races().into())
+    }
+
+    /// The aggregate, or what its columns say: a link that cannot be read can be deleted all the same.
+    async fn load_to_delete(&self, actor: &Actor, id: &LinkId) -> Result<StoredLink, LinkRefusal> {
+        let stored = match self.store.lookup_link(&actor.tenant, id).await {
+            Err(error @ StoreError::Inconsistent { .. }) => {
+                tracing::error!(link.id = %id, error = &error as &dyn std::error::Error, "deleting a link unread");
+                self.store.lookup_link_remains(&actor.tenant, id).await
+            }
+            read => read,
+        };
+        let stored = stored.map_err(Fault::from)?.ok_or(LinkRefusal::NotFound)?;
+        self.refuse_deleted(actor, stored.link.deleted_at).await?;
+        Ok(stored)
+    }
+
+    /// What upstream access can be revoked with; none when it cannot be opened.
+    async fn credential_to_revoke(&self, link: &link::Link) -> Result<Option<SecretBytes>, Fault> {
+        match self.store.lookup_secrets(&link.tenant, &link.id).await {
+            Ok(stored) => Ok(stored.and_then(|stored| stored.credential)),
+            Err(error @ StoreError::Inconsistent { .. }) => {
+                tracing::error!(link.id = %link.id, error = &error as &dyn std::error::Error, "not revoked upstream");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn revoke(&self, link: &link::Link, credential: Credential) {

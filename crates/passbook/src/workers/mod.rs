@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    metrics::Metrics,
+    metrics::{self, Metrics},
     services::{Fault, Services, access::later},
     system::{hex, random_bits},
 };
@@ -79,6 +79,7 @@ impl Workers {
             let leased = match self.lease().await {
                 Ok(leased) => leased,
                 Err(error) => {
+                    self.metrics.store_failed(metrics::StoreError::Job);
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot lease jobs");
                     pause(PAUSE_AFTER_FAULT, &stop).await;
                     continue;
@@ -167,6 +168,7 @@ impl Workers {
             Ok(Ended::Lost) => self.metrics.job_ended("lost"),
             Err(fault) => {
                 self.metrics.job_ended("interrupted");
+                self.metrics.store_failed(metrics::StoreError::Job);
                 tracing::warn!(job.id = %id, link.id = %link_id, error = &fault as &dyn std::error::Error, "job interrupted; it will run again");
                 self.give_back(&job, SignedDuration::from_secs(1)).await;
             }

@@ -35,10 +35,10 @@ fn assert_plain(answer: &Answer, case: &str) {
 #[tokio::test]
 async fn a_damaged_row_is_a_plain_500_wherever_it_is_read() {
     for (damage, broken) in [
-        ("UPDATE links SET document = X'00'", vec!["accounts", "identity", "transactions", "refresh", "delete"]),
-        ("UPDATE links SET document = X'7B7D'", vec!["accounts", "identity", "transactions", "refresh", "delete"]),
+        ("UPDATE links SET document = X'00'", vec!["accounts", "identity", "transactions", "refresh"]),
+        ("UPDATE links SET document = X'7B7D'", vec!["accounts", "identity", "transactions", "refresh"]),
         // A newer version's row: readable, but not ours to write.
-        ("UPDATE links SET document_format = 999", vec!["refresh", "delete"]),
+        ("UPDATE links SET document_format = 999", vec!["refresh"]),
         ("UPDATE links SET numbers_view = X'00'", vec!["numbers"]),
         ("UPDATE links SET numbers_view = owners", vec!["numbers"]),
         ("UPDATE links SET owners = X'00'", vec!["identity"]),
@@ -68,6 +68,34 @@ async fn a_damaged_row_is_a_plain_500_wherever_it_is_read() {
                 false => assert!(answer.status < 600 && !answer.text().contains("nonsense"), "{name} after {damage}"),
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_cannot_be_read_can_be_deleted() {
+    for damage in [
+        "UPDATE links SET document = X'00'",
+        "UPDATE links SET document_format = 999",
+        "UPDATE links SET wrapped_key = X'00'",
+        "UPDATE links SET key_version = 99",
+        "UPDATE links SET credential = X'00'",
+        "UPDATE links SET state = 'nonsense', document = X'7B7D'",
+    ] {
+        let server = TestServer::start().await;
+        let id = server.link(&server.a).await;
+        server.database().execute(damage, []).unwrap();
+        assert_eq!(server.delete(&server.b, &format!("/links/{id}")).await.status, 404, "{damage}");
+        assert_eq!(server.delete(&server.a, &format!("/links/{id}")).await.status, 204, "{damage}");
+        let stub = server.get(&server.a, &format!("/links/{id}")).await.ok(200);
+        assert_eq!(stub["state"], "deleted", "{damage}");
+        assert_eq!(stub["institution_id"], "credentials_bank", "{damage}");
+        let numbers = server.get(&server.a, &format!("/links/{id}/accounts/numbers")).await;
+        numbers.expect(410, "link_error.deleted");
+        const LEFT: &str = "SELECT COUNT(*) FROM links WHERE wrapped_key IS NOT NULL OR numbers IS NOT NULL OR owners \
+            IS NOT NULL OR numbers_view IS NOT NULL OR credential IS NOT NULL";
+        assert_eq!(server.database().query_row(LEFT, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "{damage}");
+        const TOLD: &str = "SELECT COUNT(*) FROM events WHERE kind = 'link.state_changed' AND body LIKE '%deleted%'";
+        assert_eq!(server.database().query_row(TOLD, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "{damage}");
     }
 }
 

@@ -2,5 +2,8 @@
 #![cfg(unix)]
 
 mod apps_and_clients;
+mod backups;
 mod control;
+mod doctor;
+mod master_keys;
 mod server;

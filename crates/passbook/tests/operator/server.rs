@@ -49,13 +49,17 @@ impl Home {
 
     /// Starts `passbook dev` and waits until it is ready.
     pub async fn start(&self) -> Server {
-        // The file of an earlier start names a port that is no longer ours.
-        let file = self.data().join("dev.json");
-        let _absent = std::fs::remove_file(self.path("dev.json.before"));
+        self.start_on(&self.data()).await
+    }
+
+    /// The same, on another data directory.
+    pub async fn start_on(&self, data: &Path) -> Server {
+        let file = data.join("dev.json");
+        let before = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
         let child = passbook()
             .args(["dev", "--port", "0", "--data"])
-            .arg(self.data())
-            .stdout(Stdio::piped())
+            .arg(data)
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the server starts");
@@ -66,9 +70,9 @@ impl Home {
             client_secret: String::new(),
             link_id: String::new(),
         };
-        let before = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
         let deadline = Instant::now() + PATIENCE;
         loop {
+            // The file of an earlier start names a port that is no longer ours.
             let written = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
             if written != before && server.read(&file) && server.is_ready().await {
                 return server;
@@ -143,6 +147,47 @@ impl Server {
         Ok(body["access_token"].as_str().expect("a token").to_owned())
     }
 
+    /// Makes a link that waits for its token to be exchanged; its id, or `None` when the server does not answer.
+    pub async fn make_link(&self, user: &str) -> Option<String> {
+        let call = http()
+            .post(format!("{}/sandbox/links", self.api_url))
+            .json(&serde_json::json!({"customer_user": {"id": user}}));
+        let call = call.header("x-client-id", &self.client_id).header("x-client-secret", &self.client_secret);
+        let answer = call.send().await.ok()?;
+        if answer.status() != 201 {
+            return None;
+        }
+        let body: Value = answer.json().await.ok()?;
+        Some(body["link_id"].as_str()?.to_owned())
+    }
+
+    /// Makes this many links, several at a time.
+    pub async fn make_links(&self, count: usize) -> Vec<String> {
+        let mut links = Vec::new();
+        for first in (0..count).step_by(8) {
+            let users: Vec<_> = (first..count.min(first + 8)).map(|number| format!("user-{number}")).collect();
+            let made = futures_util::future::join_all(users.iter().map(|user| self.make_link(user))).await;
+            links.extend(made.into_iter().map(|link| link.expect("a link")));
+        }
+        links
+    }
+
+    /// The status of a read of account numbers; `None` when the server does not answer.
+    pub async fn numbers_status(&self, link: &str) -> Option<u16> {
+        self.status_of(reqwest::Method::GET, &format!("/links/{link}/accounts/numbers")).await
+    }
+
+    /// The status of a call by the dev client; `None` when the server does not answer.
+    pub async fn status_of(&self, method: reqwest::Method, path: &str) -> Option<u16> {
+        let call = http().request(method, format!("{}{path}", self.api_url));
+        let call = call.header("x-client-id", &self.client_id).header("x-client-secret", &self.client_secret);
+        Some(call.send().await.ok()?.status().as_u16())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as an operator would, and waits.
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();
@@ -172,8 +217,9 @@ pub fn passbook() -> Command {
     command
 }
 
+/// A client that keeps no connection: servers come and go here.
 pub fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().expect("a client")
+    reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().expect("a client")
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -18,7 +18,6 @@ use passbook::{
     clocks::Clocks,
     directory::Directory,
     keys::{Cursors, SessionTokens, generate_signing_key, public_key_set},
-    metrics::Metrics,
     readiness::Readiness,
     services::{Services, access::TokenCache},
     system::random_alphanumeric,
@@ -97,7 +96,7 @@ impl TestServer {
         let bank = ScriptedBank::default();
         let services = compose(store, clock.clone(), bank.clone());
         let stop = CancellationToken::new();
-        let metrics = Arc::new(Metrics::default());
+        let metrics = services.metrics.clone();
         let signing_key = generate_signing_key().expect("a signing key");
         let api = Api {
             services: services.clone(),
@@ -316,7 +315,9 @@ fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -
         derivation,
         job_bell: Arc::default(),
         job_ended: Arc::default(),
+        metrics: Arc::default(),
         token_cache: TokenCache::default(),
+        keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
     })

@@ -23,7 +23,7 @@ const UNFINISHED: &str = ".control.sock.new";
 /// Connections that are served at once; more wait.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a command may take to say what it wants, and to take its answer.
-const TALK_PATIENCE: Duration = Duration::from_secs(5);
+const TALK_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
