@@ -46,6 +46,7 @@ pub async fn run(options: FailingDiskOptions) -> Result<()> {
 async fn experiment(conduct: &mut Conduct, options: &FailingDiskOptions) -> Result<()> {
     let ground = Ground::Embedded(conduct.plan.clone());
     let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);
+    crew.store_may_be_away = true;
     let mut rng = Rng::new(conduct.seed, 1000);
     let (mut injected, mut slowest) = (0, Duration::ZERO);
     let mut running = ground.start().await?;
@@ -76,6 +77,7 @@ async fn experiment(conduct: &mut Conduct, options: &FailingDiskOptions) -> Resu
     conduct.tally = crew.tally();
     conduct.figure("injected", injected);
     conduct.figure("refused", conduct.tally.refused);
+    conduct.figure("unknown", conduct.tally.unknown);
     conduct.figure("recovery_ms_max", milliseconds(slowest));
     ensure!(injected >= options.rounds, "only {injected} calls were made to fail");
     ensure!(conduct.tally.refused >= options.rounds, "only {} writes were refused", conduct.tally.refused);

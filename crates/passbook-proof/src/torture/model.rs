@@ -97,6 +97,8 @@ pub struct Tally {
     pub uncertain_banks: u64,
     /// Writes refused with 503 and `Retry-After`.
     pub refused: u64,
+    /// Answers that promise nothing either way, each looked into at once.
+    pub unknown: u64,
     /// Reads answered.
     pub reads: u64,
     /// Refreshes accepted with 202.
@@ -164,6 +166,7 @@ impl Tally {
         self.uncertain += other.uncertain;
         self.uncertain_banks += other.uncertain_banks;
         self.refused += other.refused;
+        self.unknown += other.unknown;
         self.reads += other.reads;
         self.refreshes += other.refreshes;
         self.refreshes_failed += other.refreshes_failed;
