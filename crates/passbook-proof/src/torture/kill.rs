@@ -194,7 +194,8 @@ impl Campaign {
             self.workers.iter().flat_map(Worker::live).map(ToOwned::to_owned).collect();
         expected.insert(server.access.link_id.clone());
         let missing = expected.difference(&listed).count() as u64;
-        let unexplained = (listed.difference(&expected).count() as u64).saturating_sub(self.tally().uncertain_banks);
+        // A cut-off request was repeated with its key, so there is nothing that may or may not be there.
+        let unexplained = listed.difference(&expected).count() as u64;
         let tally = &mut self.workers[0].tally;
         tally.lost += missing;
         tally.dup += unexplained;
@@ -227,6 +228,9 @@ impl Campaign {
         if tally.uncertain == 0 {
             reasons.push("no kill cut off a write".to_owned());
         }
+        if tally.repeated == 0 {
+            reasons.push("no request was repeated with its idempotency key".to_owned());
+        }
         let slowest = self.ready.iter().max().copied().unwrap_or_default();
         if slowest > Duration::from_millis(self.options.ready_ms_max) {
             reasons.push(format!("a restart took {} ms", slowest.as_millis()));
@@ -240,6 +244,8 @@ impl Campaign {
         let figures = json!({
             "kills": self.kills,
             "cut_off": tally.uncertain,
+            "repeated": tally.repeated,
+            "replayed": tally.replayed,
             "refreshes": tally.refreshes,
             "refreshes_failed": tally.refreshes_failed,
             "reads": tally.reads,
