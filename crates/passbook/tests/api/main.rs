@@ -11,6 +11,8 @@ mod check_order;
 mod connections;
 mod coverage;
 mod exchange;
+mod idempotency;
+mod idempotency_cut_off;
 mod import_accounts;
 mod import_file;
 mod institutions;
