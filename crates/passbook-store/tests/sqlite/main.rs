@@ -9,6 +9,7 @@ mod deletion;
 mod examples;
 mod inconsistent;
 mod opening;
+mod reading;
 mod speed;
 
 use std::path::PathBuf;
