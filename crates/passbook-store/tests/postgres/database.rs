@@ -38,15 +38,7 @@ impl Database {
         Some(Self::copy(&admin, server, &template).await)
     }
 
-    /// A database with nothing in it.
-    #[expect(dead_code, reason = "not every test binary that includes this file starts from nothing")]
-    pub async fn create_empty() -> Option<Self> {
-        let server = postgres_cluster::shared()?;
-        let admin = connect(&server).await;
-        Some(Self::copy(&admin, server, "template0").await)
-    }
-
-    async fn copy(admin: &Client, server: String, template: &str) -> Self {
+    pub async fn copy(admin: &Client, server: String, template: &str) -> Self {
         let name = fresh_name("t");
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.expect("a database is made");
         Self { server, name, key: MasterKey::generate() }

@@ -11,6 +11,7 @@ mod inconsistent;
 mod master_keys;
 mod opening;
 mod reservations;
+mod reading;
 mod speed;
 
 use std::path::PathBuf;
