@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     api::Api,
-    services::{Actor, Services, sign_in::Person},
+    services::{Actor, Services, idempotency::Keep, sign_in::Person},
     system::{hex, random_alphanumeric},
 };
 
@@ -185,10 +185,10 @@ async fn make_link(services: &Services, actor: &Actor) -> anyhow::Result<LinkId>
         answers: std::collections::BTreeMap::new(),
         accounts: None,
     };
-    let token = services.create_sandbox_session(actor, &request).await?;
-    let completed = services.complete_link_session(actor, &token, person).await?;
+    let token = services.create_sandbox_session(actor, &request, &Keep::nothing()).await?;
+    let completed = services.complete_link_session(actor, &token, person, &Keep::nothing()).await?;
     let exchangeable = completed.exchangeable_token.context("a new link has a token to exchange")?;
-    Ok(services.exchange_token(actor, &exchangeable).await?.link_id)
+    Ok(services.exchange_token(actor, &exchangeable, &Keep::nothing()).await?.link_id)
 }
 
 /// Tells programs (`dev.json`) and the person (banner) where everything is, then turns readiness green.

@@ -77,6 +77,7 @@ pub fn compose(
         job_ended: Arc::default(),
         metrics: Arc::default(),
         token_cache: TokenCache::default(),
+        keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
     })

@@ -15,6 +15,7 @@ use passbook::{
     views,
 };
 use passbook_store::{
+    postgres::{self, Connections, PostgresStore},
     sealing::{KeyFile, MasterKey},
     sqlite::{self, OpenError, OpenOptions, RestoreOptions, SqliteStore, load_or_create_master_keys},
     time::SteadyClock,
@@ -36,8 +37,48 @@ pub async fn open_configured(config: &Config) -> anyhow::Result<OpenedStore> {
             let files = StoreFiles { ledger: place.deletion_ledger.clone(), ..DataDirectories.files(&place.data) };
             Ok(open_embedded(files, keys.master_keys.clone(), keys.master_key_file.clone())?)
         }
-        Place::Server { .. } => anyhow::bail!("store.kind: this build serves the embedded store only"),
+        Place::Server { url, tls_ca_file, connections } => {
+            let url = std::str::from_utf8(url.expose()).context("store.url is not text")?.trim();
+            let tls_roots = match tls_ca_file {
+                Some(file) => Some(std::fs::read(file).with_context(|| format!("{}", file.display()))?),
+                None => None,
+            };
+            open_server(config, url, tls_roots, *connections).await
+        }
     }
+}
+
+/// Half of the connections and more commit; lists, which hold one each, get the rest.
+async fn open_server(
+    config: &Config,
+    url: &str,
+    tls_roots: Option<Vec<u8>>,
+    connections: u32,
+) -> anyhow::Result<OpenedStore> {
+    let connections = connections as usize;
+    let long_reads = (connections / 3).max(1);
+    let store = PostgresStore::open(postgres::OpenOptions {
+        url,
+        tls_roots,
+        connections: Connections {
+            long_reads,
+            writes: connections.saturating_sub(long_reads).max(1),
+            ..Connections::default()
+        },
+        master_keys: config.keys.master_keys.clone(),
+        deletion_ledger: config.store.deletion_ledger.clone(),
+        wall_clock: Arc::new(SystemClock),
+        renderer: views::RENDERER,
+        render_stub: &views::link_view,
+    })
+    .await?;
+    let keys = Arc::clone(store.keys());
+    if let Some(key_file) = &config.keys.master_key_file {
+        keys.follow(KeyFile::new(key_file.clone()));
+    }
+    let store = Arc::new(store);
+    let clock = store.clone();
+    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()) })
 }
 
 /// Opens the store in `directory`, making it when there is none, with the keys beside it.

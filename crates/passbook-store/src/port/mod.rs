@@ -173,7 +173,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reserves an idempotency key until `until` for a request with this hash, or says what became of it. Only one of
     /// any number of parallel callers is told [`Reservation::Reserved`]. The request then either commits with
     /// [`Changes::answer`], in the same commit as its effect, or gives the key back by [`Store::release_answer`]; one
-    /// that was cut off frees it at `until`.
+    /// that was cut off frees it at `until`. No two reservations have the same fence, not even when the key was given
+    /// back or its answer deleted in between: a request that lost its reservation must never pass for a later one.
     async fn reserve_answer(
         &self,
         key: &AnswerKey,
@@ -182,7 +183,7 @@ pub trait Store: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Reservation, StoreError>;
 
-    /// Gives a reserved key back. Nothing happens when the fence is not the newest or the answer is kept already.
+    /// Gives a reserved key back. Nothing happens when the fence is another one or the answer is kept already.
     async fn release_answer(&self, key: &AnswerKey, fence: u64) -> Result<(), StoreError>;
 
     // ---- institutions named by statement files, visible to their app only
@@ -213,8 +214,8 @@ pub trait Store: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Deletes what its retention has ended: tokens expired before `before`, finished jobs and positioned events older
-    /// than it, and kept answers whose
-    /// life is over. At most `limit` rows of each kind; returns how many went.
+    /// than it, and kept answers whose own life is over by [`Store::now`]. At most `limit` rows of each
+    /// kind; returns how many went.
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Finishes outstanding writes and closes. Reads and writes fail afterwards.

@@ -11,12 +11,10 @@ use crate::{
     port::{Guard, ImportKey, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},
     sealing::{Keys, SealingKey},
     stored::{
-        columns::Columns,
         document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
         ledger::LedgerEntry,
         prepare::PreparedLink,
-        rows,
-        salvage::Remains,
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
@@ -77,20 +75,7 @@ pub(super) fn lookup_remains(connection: &Connection, id: &LinkId) -> Result<Opt
     const SQL: &str = "SELECT version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, \
         changed_at, (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE events.link_id = links.link_id) \
         FROM links WHERE link_id = ?1";
-    first(connection, SQL, [id.as_str()], |row| {
-        let columns = Columns { row, table: "links", key: id.as_str() };
-        let remains = Remains {
-            id: id.clone(),
-            tenant: columns.tenant(1)?,
-            institution_id: columns.text(3, "institution_id")?.to_owned(),
-            created_at: columns.instant(4, "created_at")?,
-            first_data_at: columns.optional_instant(5, "first_data_at")?,
-            deleted_at: columns.optional_instant(6, "deleted_at")?,
-            changed_at: columns.instant(7, "changed_at")?,
-            events: columns.integer(8, "sequence")?,
-        };
-        Ok(StoredLink { link: remains.into_link(), version: columns.integer(0, "version")? })
-    })
+    first(connection, SQL, [id.as_str()], |row| Ok(salvage::remains(row, id)?))
 }
 
 pub(super) fn lookup_secrets(

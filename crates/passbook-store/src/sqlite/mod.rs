@@ -12,8 +12,8 @@
 //! | `columns`, `failure` | rows and errors |
 //!
 //! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
-//! power loss; a lock, so that no second process can write; leases end when the store is opened, because the only
-//! process that could hold one is gone.
+//! power loss; a lock, so that no second process can write; leases and reservations end when the store is opened, because
+//! the only process that could hold one is gone.
 //!
 //! Statements keep to the dialect that SQLite and PostgreSQL share, with numbered parameters.
 
@@ -336,8 +336,8 @@ impl Store for SqliteStore {
     }
 
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let before = before.as_microsecond();
-        Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, limit)).await?)
+        let (before, now) = (before.as_microsecond(), self.now().as_microsecond());
+        Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, now, limit)).await?)
     }
 
     async fn close(&self) {

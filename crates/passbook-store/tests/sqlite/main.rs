@@ -8,7 +8,9 @@ mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;
 mod inconsistent;
+mod master_keys;
 mod opening;
+mod reservations;
 mod speed;
 
 use std::path::PathBuf;

@@ -10,6 +10,7 @@ mod body;
 pub mod caller;
 mod demo;
 pub mod errors;
+mod idempotency;
 mod identity;
 mod import_file;
 mod institutions;

@@ -19,7 +19,7 @@ use passbook_core::{
 };
 use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError, TransactionWrites};
 
-use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
+use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep};
 use crate::{
     directory::{STATEMENT_FILE, file_institution},
     views,
@@ -85,7 +85,9 @@ impl From<StoreError> for ImportRefusal {
 /// What the decision was made from, and the link after it.
 struct Decided {
     imported: Imported,
-    changes: Option<Changes>,
+    /// The file holds nothing new; the changes write the link as it is, which guards an answer that is kept.
+    unchanged: bool,
+    changes: Changes,
 }
 
 impl Services {
@@ -93,7 +95,12 @@ impl Services {
     ///
     /// # Errors
     /// [`ImportRefusal`].
-    pub async fn import_file(self: &Arc<Self>, actor: &Actor, import: Import) -> Result<Imported, ImportRefusal> {
+    pub async fn import_file(
+        self: &Arc<Self>,
+        actor: &Actor,
+        import: Import,
+        keep: &Keep<Imported>,
+    ) -> Result<Imported, ImportRefusal> {
         // One file may need ten times its size while it is read and compared, so few are taken at once.
         let _turn = self.import_turns.acquire().await.map_err(|error| Fault::Internal(Box::new(error)))?;
         let chosen = match &import.institution_id {
@@ -108,8 +115,14 @@ impl Services {
         };
         for _ in 0..DECISIONS_MAX {
             let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file).await?;
-            let Some(mut changes) = decided.changes else { return Ok(decided.imported) };
-            changes.institution = named.clone().map(|named| (actor.tenant.clone(), named));
+            if decided.unchanged && !keep.is_waiting() {
+                return Ok(decided.imported);
+            }
+            let mut changes = decided.changes;
+            if !decided.unchanged {
+                changes.institution = named.clone().map(|named| (actor.tenant.clone(), named));
+            }
+            keep.put(&mut changes, &decided.imported, Some(&decided.imported.link_id));
             if let Outcome::Committed = self.try_commit(changes).await? {
                 return Ok(decided.imported);
             }
@@ -159,7 +172,8 @@ impl Services {
         };
         if unchanged {
             imported.link_view = views::link_view(&link);
-            return Ok(Decided { imported, changes: None });
+            let changes = changes_with_link(link, version, None, |_| {});
+            return Ok(Decided { imported, unchanged, changes });
         }
         self.note_import(&mut link, !rows.is_empty(), now);
         imported.link_view = views::link_view(&link);
@@ -173,7 +187,7 @@ impl Services {
             removed: rows.removed,
         });
         changes.audit.push(self.audit(actor, "import_file", Some(&imported.link_id)));
-        Ok(Decided { imported, changes: Some(changes) })
+        Ok(Decided { imported, unchanged, changes })
     }
 
     fn merge(

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod idempotency;
 pub mod imports;
 pub mod links;
 pub mod refresh;
@@ -21,7 +22,7 @@ use passbook_core::{
     tenant::{ScopeSet, Tenant},
 };
 use passbook_store::{
-    port::{Changes, CommitError, LinkWrite, Store, StoreError, StoredSecrets},
+    port::{Changes, CommitError, Guard, LinkWrite, Store, StoreError, StoredSecrets},
     sealing::Keys,
 };
 use tokio::sync::Notify;
@@ -62,6 +63,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// Known-good tokens.
     pub token_cache: access::TokenCache,
+    /// Idempotency keys that requests of this process hold.
+    pub keys_at_work: Arc<idempotency::KeysAtWork>,
     /// Statement files that may be in memory at once; see [`imports::FILES_HELD_MAX`].
     pub files_held: tokio::sync::Semaphore,
     /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
@@ -85,7 +88,10 @@ pub enum Fault {
     /// The store does not answer, is full, or too many writers raced; trying later may help. Nothing changed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Stored data cannot be understood, or a bug.
+    /// The request held an idempotency key for so long that another one took it over. Nothing changed.
+    #[error("the idempotency key was taken over")]
+    KeyTakenOver,
+    /// Stored data cannot be understood, nobody knows whether a change was stored, or a bug.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -94,7 +100,7 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
-            StoreError::Inconsistent { .. } => Self::Internal(Box::new(error)),
+            StoreError::Inconsistent { .. } | StoreError::OutcomeUnknown(_) => Self::Internal(Box::new(error)),
         }
     }
 }
@@ -111,7 +117,7 @@ pub enum Outcome {
     /// Stored.
     Committed,
     /// A guard was lost; decide again.
-    LostRace(passbook_store::port::Guard),
+    LostRace(Guard),
 }
 
 impl Services {
@@ -131,6 +137,8 @@ impl Services {
                 }
                 Ok(Outcome::Committed)
             }
+            // Deciding again cannot help: the key is another request's now.
+            Err(CommitError::Conflict(Guard::Answer)) => Err(Fault::KeyTakenOver),
             Err(CommitError::Conflict(guard)) => Ok(Outcome::LostRace(guard)),
             Err(CommitError::Store(error)) => {
                 self.metrics.store_failed(metrics::StoreError::Commit);

@@ -317,6 +317,7 @@ fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -
         job_ended: Arc::default(),
         metrics: Arc::default(),
         token_cache: TokenCache::default(),
+        keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
     })
