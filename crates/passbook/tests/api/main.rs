@@ -13,6 +13,7 @@ mod coverage;
 mod exchange;
 mod import_accounts;
 mod import_file;
+mod instance;
 mod institutions;
 mod link_session;
 mod links;
