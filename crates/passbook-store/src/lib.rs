@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod port;
+pub mod postgres;
 pub mod sealing;
 pub mod sqlite;
 mod stored;

@@ -3,6 +3,8 @@
 //! It is counted by the monotonic clock from an anchor, and the anchor follows the wall clock while the two agree.
 //! When they part, the wall clock was set, or the machine slept (the monotonic clock stands still meanwhile). A step
 //! forward that lasts is taken over after [`SETTLED_AFTER`]; a step back never is: what was due stays due.
+//!
+//! [`SteadyClock`] follows this machine's wall clock, `RemoteClock` a database's.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -33,8 +35,8 @@ impl SteadyClock {
     /// Starts at the wall clock.
     #[must_use]
     pub fn new(wall: Arc<dyn Clock>) -> Self {
-        let state = State { anchor: wall.now(), anchored: Instant::now(), parted_since: None };
-        Self { wall, state: Mutex::new(state) }
+        let state = Mutex::new(State::new(wall.now(), Instant::now()));
+        Self { wall, state }
     }
 
     /// How far the wall clock is ahead of this one; negative when it is behind.
@@ -51,10 +53,50 @@ impl Clock for SteadyClock {
     }
 }
 
+/// The time of another machine, by readings that come now and then. Between them it is counted by this machine's
+/// monotonic clock; the readings are believed as [`SteadyClock`] believes a wall clock.
+pub(crate) struct RemoteClock {
+    state: Mutex<State>,
+}
+
+impl RemoteClock {
+    /// Starts at a first reading, but not before `earliest`.
+    pub(crate) fn new(reading: Reading, earliest: Timestamp) -> Self {
+        Self { state: Mutex::new(State::new(reading.time.max(earliest), reading.instant)) }
+    }
+
+    /// Takes a further reading in.
+    pub(crate) fn observe(&self, reading: Reading) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).now(reading.time, reading.instant);
+    }
+
+    /// The time. Never runs backwards.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).counted(Instant::now())
+    }
+}
+
+/// What another machine's clock said, and when it said so by this machine's monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub time: Timestamp,
+    pub instant: Instant,
+}
+
 impl State {
-    fn now(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+    fn new(anchor: Timestamp, anchored: Instant) -> Self {
+        Self { anchor, anchored, parted_since: None }
+    }
+
+    /// The time at `instant`, counted from the anchor.
+    fn counted(&self, instant: Instant) -> Timestamp {
         let elapsed = SignedDuration::try_from(instant.saturating_duration_since(self.anchored));
-        let counted = elapsed.ok().and_then(|elapsed| self.anchor.checked_add(elapsed).ok()).unwrap_or(self.anchor);
+        elapsed.ok().and_then(|elapsed| self.anchor.checked_add(elapsed).ok()).unwrap_or(self.anchor)
+    }
+
+    /// The time at `instant`, after the other clock was read as `wall`.
+    fn now(&mut self, wall: Timestamp, instant: Instant) -> Timestamp {
+        let counted = self.counted(instant);
         let ahead = wall.duration_since(counted);
         if ahead.abs() <= AGREEMENT {
             self.parted_since = None;
@@ -89,7 +131,7 @@ mod tests {
     /// The store's time for wall clocks at given seconds of monotonic time.
     fn run(readings: &[(u64, i64)]) -> Vec<Timestamp> {
         let start = Instant::now();
-        let mut state = State { anchor: at(0), anchored: start, parted_since: None };
+        let mut state = State::new(at(0), start);
         let read = |(elapsed, wall): &(u64, i64)| state.now(at(*wall), start + Duration::from_secs(*elapsed));
         readings.iter().map(read).collect()
     }
@@ -102,6 +144,20 @@ mod tests {
     #[test]
     fn a_step_back_is_never_followed() {
         assert_eq!(run(&[(10, -100_000), (100, -100_000 + 90), (200, 200)]), [at(10), at(100), at(200)]);
+    }
+
+    #[test]
+    fn a_remote_clock_starts_no_earlier_than_what_is_stored_and_never_runs_back() {
+        let start = Instant::now();
+        let reading = |elapsed, second| Reading { time: at(second), instant: start + Duration::from_secs(elapsed) };
+        let clock = RemoteClock::new(reading(0, 0), at(50));
+        assert!(clock.now() >= at(50));
+        let before = clock.now();
+        // Read a second ago and a second behind: followed by standing still at most.
+        clock.observe(reading(0, 49));
+        assert!(clock.now() >= before);
+        clock.observe(reading(0, 53));
+        assert!(clock.now() >= at(53));
     }
 
     #[test]

@@ -10,6 +10,10 @@ pub enum StoreError {
     /// deletion whose ledger line could not be synced is in force and not acknowledged; a repetition finds it deleted.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection to the database died under a change, and the database could not be asked afterwards whether it
+    /// took effect. Trying again needs to look first.
+    #[error("it is not known whether the change was stored")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored value cannot be understood or opened.
     #[error("inconsistent data in {table}.{column} of {row}")]
     Inconsistent {
@@ -25,7 +29,7 @@ pub enum StoreError {
     },
 }
 
-/// A commit that changed nothing.
+/// A commit that changed nothing, unless the store says that it does not know ([`StoreError::OutcomeUnknown`]).
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// A guard was lost to somebody else; reload and decide again.

@@ -12,9 +12,12 @@ use super::{
     links::first,
 };
 use crate::{
-    port::{AuditEntry, Guard, KeyPosition, MasterKeyUse, Rewrapped},
-    sealing::{Keys, SealedUnder},
-    stored::columns::Columns,
+    port::{AuditEntry, Guard, KeyPosition, MasterKeyUse},
+    sealing::Keys,
+    stored::{
+        columns::Columns,
+        rotation::{Batch, Replacement},
+    },
 };
 
 pub(super) fn list(connection: &Connection, keys: &Keys) -> Result<Vec<MasterKeyUse>, ReadError> {
@@ -82,21 +85,6 @@ pub(super) fn retire(connection: &Connection, version: u32, audit: &AuditEntry) 
     add_audit_entry(connection, audit)
 }
 
-/// A batch of rows with what is to be stored in them.
-pub(super) struct Batch {
-    links: Vec<Replacement>,
-    instance_values: Vec<Replacement>,
-    unreadable: u64,
-    next: Option<KeyPosition>,
-}
-
-/// One value wrapped anew.
-struct Replacement {
-    key: String,
-    old: SealedUnder<Vec<u8>>,
-    new: SealedUnder<Vec<u8>>,
-}
-
 /// Reads and wraps anew up to `limit` data keys that are older than the active master key.
 pub(super) fn prepare_batch(
     connection: &Connection,
@@ -104,83 +92,39 @@ pub(super) fn prepare_batch(
     after: Option<&KeyPosition>,
     limit: u32,
 ) -> Result<Batch, ReadError> {
-    const SQL: &str = "SELECT link_id, app_id, environment, key_version, wrapped_key FROM links \
+    const LINKS: &str = "SELECT link_id, app_id, environment, key_version, wrapped_key FROM links \
         WHERE (key_version, link_id) > (?1, ?2) AND key_version < ?3 ORDER BY key_version, link_id LIMIT ?4";
-    let mut batch = Batch { links: Vec::new(), instance_values: Vec::new(), unreadable: 0, next: None };
+    const VALUES: &str = "SELECT name, key_version, value FROM instance_values WHERE key_version < ?1 ORDER BY name";
+    let mut batch = Batch::default();
     if after.is_none() {
-        prepare_instance_values(connection, keys, &mut batch)?;
+        let mut statement = connection.prepare_cached(VALUES)?;
+        let mut rows = statement.query([keys.active_version()])?;
+        while let Some(row) = rows.next()? {
+            batch.add_instance_value(row, keys)?;
+        }
     }
     let (version, link) = after.map_or((0, ""), |after| (after.key_version, after.link_id.as_str()));
-    let mut statement = connection.prepare_cached(SQL)?;
+    let mut statement = connection.prepare_cached(LINKS)?;
     let mut rows = statement.query(params![version, link, keys.active_version(), limit])?;
-    let mut seen = 0;
     while let Some(row) = rows.next()? {
-        seen += 1;
-        let columns = Columns { row, table: "links", key: "" };
-        let (link_id, tenant) = (columns.link_id(0)?, columns.tenant(1)?);
-        let key_version = columns.integer(3, "key_version")?;
-        let wrapped = columns.optional_bytes(4, "wrapped_key")?.unwrap_or_default();
-        match keys.rewrap_data_key(&tenant.app_id, &link_id, key_version, wrapped) {
-            Ok(new) => batch.links.push(Replacement {
-                key: link_id.to_string(),
-                old: SealedUnder { key_version, value: wrapped.to_vec() },
-                new,
-            }),
-            Err(_) => batch.unreadable += 1,
-        }
-        batch.next = Some(KeyPosition { key_version, link_id });
+        batch.add_link(row, keys)?;
     }
-    if seen < limit {
-        batch.next = None;
-    }
-    Ok(batch)
+    Ok(batch.finished(limit))
 }
 
-fn prepare_instance_values(connection: &Connection, keys: &Keys, batch: &mut Batch) -> Result<(), ReadError> {
-    const SQL: &str = "SELECT name, key_version, value FROM instance_values WHERE key_version < ?1 ORDER BY name";
-    let mut statement = connection.prepare_cached(SQL)?;
-    let mut rows = statement.query([keys.active_version()])?;
-    while let Some(row) = rows.next()? {
-        let columns = Columns { row, table: "instance_values", key: "" };
-        let (name, key_version) = (columns.text(0, "name")?, columns.integer(1, "key_version")?);
-        let sealed = columns.bytes(2, "value")?;
-        match keys.reseal_instance_value(name, key_version, sealed) {
-            Ok(new) => batch.instance_values.push(Replacement {
-                key: name.to_owned(),
-                old: SealedUnder { key_version, value: sealed.to_vec() },
-                new,
-            }),
-            Err(_) => batch.unreadable += 1,
+/// Stores the batch; returns how many rows still were as they had been read.
+pub(super) fn store_batch(connection: &Connection, batch: &Batch) -> Result<u64, WriteError> {
+    const LINK: &str = "UPDATE links SET key_version = ?4, wrapped_key = ?5 \
+        WHERE link_id = ?1 AND key_version = ?2 AND wrapped_key = ?3";
+    const VALUE: &str = "UPDATE instance_values SET key_version = ?4, value = ?5 \
+        WHERE name = ?1 AND key_version = ?2 AND value = ?3";
+    let mut changed = 0;
+    for (sql, replacements) in [(LINK, &batch.links), (VALUE, &batch.instance_values)] {
+        let mut statement = connection.prepare_cached(sql)?;
+        for Replacement { key, old, new } in replacements {
+            let parameters = params![key, old.key_version, old.value, new.key_version, new.value];
+            changed += statement.execute(parameters)? as u64;
         }
     }
-    Ok(())
-}
-
-impl Batch {
-    /// Whether there is nothing to store.
-    pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty() && self.instance_values.is_empty()
-    }
-
-    /// What was done when `rewrapped` rows were stored.
-    pub(super) fn outcome(&self, rewrapped: u64) -> Rewrapped {
-        Rewrapped { rewrapped, unreadable: self.unreadable, next: self.next.clone() }
-    }
-
-    /// Stores the batch; returns how many rows still were as they had been read.
-    pub(super) fn store(&self, connection: &Connection) -> Result<u64, WriteError> {
-        const LINK: &str = "UPDATE links SET key_version = ?4, wrapped_key = ?5 \
-            WHERE link_id = ?1 AND key_version = ?2 AND wrapped_key = ?3";
-        const VALUE: &str = "UPDATE instance_values SET key_version = ?4, value = ?5 \
-            WHERE name = ?1 AND key_version = ?2 AND value = ?3";
-        let mut changed = 0;
-        for (sql, replacements) in [(LINK, &self.links), (VALUE, &self.instance_values)] {
-            let mut statement = connection.prepare_cached(sql)?;
-            for Replacement { key, old, new } in replacements {
-                let parameters = params![key, old.key_version, old.value, new.key_version, new.value];
-                changed += statement.execute(parameters)? as u64;
-            }
-        }
-        Ok(changed)
-    }
+    Ok(changed)
 }

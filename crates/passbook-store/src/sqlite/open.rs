@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{
     SqliteStore,
+    answers::end_all_reservations,
     connection::connect_writer,
     events::add_event,
     failure::{ReadError, WriteError},
@@ -25,7 +26,7 @@ use super::{
     writer::{Effects, Writer},
 };
 use crate::{
-    port::{ImportKey, LinkWrite, StoreError},
+    port::StoreError,
     sealing::{
         KeyRefusal, Keys, LOOKUP_ROOT, MalformedMasterKey, MasterKey, RememberedKey, first_lookup_root, recognise,
     },
@@ -33,6 +34,7 @@ use crate::{
         columns::Columns,
         ledger::{DeletionLedger, LedgerEntry, LedgerError},
         prepare::prepare_link,
+        replay::{Stubs, deletion_again},
     },
 };
 
@@ -57,7 +59,7 @@ pub struct OpenOptions<'a> {
     /// Which renderer `render_stub` is.
     pub renderer: u32,
     /// Renders the public object of a deleted link, for links that the ledger says were deleted.
-    pub render_stub: &'a dyn Fn(&Link) -> Vec<u8>,
+    pub render_stub: &'a (dyn Fn(&Link) -> Vec<u8> + Sync),
 }
 
 /// A store that cannot be opened. Nothing was changed, except that a half-made new store may be left.
@@ -148,6 +150,7 @@ impl SqliteStore {
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
         end_all_leases(&connection)?;
+        end_all_reservations(&connection)?;
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let readers = Readers::open(&options.path)?;
         let writer = Writer::start(options.path.clone(), connection, ledger, lock)
@@ -352,20 +355,8 @@ fn destroy_again(
             read => read?,
         };
         let Some(stored) = stored else { return Ok(()) };
-        let mut link = stored.link;
-        link.delete(entry.at);
-        let events = std::mem::take(&mut link.recorded);
-        let write = LinkWrite {
-            renderer: options.renderer,
-            link_view: (options.render_stub)(&link),
-            link,
-            expected_version: Some(stored.version),
-            numbers_view: None,
-            secrets: None,
-            credential: None,
-            destroy: true,
-            import_key: ImportKey::Keep,
-        };
+        let stubs = Stubs { renderer: options.renderer, render: options.render_stub };
+        let (write, events) = deletion_again(stored, entry.at, stubs);
         let prepared = prepare_link(keys, write, |_| Ok(None))?;
         // The ledger has this deletion already.
         write_link(connection, &prepared, &mut Effects::default())?;

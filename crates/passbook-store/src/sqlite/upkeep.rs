@@ -45,7 +45,7 @@ impl Upkeep for SqliteStore {
         }
         let batch = Arc::new(batch);
         let stored = Arc::clone(&batch);
-        let rewrapped = self.writer.submit(move |connection, _| stored.store(connection)).await?;
+        let rewrapped = self.writer.submit(move |connection, _| master_keys::store_batch(connection, &stored)).await?;
         Ok(batch.outcome(rewrapped))
     }
 

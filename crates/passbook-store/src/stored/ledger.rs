@@ -2,6 +2,8 @@
 //!
 //! An append-only text file, one synced line per link: `<instant> <link id>`. An older backup that is put back knows
 //! nothing of later deletions; replaying the ledger destroys those links again before anything is served.
+//!
+//! Several processes on one machine may share the file: it is locked while one of them appends.
 
 use std::{
     fmt::Write as _,
@@ -62,13 +64,14 @@ impl DeletionLedger {
         let mut file = options.open(path).map_err(fault)?;
         sync_parent(path).map_err(fault)?;
         let mut text = String::new();
-        file.read_to_string(&mut text).map_err(fault)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
-        let ledger = Self { file, length: whole as u64 };
-        if whole < text.len() {
-            ledger.file.set_len(ledger.length).map_err(fault)?;
+        {
+            let mut locked = Locked::take(&mut file).map_err(fault)?;
+            locked.cut_torn_line(0).map_err(fault)?;
+            locked.0.seek(SeekFrom::Start(0)).map_err(fault)?;
+            locked.0.read_to_string(&mut text).map_err(fault)?;
         }
-        let entries = text[..whole]
+        let ledger = Self { file, length: text.len() as u64 };
+        let entries = text
             .lines()
             .enumerate()
             .map(|(index, line)| {
@@ -84,18 +87,53 @@ impl DeletionLedger {
         Self { file, length: 0 }
     }
 
-    /// Appends and syncs; on failure none of the lines counts.
+    /// Appends and syncs. On failure the lines may be there or not; appending them again does no harm, because a line
+    /// that is there twice says nothing new.
     pub(crate) fn append(&mut self, entries: &[LedgerEntry]) -> std::io::Result<()> {
         let mut lines = String::new();
         for entry in entries {
             let _infallible = writeln!(lines, "{} {}", format_instant(entry.at), entry.link_id);
         }
-        // Positioned, so that a retry overwrites what a failed attempt left.
-        self.file.seek(SeekFrom::Start(self.length))?;
-        self.file.write_all(lines.as_bytes())?;
-        self.file.sync_data()?;
-        self.length += lines.len() as u64;
+        let locked = Locked::take(&mut self.file)?;
+        let end = locked.cut_torn_line(self.length)?;
+        let mut file = locked.0;
+        file.seek(SeekFrom::Start(end))?;
+        file.write_all(lines.as_bytes())?;
+        file.sync_data()?;
+        self.length = end + lines.len() as u64;
         Ok(())
+    }
+}
+
+/// The file while no other process writes to it.
+struct Locked<'a>(&'a File);
+
+impl<'a> Locked<'a> {
+    fn take(file: &'a mut File) -> std::io::Result<Self> {
+        file.lock()?;
+        Ok(Self(file))
+    }
+
+    /// Cuts off what a writer left that was stopped in the middle of a line; up to `whole` there are whole lines.
+    /// Returns where the file ends.
+    fn cut_torn_line(&self, whole: u64) -> std::io::Result<u64> {
+        let mut file = self.0;
+        let mut rest = Vec::new();
+        file.seek(SeekFrom::Start(whole))?;
+        file.read_to_end(&mut rest)?;
+        let kept = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let end = whole + kept as u64;
+        if kept < rest.len() {
+            file.set_len(end)?;
+        }
+        Ok(end)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Closing the file would give the lock back too.
+        let _released_at_the_latest_by_closing = self.0.unlock();
     }
 }
 
@@ -140,6 +178,20 @@ mod tests {
         assert_eq!(entries, [entry(1)]);
         ledger.append(&[entry(2)]).unwrap();
         assert_eq!(DeletionLedger::open(&path).unwrap().1, [entry(1), entry(2)]);
+    }
+
+    #[test]
+    fn processes_that_share_the_file_keep_each_others_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("deletions.ledger");
+        let (mut one, _) = DeletionLedger::open(&path).unwrap();
+        let (mut other, _) = DeletionLedger::open(&path).unwrap();
+        one.append(&[entry(1)]).unwrap();
+        other.append(&[entry(2)]).unwrap();
+        one.append(&[entry(3)]).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"2024-05-01T00:00:00Z mk_22").unwrap();
+        other.append(&[entry(4)]).unwrap();
+        assert_eq!(DeletionLedger::open(&path).unwrap().1, [entry(1), entry(2), entry(3), entry(4)]);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! | `columns`, `rows` | decoding columns, and the rows that hold them |
 //! | `document` | the stored form of the link aggregate |
 //! | `prepare` | a commit, serialised and sealed before any database is touched |
-//! | `ledger` | how deletions outlive a restored backup |
+//! | `ledger`, `replay` | how deletions outlive a restored backup |
+//! | `rotation` | data keys wrapped anew under another master key |
 //! | `salvage` | what is left of a link whose document cannot be read |
 //! | `sealed` | opening what is sealed in a row |
 //! | `values` | instants, words and keys as columns, and how a wrong one is reported |
@@ -14,6 +15,8 @@ pub(crate) mod columns;
 pub(crate) mod document;
 pub(crate) mod ledger;
 pub(crate) mod prepare;
+pub(crate) mod replay;
+pub(crate) mod rotation;
 pub(crate) mod rows;
 pub(crate) mod salvage;
 pub(crate) mod sealed;

@@ -88,6 +88,12 @@ pub(crate) fn prepare(
     Ok(Prepared { rest: changes, link, session, instance_values, answer })
 }
 
+/// Whether sealing this needs the data key of the stored link.
+pub(crate) fn needs_stored_key(write: &LinkWrite) -> bool {
+    let seals = write.numbers_view.is_some() || write.secrets.is_some() || write.credential.is_some();
+    seals && !write.destroy && write.expected_version.is_some()
+}
+
 /// Seals one link write.
 pub(crate) fn prepare_link(
     keys: &Keys,
@@ -95,13 +101,12 @@ pub(crate) fn prepare_link(
     stored_key: impl FnOnce(&Link) -> Result<Option<SealingKey>, CommitError>,
 ) -> Result<PreparedLink, CommitError> {
     let link = &write.link;
-    let seals = write.numbers_view.is_some() || write.secrets.is_some() || write.credential.is_some();
     let (wrapped_key, sealed) = if write.destroy {
         (None, SealedFields::default())
     } else if write.expected_version.is_none() {
         let (key, wrapped) = keys.generate_data_key(&link.tenant.app_id, &link.id);
         (Some(wrapped), seal_fields(&key, &write))
-    } else if seals {
+    } else if needs_stored_key(&write) {
         // Without a key the link is gone or deleted: what the caller loaded is stale.
         let key = stored_key(link)?.ok_or(CommitError::Conflict(Guard::Link))?;
         (None, seal_fields(&key, &write))

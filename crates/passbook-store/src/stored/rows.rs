@@ -1,9 +1,11 @@
 //! What a row of each table says. The order of the columns is that of the statements of every store.
 
+use jiff::SignedDuration;
 use passbook_core::{
     ids::{AppId, LinkId, TransactionId},
     link::LinkSecrets,
     product::ProductSet,
+    retention::TimeWatch,
     secret::SecretBytes,
     session::{LinkSession, SessionProgress},
     tenant::{ScopeSet, Tenant},
@@ -278,4 +280,11 @@ pub(crate) fn known_answer(
         .map_err(|error| columns.wrong("body", error))?;
     let status = u16::try_from(status).map_err(|error| columns.wrong("status", error))?;
     Ok(Reservation::Answered(KeptAnswer { status, body }))
+}
+
+/// `seen_at, hold` of the watched time.
+pub(crate) fn watched_time(row: &impl StoredRow) -> Result<TimeWatch, StoreError> {
+    let columns = Columns { row, table: "watched_time", key: "1" };
+    let hold = SignedDuration::from_micros(columns.integer(1, "hold")?);
+    Ok(TimeWatch { seen_at: columns.instant(0, "seen_at")?, hold })
 }

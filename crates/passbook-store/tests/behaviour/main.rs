@@ -3,6 +3,8 @@
 //! Each case takes a fresh, empty store. A further backend is one more line in [`on_every_store`]; the cases stay.
 
 mod clients;
+#[path = "../postgres/database.rs"]
+mod database;
 mod examples;
 mod group_commit;
 mod instance;
@@ -14,7 +16,18 @@ mod transactions;
 /// An empty store, and what has to live as long as it.
 struct Fresh {
     store: std::sync::Arc<dyn passbook_store::port::Store>,
+    database: Option<database::Database>,
     _directory: tempfile::TempDir,
+}
+
+impl Fresh {
+    async fn end(self) {
+        self.store.close().await;
+        drop(self.store);
+        if let Some(database) = self.database {
+            database.remove().await;
+        }
+    }
 }
 
 fn sqlite() -> Fresh {
@@ -32,7 +45,15 @@ fn sqlite() -> Fresh {
         render_stub: &|_| b"{}".to_vec(),
     })
     .expect("a new store opens");
-    Fresh { store: std::sync::Arc::new(store), _directory: directory }
+    Fresh { store: std::sync::Arc::new(store), database: None, _directory: directory }
+}
+
+/// `None` on a machine that has no PostgreSQL; said in the test's output.
+async fn postgres() -> Option<Fresh> {
+    let database = database::Database::create().await?;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = database.open(&directory.path().join("deletions.ledger")).await.expect("a new store opens");
+    Some(Fresh { store: std::sync::Arc::new(store), database: Some(database), _directory: directory })
 }
 
 /// Makes one test per case and backend.
@@ -44,7 +65,17 @@ macro_rules! on_every_store {
                 async fn $case() {
                     let fresh = crate::sqlite();
                     super::$case(std::sync::Arc::clone(&fresh.store)).await;
-                    fresh.store.close().await;
+                    fresh.end().await;
+                }
+            )*
+        }
+        mod on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    let Some(fresh) = crate::postgres().await else { return };
+                    super::$case(std::sync::Arc::clone(&fresh.store)).await;
+                    fresh.end().await;
                 }
             )*
         }

@@ -12,10 +12,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("moneykit", &[]),
     ("moneykit-cli", &["moneykit"]),
     ("passbook-core", &[]),
-    ("passbook-store", &["passbook-core"]),
+    ("passbook-store", &["passbook-core", "postgres-cluster"]),
     ("passbook-connectors", &["passbook-core"]),
-    ("passbook", &["passbook-store", "passbook-connectors", "passbook-core", "moneykit"]),
-    ("passbook-proof", &["passbook", "passbook-store", "passbook-core", "moneykit"]),
+    ("passbook", &["passbook-store", "passbook-connectors", "passbook-core", "moneykit", "postgres-cluster"]),
+    ("passbook-proof", &["passbook", "passbook-store", "passbook-core", "moneykit", "postgres-cluster"]),
+    ("postgres-cluster", &[]),
     ("xtask", &[]),
 ];
 
@@ -56,6 +57,8 @@ struct Dependency {
     name: String,
     /// Present exactly for dependencies inside the repository.
     path: Option<String>,
+    /// Absent for a normal dependency.
+    kind: Option<String>,
     features: Vec<String>,
     uses_default_features: bool,
 }
@@ -114,6 +117,10 @@ fn wrong_arrows_of(package: &Package, allowed: &[&str]) -> Vec<String> {
         // A crate's tests may name the crate itself, for example to switch a feature on.
         if dependency.name != package.name && !allowed.contains(&dependency.name.as_str()) {
             findings.push(format!("wrong arrow: {} -> {}", package.name, dependency.name));
+        }
+        let for_tests = package.name != "passbook-proof" && dependency.name == "postgres-cluster";
+        if for_tests && dependency.kind.as_deref() != Some("dev") {
+            findings.push(format!("{} may use postgres-cluster in its tests only", package.name));
         }
         let with_client = dependency.uses_default_features || dependency.features.iter().any(|name| name == "client");
         if package.name == "passbook" && dependency.name == "moneykit" && with_client {
@@ -196,6 +203,17 @@ mod tests {
         dependency["uses_default_features"] = json!(true);
         let found = check(&[package("passbook", &[dependency])], &[]);
         assert_eq!(found, ["passbook -> moneykit must leave the `client` feature off"]);
+    }
+
+    #[test]
+    fn the_cluster_for_tests_is_used_in_tests_only() {
+        let mut dependency = path_dependency("postgres-cluster");
+        assert_eq!(
+            check(&[package("passbook-store", &[dependency.clone()])], &[]),
+            ["passbook-store may use postgres-cluster in its tests only"]
+        );
+        dependency["kind"] = json!("dev");
+        assert!(check(&[package("passbook-store", &[dependency])], &[]).is_empty());
     }
 
     #[test]

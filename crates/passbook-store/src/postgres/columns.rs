@@ -1,0 +1,19 @@
+//! Rows of PostgreSQL as the shared decoding reads them.
+
+use tokio_postgres::Row;
+
+use crate::stored::columns::{Mismatch, StoredRow};
+
+impl StoredRow for Row {
+    fn optional_text(&self, index: usize) -> Result<Option<&str>, Mismatch> {
+        Ok(self.try_get(index)?)
+    }
+
+    fn optional_bytes(&self, index: usize) -> Result<Option<&[u8]>, Mismatch> {
+        Ok(self.try_get(index)?)
+    }
+
+    fn optional_integer(&self, index: usize) -> Result<Option<i64>, Mismatch> {
+        Ok(self.try_get(index)?)
+    }
+}

@@ -1,0 +1,350 @@
+//! The store for many machines: a PostgreSQL database, used by any number of processes.
+//!
+//! | file | tells |
+//! | --- | --- |
+//! | `open`, `schema` | how a store is opened and refused; migrations while others start too |
+//! | `connect` | how every connection is made |
+//! | `readers` | who reads where: shared, pipelined connections |
+//! | `writers`, `work` | units of work: repeated, resolved; their statements in few round trips |
+//! | `apply` | a commit as one unit of work |
+//! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `upkeep`, `master_keys` | what an operator asks; rotating master keys |
+//! | `clock`, `deletions` | the database's time; the deletion ledger |
+//! | `values`, `columns`, `failure` | parameters, rows, errors |
+//!
+//! Guarantees: a commit is acknowledged after the server's own; correctness rests on unique keys and conditional
+//! updates whose row counts are checked, never on the isolation level; processes share nothing but the database.
+//!
+//! Every statement is a constant, prepared once for each connection. They stay inside what distributed engines that
+//! speak the protocol offer; `tests/postgres/statements.rs` reads them all and says what must not be in one.
+
+mod answers;
+mod apply;
+mod clients;
+mod clock;
+mod columns;
+mod connect;
+mod deletions;
+mod events;
+mod failure;
+mod instance;
+mod jobs;
+mod links;
+mod master_keys;
+mod open;
+mod readers;
+mod schema;
+mod sessions;
+mod transactions;
+mod upkeep;
+mod values;
+mod work;
+mod writers;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp, civil::Date};
+use passbook_core::{
+    ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
+    secret::SecretBytes,
+    tenant::Tenant,
+    time::Clock,
+    transaction::Transaction,
+};
+use tokio::task::JoinHandle;
+
+pub use self::open::{Connections, OpenError, OpenOptions};
+use self::{
+    answers::Reserve,
+    apply::Commit,
+    deletions::Deletions,
+    failure::{WriteError, unavailable},
+    instance::TakeOrdinal,
+    jobs::Lease,
+    readers::Readers,
+    values::values,
+    writers::Writers,
+};
+use crate::{
+    port::{
+        AnswerKey, App, AppInstitution, Changes, Client, CommitError, Guard, JobState, LeaseRef, LeasedJob, LinkAnswer,
+        LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
+        TransactionFilter, TransactionPage,
+    },
+    sealing::Keys,
+    stored::{
+        ledger::LedgerEntry,
+        prepare::{self, Prepared},
+        values::{due_micros, fence_number, micros},
+    },
+    time::RemoteClock,
+};
+
+/// The store for many machines.
+pub struct PostgresStore {
+    keys: Arc<Keys>,
+    readers: Readers,
+    writers: Arc<Writers>,
+    deletions: Arc<Deletions>,
+    clock: Arc<RemoteClock>,
+    wall_clock: Arc<dyn Clock>,
+    upkeep: JoinHandle<()>,
+}
+
+impl PostgresStore {
+    /// The keys derived from the store's master key.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// How far this machine's wall clock is ahead of the store's time; negative when it is behind.
+    #[must_use]
+    pub fn skew(&self) -> SignedDuration {
+        self.wall_clock.now().duration_since(self.clock.now())
+    }
+
+    async fn prepare(&self, changes: Changes) -> Result<Prepared, CommitError> {
+        let stored_key = match &changes.link {
+            Some(write) if prepare::needs_stored_key(write) => {
+                links::lookup_data_key(&self.readers, &self.keys, &write.link.tenant, &write.link.id).await?
+            }
+            _ => None,
+        };
+        prepare::prepare(&self.keys, changes, |_| Ok(stored_key))
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.upkeep.abort();
+    }
+}
+
+/// Commits, and records a deletion before it is acknowledged.
+async fn commit(writers: Arc<Writers>, deletions: Arc<Deletions>, prepared: Prepared) -> Result<(), WriteError> {
+    let destroyed = prepared.link.as_ref().filter(|link| link.destroy).map(|link| LedgerEntry {
+        at: link.link.deleted_at.unwrap_or(link.link.changed_at),
+        link_id: link.link.id.clone(),
+    });
+    writers.transact_here(Commit(prepared)).await?;
+    match destroyed {
+        Some(entry) => Ok(deletions.record(vec![entry]).await?),
+        None => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn lookup_numbers_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<NumbersAnswer>, StoreError> {
+        links::lookup_numbers_answer(&self.readers, &self.keys, tenant, id).await
+    }
+
+    async fn lookup_link_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<LinkAnswer>, StoreError> {
+        links::lookup_link_answer(&self.readers, tenant, id).await
+    }
+
+    async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+        links::lookup_link(&self.readers, tenant, id).await
+    }
+
+    async fn lookup_link_remains(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
+        let remains = links::lookup_remains(&self.readers, id).await?;
+        Ok(remains.filter(|stored| stored.link.tenant == *tenant))
+    }
+
+    async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError> {
+        links::lookup_secrets(&self.readers, &self.keys, tenant, id).await
+    }
+
+    async fn find_link_by_import_key(&self, tenant: &Tenant, import_key: &str) -> Result<Option<LinkId>, StoreError> {
+        links::find_link_by_import_key(&self.readers, tenant, import_key).await
+    }
+
+    async fn find_connected_link(
+        &self,
+        tenant: &Tenant,
+        customer_user_id: &str,
+        institution_id: &str,
+    ) -> Result<Option<LinkId>, StoreError> {
+        links::find_connected_link(&self.readers, tenant, customer_user_id, institution_id).await
+    }
+
+    async fn list_links(
+        &self,
+        tenant: &Tenant,
+        after: Option<&LinkPosition>,
+        limit: u32,
+    ) -> Result<Vec<LinkPosition>, StoreError> {
+        links::list_links(&self.readers, tenant, after, limit).await
+    }
+
+    async fn list_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &TransactionFilter,
+    ) -> Result<TransactionPage, StoreError> {
+        transactions::list_transactions(&self.readers, tenant, link, filter).await
+    }
+
+    async fn load_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        since: Option<Date>,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        transactions::load_transactions(&self.readers, tenant, link, since).await
+    }
+
+    async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
+        let prepared = self.prepare(changes).await?;
+        let replaced = prepared.link.as_ref().filter(|link| link.expected_version.is_some());
+        let replaced = replaced.map(|link| link.link.id.clone());
+        let task = tokio::spawn(commit(Arc::clone(&self.writers), Arc::clone(&self.deletions), prepared));
+        let outcome = task.await.map_err(unavailable)?.map_err(CommitError::from);
+        if let (Err(CommitError::Conflict(Guard::Link)), Some(id)) = (&outcome, replaced) {
+            links::refuse_newer_format(&self.readers, &id).await?;
+        }
+        outcome
+    }
+
+    async fn take_ordinal(&self, app: &AppId, kind: &str) -> Result<u64, StoreError> {
+        let take = TakeOrdinal { app: app.clone(), kind: kind.to_owned() };
+        Ok(self.writers.transact(take).await?)
+    }
+
+    async fn lease_jobs(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<LeasedJob>, StoreError> {
+        Ok(self.writers.transact(Lease { owner: owner.to_owned(), now, until, limit }).await?)
+    }
+
+    async fn renew_lease(&self, job: &LeaseRef, until: Timestamp) -> Result<bool, StoreError> {
+        let values = values![job.job_id.as_str(), fence_number(job), micros(until)];
+        Ok(self.writers.execute(jobs::RENEW_LEASE, values).await? == 1)
+    }
+
+    async fn release_job(&self, job: &LeaseRef, due_at: Timestamp) -> Result<(), StoreError> {
+        let values = values![job.job_id.as_str(), fence_number(job), due_micros(due_at)];
+        self.writers.execute(jobs::RELEASE_JOB, values).await?;
+        Ok(())
+    }
+
+    async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        jobs::next_due_at(&self.readers).await
+    }
+
+    async fn count_due_jobs(&self, app: &AppId, now: Timestamp) -> Result<u64, StoreError> {
+        jobs::count_due_jobs(&self.readers, app, now).await
+    }
+
+    async fn lookup_job_state(&self, job: &JobId) -> Result<Option<JobState>, StoreError> {
+        jobs::lookup_job_state(&self.readers, job).await
+    }
+
+    async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
+        sessions::lookup_session(&self.readers, &self.keys, id).await
+    }
+
+    async fn find_session_by_exchange_hash(
+        &self,
+        tenant: &Tenant,
+        hash: &[u8; 32],
+    ) -> Result<Option<StoredSession>, StoreError> {
+        sessions::find_session_by_exchange_hash(&self.readers, &self.keys, tenant, hash).await
+    }
+
+    async fn lookup_app(&self, id: &AppId) -> Result<Option<App>, StoreError> {
+        clients::lookup_app(&self.readers, id).await
+    }
+
+    async fn list_apps(&self) -> Result<Vec<App>, StoreError> {
+        clients::list_apps(&self.readers).await
+    }
+
+    async fn lookup_client(&self, client_id: &str) -> Result<Option<Client>, StoreError> {
+        clients::lookup_client(&self.readers, client_id).await
+    }
+
+    async fn list_clients(&self, app: &AppId) -> Result<Vec<Client>, StoreError> {
+        clients::list_clients(&self.readers, app).await
+    }
+
+    async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
+        clients::find_token_by_hash(&self.readers, hash, self.now()).await
+    }
+
+    async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError> {
+        clients::newest_time(&self.readers, app).await
+    }
+
+    async fn reserve_answer(
+        &self,
+        key: &AnswerKey,
+        request_hash: &[u8; 32],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Reservation, StoreError> {
+        let keys = Arc::clone(&self.keys);
+        let reserve = Reserve { keys, key: key.clone(), request_hash: *request_hash, now, until };
+        Ok(self.writers.transact(reserve).await?)
+    }
+
+    async fn release_answer(&self, key: &AnswerKey, fence: u64) -> Result<(), StoreError> {
+        self.writers.execute(answers::RELEASE_ANSWER, answers::release(key, fence)).await?;
+        Ok(())
+    }
+
+    async fn list_app_institutions(&self, tenant: &Tenant) -> Result<Vec<AppInstitution>, StoreError> {
+        instance::list_app_institutions(&self.readers, tenant).await
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn lookup_instance_value(&self, name: &str) -> Result<Option<SecretBytes>, StoreError> {
+        instance::lookup_instance_value(&self.readers, &self.keys, name).await
+    }
+
+    async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let values = values![tenant.app_id.as_str(), tenant.environment.as_str(), micros(now), limit];
+        self.writers.execute(sessions::WIPE_EXPIRED_SESSIONS, values).await
+    }
+
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError> {
+        instance::lookup_watched_time(&self.readers).await
+    }
+
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError> {
+        instance::write_watched_time(&self.writers, expected.as_ref(), &watch).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        instance::ping(&self.readers).await
+    }
+
+    async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for sql in events::CLEANUP {
+            deleted += self.writers.execute(sql, values![micros(before), limit]).await?;
+        }
+        self.writers.cleanup_marks(limit).await?;
+        Ok(deleted)
+    }
+
+    async fn close(&self) {
+        self.writers.close().await;
+        self.readers.close();
+        self.upkeep.abort();
+        // What is still missing then is added by the next one that opens the store.
+        let _was_logged = self.deletions.catch_up().await;
+    }
+}
