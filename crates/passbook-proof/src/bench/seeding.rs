@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use passbook::{dev, seed, system::SystemClock, views};
+use passbook::{dev, instance::Instance, seed, system::SystemClock, views};
 use passbook_store::sqlite::{OpenOptions, SqliteStore, load_or_create_master_keys};
 
 use super::{Bench, SEED};
@@ -41,7 +41,7 @@ async fn fill(data: &Path, links: u64) -> Result<Vec<String>> {
         renderer: views::RENDERER,
         render_stub: &views::link_view,
     })?);
-    let derivation = dev::open_instance(store.as_ref(), SEED).await?.derivation;
+    let derivation = Instance::open_dev(store.as_ref(), SEED).await?.derivation;
     let tenant = dev::tenant(&derivation);
     let now: Timestamp = MADE_AT.parse().context("a timestamp")?;
     let changes = (1..=links).map(|n| seed::link_changes(&derivation, &tenant, n, now));

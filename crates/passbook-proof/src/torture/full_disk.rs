@@ -77,6 +77,7 @@ async fn run_inside(options: FullDiskOptions) -> Result<()> {
         arguments: vec!["--seed".to_owned(), options.common.seed.to_string()],
         under: Vec::new(),
         environment: Vec::new(),
+        hosted: None,
     };
     std::fs::create_dir(&plan.data)?;
     let journal = Journal::create(&directory.path().join("journal.tsv"))?;
