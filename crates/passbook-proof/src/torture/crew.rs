@@ -1,11 +1,12 @@
 //! The workers of an experiment together: all at work, all checked, and what they counted.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::task::JoinSet;
 
 use super::check::{check, check_gone};
@@ -36,7 +37,12 @@ pub struct WorkDay {
 impl Crew {
     /// Workers that have done nothing yet.
     pub fn new(count: u32, seed: u64, journal: &Journal) -> Self {
-        let workers = (0..count).map(|number| Worker::new(number, seed)).collect();
+        Self::numbered(0..count, seed, journal)
+    }
+
+    /// As [`Crew::new`], for a crew that works beside another: numbers are part of the names of what workers make.
+    pub fn numbered(numbers: Range<u32>, seed: u64, journal: &Journal) -> Self {
+        let workers = numbers.map(|number| Worker::new(number, seed)).collect();
         Self { workers, journal: journal.clone(), store_may_be_away: false }
     }
 
@@ -72,7 +78,7 @@ impl Crew {
             self.workers.push(worker.context("a worker")?);
         }
         self.workers.sort_by_key(|worker| worker.number);
-        Ok(day.steps.load(Ordering::Relaxed))
+        Ok(day.steps())
     }
 
     /// Compares everything that was acknowledged with what the servers say; deleted links too when asked to.
@@ -136,6 +142,19 @@ impl Crew {
         Ok(())
     }
 
+    /// The worker with the lowest number.
+    pub fn first(&mut self) -> &mut Worker {
+        &mut self.workers[0]
+    }
+
+    /// Fails when a promise was broken so far or a request was left without an answer.
+    pub fn ensure_sound(&self) -> Result<()> {
+        let tally = self.tally();
+        ensure!(tally.findings.is_empty(), "a promise is broken");
+        ensure!(tally.uncertain == 0, "{} writes were not answered", tally.uncertain);
+        Ok(())
+    }
+
     /// What all workers counted.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
@@ -145,6 +164,11 @@ impl Crew {
 }
 
 impl WorkDay {
+    /// Pieces of work done so far.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
     /// Whether a worker has gone home before the end: a request of its has no answer.
     pub fn was_cut_off(&mut self) -> bool {
         self.tasks.len() > 0 && {

@@ -125,6 +125,11 @@ impl Running {
         Api::over(&self.addresses, &self.access, first)
     }
 
+    /// Kills every server at this instant.
+    pub fn kill(self) -> Result<()> {
+        self.servers.into_iter().try_for_each(Server::kill)
+    }
+
     /// Stops every server in order.
     pub async fn stop(self) -> Result<()> {
         for server in self.servers {

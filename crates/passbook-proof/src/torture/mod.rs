@@ -3,17 +3,22 @@
 //! Workers own the links they make, and each works on one thing at a time. So at any instant a worker has at most one
 //! request whose outcome is unknown, and the checker can say exactly what must be there, what may be, and what must not.
 
+mod backups;
 mod check;
+mod clock_jumps;
 mod conduct;
 mod crew;
 mod disk;
+mod drain;
 mod exchange;
+mod failing_disk;
 mod full_disk;
 mod ground;
 mod invariants;
 mod journal;
 mod kill;
 mod model;
+mod overload;
 mod power_cut;
 mod refresh_limits;
 mod replicas;
@@ -48,6 +53,16 @@ pub enum Experiment {
     Replicas(ReplicasOptions),
     /// Stop, crash and cut off the database under writers; they get 503 and nothing is lost.
     StoreRestarts(StoreRestartsOptions),
+    /// Make the disk answer with errors for a while; writes are refused and work again afterwards.
+    FailingDisk(FailingDiskOptions),
+    /// Set the clock while the server works; nothing is fetched, deleted or forgotten because of it.
+    ClockJumps(ClockJumpsOptions),
+    /// Offer five times what the server can do; it refuses quickly and works on.
+    Overload(OverloadOptions),
+    /// Stop replicas in order under load, one after the other; no request fails.
+    Drain(DrainOptions),
+    /// Take backups under writes and restore each; everything acknowledged before is in it.
+    Backups(BackupsOptions),
 }
 
 /// What every experiment needs.
@@ -173,6 +188,71 @@ pub struct StoreRestartsOptions {
     writers: u32,
 }
 
+/// Options of `torture failing-disk`; always on the embedded store.
+#[derive(Args)]
+pub struct FailingDiskOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many times the disk fails.
+    #[arg(long, default_value_t = 50)]
+    rounds: u64,
+}
+
+/// Options of `torture clock-jumps`; always on the embedded store, whose time is the machine's.
+#[derive(Args)]
+pub struct ClockJumpsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many of the patterns, in their order.
+    #[arg(long, default_value_t = 12)]
+    patterns: usize,
+    /// Milliseconds of work before, during and after each wrong time.
+    #[arg(long, default_value_t = 3000)]
+    work_ms: u64,
+}
+
+/// Options of `torture overload`; always on the embedded store.
+#[derive(Args)]
+pub struct OverloadOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Seconds of the search for the capacity, and of the overload.
+    #[arg(long, default_value_t = 20)]
+    secs: u64,
+    /// What must still get done, in percent of the capacity.
+    #[arg(long, default_value_t = 75.0)]
+    goodput_percent_min: f64,
+    /// What 99 of 100 accepted requests may take.
+    #[arg(long, default_value_t = 250.0)]
+    accepted_p99_ms_max: f64,
+    /// What 99 of 100 refusals may take.
+    #[arg(long, default_value_t = 20.0)]
+    refused_p99_ms_max: f64,
+}
+
+/// Options of `torture drain`; always on PostgreSQL, because it needs two servers.
+#[derive(Args)]
+pub struct DrainOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many times a server is stopped and started again.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+    /// Clients behind the balancer.
+    #[arg(long, default_value_t = 8)]
+    clients: usize,
+}
+
+/// Options of `torture backups`; always on the embedded store.
+#[derive(Args)]
+pub struct BackupsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many backups are taken and restored.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -183,5 +263,10 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::RefreshLimits(options) => refresh_limits::run(options).await,
         Experiment::Replicas(options) => replicas::run(options).await,
         Experiment::StoreRestarts(options) => store_restarts::run(options).await,
+        Experiment::FailingDisk(options) => failing_disk::run(options).await,
+        Experiment::ClockJumps(options) => clock_jumps::run(options).await,
+        Experiment::Overload(options) => overload::run(options).await,
+        Experiment::Drain(options) => drain::run(options).await,
+        Experiment::Backups(options) => backups::run(options).await,
     }
 }

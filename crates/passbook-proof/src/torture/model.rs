@@ -154,6 +154,8 @@ pub struct Tally {
     pub replayed: u64,
     /// Writes refused with 503 and `Retry-After`.
     pub refused: u64,
+    /// Answers that promise nothing either way, each looked into at once.
+    pub unknown: u64,
     /// Reads answered.
     pub reads: u64,
     /// Refreshes accepted with 202.
@@ -261,6 +263,7 @@ impl Tally {
         self.repeated += other.repeated;
         self.replayed += other.replayed;
         self.refused += other.refused;
+        self.unknown += other.unknown;
         self.reads += other.reads;
         self.refreshes += other.refreshes;
         self.refreshes_failed += other.refreshes_failed;

@@ -6,12 +6,12 @@ use super::{AnswerWrite, ClockWrite, LinkWrite, SessionWrite};
 /// A read or a lease that could not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, is full, or failed; nothing changed and trying later may help. One exception: a
-    /// deletion whose ledger line could not be synced is in force and not acknowledged; a repetition finds it deleted.
+    /// The database cannot be reached, is full, or failed; nothing changed and trying later may help.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection to the database died under a change, and the database could not be asked afterwards whether it
-    /// took effect. Trying again needs to look first.
+    /// took effect. Also a deletion that is in force, but whose line in the deletion ledger could not be synced yet: a
+    /// backup restored at this moment would bring the link back. Trying again needs to look first.
     #[error("it is not known whether the change was stored")]
     OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A stored value cannot be understood or opened.

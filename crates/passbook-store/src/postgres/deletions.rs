@@ -50,7 +50,8 @@ impl Deletions {
         }
         ledger.append(unrecorded).map_err(|error| {
             tracing::error!(error = %error, "the deletion ledger cannot be written");
-            unavailable(LedgerFailed)
+            // Not `Unavailable`, which says that nothing changed: the link is gone already.
+            StoreError::OutcomeUnknown(Box::new(LedgerFailed))
         })?;
         unrecorded.clear();
         Ok(())
@@ -75,7 +76,7 @@ mod tests {
         let deletions = Deletions::new(DeletionLedger::over(File::open(&path).unwrap()));
         let entry = LedgerEntry { at: Timestamp::UNIX_EPOCH, link_id: LinkId::from_bits(1) };
         let refused = deletions.record(vec![entry.clone()]).await;
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+        assert!(matches!(refused, Err(StoreError::OutcomeUnknown(_))));
         deletions.0.lock().unwrap().ledger = DeletionLedger::open(&path).unwrap().0;
         deletions.catch_up().await.unwrap();
         assert_eq!(DeletionLedger::open(&path).unwrap().1, [entry]);

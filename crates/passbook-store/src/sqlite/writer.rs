@@ -27,7 +27,10 @@ use super::{
     failure::{Closed, ReadError, WriteError, unavailable},
     readers::is_broken,
 };
-use crate::stored::ledger::{DeletionLedger, LedgerEntry};
+use crate::{
+    port::StoreError,
+    stored::ledger::{DeletionLedger, LedgerEntry},
+};
 
 /// Requests that may wait; more are refused as `Unavailable`.
 const QUEUE_MAX: usize = 1024;
@@ -185,7 +188,8 @@ where
 
     fn settle(self: Box<Self>, fate: &Fate) {
         let answer = match (fate, self.outcome) {
-            (Fate::Unrecorded, _) if self.destroyed => Err(unavailable(LedgerFailed).into()),
+            // Not `Unavailable`, which says that nothing changed: the link is gone already.
+            (Fate::Unrecorded, _) if self.destroyed => Err(StoreError::OutcomeUnknown(Box::new(LedgerFailed)).into()),
             (Fate::Committed | Fate::Unrecorded, Some(outcome)) => outcome,
             (Fate::Committed | Fate::Unrecorded, None) => Err(unavailable(Closed).into()),
             (Fate::Failed(failure), _) => Err(unavailable(failure.clone()).into()),
@@ -367,7 +371,7 @@ mod tests {
     use rusqlite::ffi;
 
     use super::*;
-    use crate::port::{Guard, StoreError};
+    use crate::port::Guard;
 
     type Answer = oneshot::Receiver<Result<(), WriteError>>;
 
@@ -512,7 +516,10 @@ mod tests {
         });
         let answers = serve(&mut writing, vec![keep(10), destroying]);
         assert!(answers[0].is_ok(), "other requests of the group are committed and say so");
-        assert!(is_unavailable(&answers[1]));
+        // The link is gone, so it must not be said that nothing changed.
+        let unknown =
+            |result: &_| matches!(result, Err(WriteError::Failed(ReadError::Store(StoreError::OutcomeUnknown(_)))));
+        assert!(unknown(&answers[1]));
         writing.ledger = DeletionLedger::open(&path).unwrap().0;
         writing.tidy();
         assert_eq!(DeletionLedger::open(&path).unwrap().1.len(), 1);
