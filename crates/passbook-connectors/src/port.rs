@@ -31,6 +31,11 @@ pub trait Connector: Send + Sync {
     /// The institutions it serves, with what each can give. Called once at start.
     fn institutions(&self) -> Vec<Institution>;
 
+    /// Whether its institutions exist in the sandbox only, because they are simulated.
+    fn is_simulated(&self) -> bool {
+        false
+    }
+
     /// Begins a sign-in at `sign_in.institution`.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub mod money;
 pub mod numbers;
 pub mod product;
 pub mod reconcile;
+pub mod retention;
 pub mod secret;
 pub mod session;
 pub mod snapshot;

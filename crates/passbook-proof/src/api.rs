@@ -1,4 +1,4 @@
-//! Calls to the server as one client makes them: a token when needed, the same connection while it holds.
+//! Calls as one client makes them: a token when needed, to several servers in turn, on connections that are kept.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +15,16 @@ const CALL_MAX: Duration = Duration::from_secs(20);
 /// How often one call asks for a new token before its 401 is believed.
 const TOKENS_PER_CALL: usize = 3;
 
-/// A client of one running server.
+/// A client of running servers.
 pub struct Api {
-    address: SocketAddr,
     access: Access,
-    connection: Option<Connection>,
+    /// The servers, each with a connection while that holds.
+    servers: Vec<(SocketAddr, Option<Connection>)>,
+    /// Which server gets the next call.
+    turn: usize,
     token: Option<String>,
+    /// How long one answer may take.
+    patience: Duration,
 }
 
 /// What a body is.
@@ -36,7 +40,18 @@ pub enum Body<'a> {
 impl Api {
     /// A client of this server; connects at the first call.
     pub fn new(server: &Server) -> Self {
-        Self { address: server.address, access: server.access.clone(), connection: None, token: None }
+        Self::over(&[server.address], &server.access, 0)
+    }
+
+    /// A client that sends its calls to these servers in turn, beginning with one of them.
+    pub fn over(addresses: &[SocketAddr], access: &Access, first: usize) -> Self {
+        let servers = addresses.iter().map(|address| (*address, None)).collect();
+        Self { access: access.clone(), servers, turn: first, token: None, patience: CALL_MAX }
+    }
+
+    /// Waits longer or shorter than usual for answers.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// One call. An error means that the outcome is unknown: the request may or may not have had its effect.
@@ -44,7 +59,11 @@ impl Api {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let token = self.token().await?;
+            let token = match self.token_or_refusal().await? {
+                Ok(token) => token,
+                // Nothing was sent yet, so this is the answer to the call as well.
+                Err(refusal) => return Ok(refusal),
+            };
             let bearer = format!("Bearer {token}");
             let bytes = match &body {
                 Body::Empty => request(method, path, &[("authorization", &bearer)], b""),
@@ -86,8 +105,13 @@ impl Api {
 
     /// The current access token, asked for when there is none.
     pub async fn token(&mut self) -> io::Result<String> {
+        let token = self.token_or_refusal().await?;
+        token.map_err(|refusal| io::Error::other(format!("no token: {}", refusal.status)))
+    }
+
+    async fn token_or_refusal(&mut self) -> io::Result<Result<String, Answer>> {
         if let Some(token) = &self.token {
-            return Ok(token.clone());
+            return Ok(Ok(token.clone()));
         }
         let form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}",
@@ -95,19 +119,23 @@ impl Api {
         );
         let headers = [("content-type", "application/x-www-form-urlencoded")];
         let answer = self.exchange(&request("POST", "/auth/token", &headers, form.as_bytes())).await?;
-        let token = answer.json()["access_token"].as_str().map(ToOwned::to_owned);
-        let token = token.ok_or_else(|| io::Error::other(format!("no token: {}", answer.status)))?;
+        let Some(token) = answer.json()["access_token"].as_str().map(ToOwned::to_owned) else {
+            return Ok(Err(answer));
+        };
         self.token = Some(token.clone());
-        Ok(token)
+        Ok(Ok(token))
     }
 
     async fn exchange(&mut self, bytes: &[u8]) -> io::Result<Answer> {
-        let mut connection = match self.connection.take() {
+        let position = self.turn % self.servers.len();
+        self.turn += 1;
+        let (address, kept) = &mut self.servers[position];
+        let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => Connection::open(self.address).await?,
+            None => Connection::open(*address).await?,
         };
-        let answer = tokio::time::timeout(CALL_MAX, connection.exchange(bytes)).await??;
-        self.connection = Some(connection);
+        let answer = tokio::time::timeout(self.patience, connection.exchange(bytes)).await??;
+        *kept = Some(connection);
         Ok(answer)
     }
 }

@@ -8,10 +8,13 @@
 
 pub mod api;
 pub mod bench;
+pub mod database;
+pub mod deployment;
 pub mod histogram;
 pub mod http;
 pub mod load;
 pub mod process;
+pub mod proxy;
 pub mod record;
 pub mod rng;
 pub mod server;

@@ -1,5 +1,6 @@
 //! The server under test: a real process on a data directory of its own.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,12 +29,46 @@ pub struct Plan {
     pub log: PathBuf,
     /// More arguments for `passbook dev`.
     pub arguments: Vec<String>,
+    /// A program with its arguments that runs the server and becomes it, or nothing.
+    pub under: Vec<String>,
+    /// More environment.
+    pub environment: Vec<(String, String)>,
+    /// Set for `passbook serve`; without it the server is `passbook dev`.
+    pub hosted: Option<Hosted>,
+}
+
+/// How to reach a server that a configuration describes.
+#[derive(Clone)]
+pub struct Hosted {
+    /// The configuration.
+    pub config: PathBuf,
+    /// Where it listens; the same at every start.
+    pub address: SocketAddr,
+    /// A client made beforehand.
+    pub access: Access,
+}
+
+impl Plan {
+    /// The server on `data` below `directory`, which is made, with its log beside it.
+    pub fn new(binary: PathBuf, directory: &Path, arguments: Vec<String>) -> Result<Self> {
+        let data = directory.join("data");
+        std::fs::create_dir_all(&data).with_context(|| format!("{}", data.display()))?;
+        let log = directory.join("server.log");
+        Ok(Self { binary, data, log, arguments, under: Vec::new(), environment: Vec::new(), hosted: None })
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.under.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the chain ends with the binary"));
+        command.args(words).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
 }
 
 /// A running server. Dropping it kills it.
 pub struct Server {
     child: Child,
-    /// What `dev.json` says.
+    /// What `dev.json` says, or the client made beforehand.
     pub access: Access,
     /// Where it listens.
     pub address: SocketAddr,
@@ -60,8 +95,12 @@ impl Server {
         let dev_json = plan.data.join("dev.json");
         let before = identity(&dev_json);
         let log = File::options().create(true).append(true).open(&plan.log).context("the server's log")?;
-        let mut command = Command::new(&plan.binary);
-        command.arg("dev").args(["--port", "0", "--data"]).arg(&plan.data).args(&plan.arguments);
+        let mut command = plan.command();
+        match &plan.hosted {
+            None => command.arg("dev").args(["--port", "0", "--data"]).arg(&plan.data),
+            Some(hosted) => command.args(["serve", "--config"]).arg(&hosted.config),
+        };
+        command.args(&plan.arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("could not start {}", plan.binary.display()))?;
@@ -72,7 +111,11 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             ready_in: Duration::ZERO,
         };
-        server.wait_until_ready(&dev_json, before, started, &plan.log).await?;
+        let found = || match &plan.hosted {
+            Some(hosted) => Some((hosted.access.clone(), hosted.address)),
+            None => made_since(&dev_json, before.as_ref()),
+        };
+        server.wait_until_ready(found, started, &plan.log).await?;
         Ok(server)
     }
 
@@ -111,8 +154,7 @@ impl Server {
 
     async fn wait_until_ready(
         &mut self,
-        dev_json: &Path,
-        before: Option<Identity>,
+        found: impl Fn() -> Option<(Access, SocketAddr)>,
         started: Instant,
         log: &Path,
     ) -> Result<()> {
@@ -120,10 +162,7 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the server ended with {status} while starting:\n{}", tail(log));
             }
-            // A restart finds the file of the run before; its port may belong to somebody else by now.
-            if identity(dev_json).is_some_and(|now| Some(&now) != before.as_ref())
-                && let Some(access) = read_access(dev_json)
-                && let Some(address) = address_of(&access.api_url)
+            if let Some((access, address)) = found()
                 && is_ready(address).await
             {
                 self.ready_in = started.elapsed();
@@ -163,6 +202,16 @@ fn identity(path: &Path) -> Option<Identity> {
     Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
+/// What the file says, unless it is the one from before: the port of that one may belong to somebody else by now.
+fn made_since(dev_json: &Path, before: Option<&Identity>) -> Option<(Access, SocketAddr)> {
+    if Some(&identity(dev_json)?) == before {
+        return None;
+    }
+    let access = read_access(dev_json)?;
+    let address = address_of(&access.api_url)?;
+    Some((access, address))
+}
+
 fn read_access(path: &Path) -> Option<Access> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
@@ -171,11 +220,13 @@ fn address_of(api_url: &str) -> Option<SocketAddr> {
     api_url.strip_prefix("http://")?.parse().ok()
 }
 
-async fn is_ready(address: SocketAddr) -> bool {
-    let Ok(mut connection) = Connection::open(address).await else {
-        return false;
+/// Whether the server at this address says that it is ready, within a second.
+pub async fn is_ready(address: SocketAddr) -> bool {
+    let ask = async {
+        let mut connection = Connection::open(address).await.ok()?;
+        connection.exchange_status(&request("GET", "/readyz", &[], b"")).await.ok()
     };
-    connection.exchange_status(&request("GET", "/readyz", &[], b"")).await.is_ok_and(|status| status == 200)
+    tokio::time::timeout(Duration::from_secs(1), ask).await.is_ok_and(|status| status == Some(200))
 }
 
 /// The end of a log, for a message.

@@ -18,16 +18,15 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use passbook_core::secret::SecretBytes;
 use zeroize::Zeroizing;
 
-pub(crate) use self::{
-    key_file::sync_directory_of,
-    recognise::{KeyRefusal, LOOKUP_ROOT, RememberedKey, first_lookup_root, recognise},
-    ring::{Ring, SealedUnder},
-};
 pub use self::{
     key_file::{KeyFile, KeyFileError},
     keys::Keys,
     master_key::{MalformedMasterKey, MasterKey},
     ring::UnknownKeyVersion,
+};
+pub(crate) use self::{
+    recognise::{KeyRefusal, LOOKUP_ROOT, RememberedKey, first_lookup_root, recognise},
+    ring::{Ring, SealedUnder},
 };
 
 /// Bytes of a data key.

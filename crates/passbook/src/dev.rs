@@ -3,7 +3,6 @@
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -11,18 +10,17 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use passbook_core::{
     ids::{AppId, Derivation, LinkId},
-    secret::SecretBytes,
     session::SessionRequest,
     tenant::{Environment, ScopeSet, Tenant},
     time::AppClock,
 };
 use passbook_store::port::{App, Changes, Client, ClockWrite, Store};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 
 use crate::{
     api::Api,
-    keys::{SEED, SIGNING_KEY, generate_signing_key},
-    services::{Actor, Services, sign_in::Person},
+    services::{Actor, Services, idempotency::Keep, sign_in::Person},
     system::{hex, random_alphanumeric},
 };
 
@@ -72,33 +70,6 @@ impl DevFile {
         file.persist(Self::path(data))?;
         Ok(())
     }
-}
-
-/// Secrets of the instance, made on the first start.
-pub struct Instance {
-    /// Derives ids and simulated data.
-    pub derivation: Derivation,
-    /// Signs webhooks.
-    pub signing_key: SecretBytes,
-}
-
-/// Reads the instance's values, making them on the first start.
-///
-/// # Errors
-/// When the store holds data of another seed, or fails.
-pub async fn open_instance(store: &dyn Store, seed: u64) -> anyhow::Result<Instance> {
-    let wanted = SecretBytes::new(format!("dev:{seed}").into_bytes());
-    let Some(stored) = store.lookup_instance_value(SEED).await? else {
-        let signing_key = generate_signing_key()?;
-        let values = vec![(SEED.to_owned(), wanted.clone()), (SIGNING_KEY.to_owned(), signing_key.clone())];
-        store.commit(Changes { instance_values: values, ..Changes::default() }).await?;
-        return Ok(Instance { derivation: Derivation::new(wanted.expose()), signing_key });
-    };
-    if stored.expose() != wanted.expose() {
-        bail!("this data directory was made with another --seed; use that one, or another --data directory");
-    }
-    let signing_key = store.lookup_instance_value(SIGNING_KEY).await?.context("the signing key is missing")?;
-    Ok(Instance { derivation: Derivation::new(stored.expose()), signing_key })
 }
 
 /// The dev app's tenant.
@@ -214,10 +185,10 @@ async fn make_link(services: &Services, actor: &Actor) -> anyhow::Result<LinkId>
         answers: std::collections::BTreeMap::new(),
         accounts: None,
     };
-    let token = services.create_sandbox_session(actor, &request).await?;
-    let completed = services.complete_link_session(actor, &token, person).await?;
+    let token = services.create_sandbox_session(actor, &request, &Keep::nothing()).await?;
+    let completed = services.complete_link_session(actor, &token, person, &Keep::nothing()).await?;
     let exchangeable = completed.exchangeable_token.context("a new link has a token to exchange")?;
-    Ok(services.exchange_token(actor, &exchangeable).await?.link_id)
+    Ok(services.exchange_token(actor, &exchangeable, &Keep::nothing()).await?.link_id)
 }
 
 /// Tells programs (`dev.json`) and the person (banner) where everything is, then turns readiness green.
@@ -246,7 +217,7 @@ pub fn announce(
     let mut out = std::io::stdout().lock();
     // A closed standard output must not end the server.
     let _ = out.write_all(banner(&file, data).as_bytes()).and_then(|()| out.flush());
-    api.ready.store(true, Ordering::Release);
+    api.readiness.set_started();
     Ok(())
 }
 
@@ -273,4 +244,14 @@ fn banner(file: &DevFile, data: &Path) -> String {
 /// When it cannot be made.
 pub fn make_data_directory(data: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))
+}
+
+/// Listens on this machine only.
+///
+/// # Errors
+/// When the port is taken.
+pub async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port))
+        .await
+        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another --port, or 0 for a free one"))
 }

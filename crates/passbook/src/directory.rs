@@ -1,4 +1,6 @@
 //! The institution directory: every institution of every connector, and which connector serves it.
+//!
+//! Simulated banks are in the sandbox's directory only: for a live tenant they do not exist.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,6 +8,7 @@ use passbook_connectors::port::Connector;
 use passbook_core::institution::{Country, Institution};
 use passbook_core::link::Link;
 use passbook_core::product::ProductSet;
+use passbook_core::tenant::Environment;
 use passbook_store::port::AppInstitution;
 
 /// Institution of statement files that name none.
@@ -38,14 +41,24 @@ impl Directory {
         }
     }
 
-    /// An institution by its id or an alias.
-    pub fn find(&self, id: &str) -> Option<&Institution> {
+    /// An institution that tenants of this environment can link, by its id or an alias.
+    pub fn find(&self, environment: Environment, id: &str) -> Option<&Institution> {
+        self.find_anywhere(id).filter(|institution| self.is_offered(environment, institution))
+    }
+
+    /// All that tenants of this environment can link, by id.
+    pub fn list(&self, environment: Environment) -> impl Iterator<Item = &Institution> {
+        self.institutions.iter().filter(move |institution| self.is_offered(environment, institution))
+    }
+
+    /// An institution by its id or an alias, whoever can link it.
+    pub fn find_anywhere(&self, id: &str) -> Option<&Institution> {
         self.by_id.get(id).map(|index| &self.institutions[*index])
     }
 
-    /// All of them, by id.
-    pub fn list(&self) -> &[Institution] {
-        &self.institutions
+    fn is_offered(&self, environment: Environment, institution: &Institution) -> bool {
+        let is_simulated = || self.connector(&institution.connector).is_some_and(|connector| connector.is_simulated());
+        environment == Environment::Sandbox || !is_simulated()
     }
 
     /// The connector of this name.
@@ -55,7 +68,7 @@ impl Directory {
 
     /// The institution of a link as connectors need it. One that only a statement file named is made up from the link.
     pub fn of_link(&self, link: &Link) -> Institution {
-        self.find(&link.institution.id).cloned().unwrap_or_else(|| {
+        self.find_anywhere(&link.institution.id).cloned().unwrap_or_else(|| {
             let named = AppInstitution {
                 id: link.institution.id.clone(),
                 name: link.institution.name.clone(),
@@ -67,7 +80,7 @@ impl Directory {
 
     /// What statement files can give.
     pub fn file_products(&self) -> ProductSet {
-        self.find(STATEMENT_FILE).map(|institution| institution.products).unwrap_or_default()
+        self.find_anywhere(STATEMENT_FILE).map(|institution| institution.products).unwrap_or_default()
     }
 }
 

@@ -10,6 +10,11 @@
 //! | sends a body slowly | the API's own deadline for bodies |
 //! | does not read its answer | [`Bounds::write_timeout`] |
 //! | opens very many connections | [`Bounds::connections_per_peer_max`] |
+//! | stalls in a TLS handshake, or speaks something else | [`Bounds::header_timeout`], counted from the accept |
+//! | speaks plain HTTP from another machine that is no named proxy | closed at once |
+//!
+//! A proxy's connections carry many clients. They have no cap of their own; each request on them counts as a
+//! connection of the client that the proxy names (`network`).
 //!
 //! No clock runs against a request that is being answered: how long that may take is its handler's affair.
 //!
@@ -18,11 +23,13 @@
 mod activity;
 mod peers;
 mod socket;
+pub mod tls;
 
-use std::{convert::Infallible, future, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
-use http::Request;
+use futures_util::FutureExt as _;
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -33,6 +40,7 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::timeout,
@@ -40,7 +48,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use self::{activity::Activity, peers::Peers, socket::Socket};
+use self::{
+    activity::Activity,
+    peers::{Peers, Place},
+    socket::Socket,
+    tls::Certificates,
+};
+use crate::{metrics::ConnectionGauge, network::Proxies};
 
 /// A request head must arrive within this, and so must the next one on a kept connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,35 +104,73 @@ impl Default for Bounds {
     }
 }
 
-/// Serves until `stop`, then lets running requests finish.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    serve_within(Bounds::default(), listener, router, stop).await;
+/// How a server stops: first it drains, then it stops.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Answers on HTTP/1 from now on end their connection, so that few are idle when the listening ends: a client whose
+    /// request crosses the closing of its idle connection sees a failure.
+    pub draining: CancellationToken,
+    /// Nothing new is accepted, running requests finish.
+    pub stopped: CancellationToken,
 }
 
-/// [`serve`] with other bounds.
+/// What lies between the network and the router.
+#[derive(Default)]
+pub struct Edge {
+    /// Time-outs and caps.
+    pub bounds: Bounds,
+    /// Certificates; without them HTTP is plain, and then only this machine and the proxies are served.
+    pub certificates: Option<Arc<Certificates>>,
+    /// Who is believed about a client's address.
+    pub proxies: Proxies,
+    /// Counts open connections.
+    pub open: ConnectionGauge,
+}
+
+/// Whose request it is: the peer, or the client that a named proxy passes on. For accounting and logs only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
+/// Serves plain HTTP within `bounds` until `stop`, then lets running requests finish.
 pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(bounds.connections_max));
-    let peers = Arc::new(Peers::new(bounds.connections_per_peer_max));
-    let server = Arc::new(Server::new(bounds, router, stop.clone()));
+    let stop = Stop { stopped: stop, ..Stop::default() };
+    serve(Edge { bounds, ..Edge::default() }, listener, router, stop).await;
+}
+
+/// Serves until told to stop, then lets running requests finish.
+pub async fn serve(edge: Edge, listener: TcpListener, router: Router, stop: Stop) {
+    let permits = Arc::new(Semaphore::new(edge.bounds.connections_max));
+    let server = Arc::new(Server::new(edge, router, stop.clone()));
     let connections = TaskTracker::new();
     loop {
         let permit = tokio::select! {
             permit = permits.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-            () = stop.cancelled() => break,
+            () = stop.stopped.cancelled() => break,
         };
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
+            () = stop.stopped.cancelled() => break,
         };
         let Ok((stream, address)) = stream else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(place) = peers.enter(address.ip()) else { continue };
+        let Some(peer) = server.admit(address.ip()) else { continue };
         let server = server.clone();
         connections.spawn(async move {
-            server.attend(stream).await;
-            drop((place, permit));
+            server.attend(stream, peer).await;
+            drop(permit);
+        });
+    }
+    // Who had connected already when the listening ended is still served.
+    while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
+        let (Some(peer), Ok(permit)) = (server.admit(address.ip()), permits.clone().try_acquire_owned()) else {
+            continue;
+        };
+        let server = server.clone();
+        connections.spawn(async move {
+            server.attend(stream, peer).await;
+            drop(permit);
         });
     }
     drop(listener);
@@ -130,54 +182,93 @@ pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router,
 
 /// What all connections share.
 struct Server {
-    bounds: Bounds,
+    edge: Edge,
+    peers: Arc<Peers>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     router: Router,
-    stop: CancellationToken,
+    stop: Stop,
+}
+
+/// Who is at the other end of a connection.
+struct Peer {
+    address: IpAddr,
+    /// Its place among its own connections; a proxy needs none.
+    _place: Option<Place>,
 }
 
 impl Server {
-    fn new(bounds: Bounds, router: Router, stop: CancellationToken) -> Self {
+    fn new(edge: Edge, router: Router, stop: Stop) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(bounds.header_timeout).max_buf_size(HEADER_BYTES_MAX);
+        http1.timer(TokioTimer::new()).header_read_timeout(edge.bounds.header_timeout).max_buf_size(HEADER_BYTES_MAX);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())
-            .keep_alive_interval(bounds.header_timeout)
-            .keep_alive_timeout(bounds.header_timeout)
+            .keep_alive_interval(edge.bounds.header_timeout)
+            .keep_alive_timeout(edge.bounds.header_timeout)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEADER_BYTES_MAX as u32);
-        Self { bounds, http1, http2, router, stop }
+        let peers = Arc::new(Peers::new(edge.bounds.connections_per_peer_max));
+        Self { edge, peers, http1, http2, router, stop }
+    }
+
+    /// Whether this address may have a connection; see the module page.
+    fn admit(&self, address: IpAddr) -> Option<Peer> {
+        let address = address.to_canonical();
+        let is_proxy = self.edge.proxies.contain(address);
+        if self.edge.certificates.is_none() && !is_proxy && !address.is_loopback() {
+            return None;
+        }
+        let place = if is_proxy { None } else { Some(self.peers.enter(address)?) };
+        Some(Peer { address, _place: place })
     }
 
     /// One connection from its first byte to its last.
-    async fn attend(&self, mut stream: TcpStream) {
+    async fn attend(&self, stream: TcpStream, peer: Peer) {
+        let _open = self.edge.open.enter();
         // Answers are small and written at once: waiting to fill a packet only adds latency.
         let _ = stream.set_nodelay(true);
+        let Some(certificates) = &self.edge.certificates else {
+            return self.converse(stream, &peer).await;
+        };
+        let shaking_hands = timeout(self.edge.bounds.header_timeout, certificates.acceptor().accept(stream));
+        let stream = tokio::select! {
+            biased;
+            stream = shaking_hands => stream,
+            () = self.stop.stopped.cancelled() => return,
+        };
+        // A client that speaks something else is told so by the TLS library, and is gone.
+        if let Ok(Ok(stream)) = stream {
+            self.converse(stream, &peer).await;
+        }
+    }
+
+    /// HTTP on a stream, in whichever version the client speaks.
+    async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, mut stream: S, peer: &Peer) {
         let start = tokio::select! {
             biased;
-            start = timeout(self.bounds.header_timeout, socket::read_start(&mut stream)) => start,
-            () = self.stop.cancelled() => return,
+            start = timeout(self.edge.bounds.header_timeout, socket::read_start(&mut stream)) => start,
+            () = self.stop.stopped.cancelled() => return,
         };
         // Nobody is owed an answer who sent nothing, or too little to tell what it is.
         let Ok(Ok(start)) = start else { return };
         let speaks_http2 = start.is_http2();
-        let io = TokioIo::new(Socket::new(stream, start, self.bounds.write_timeout));
+        let io = TokioIo::new(Socket::new(stream, start, self.edge.bounds.write_timeout));
         if speaks_http2 {
             let activity = Arc::new(Activity::default());
             let service = service_fn(|request: Request<Incoming>| {
-                let (router, running) = (self.router.clone(), activity.clone().begin());
+                let running = activity.clone().begin();
+                let answering = self.answer(request, peer);
                 async move {
-                    let answer = answer(router, request).await;
+                    let answer = answering.await;
                     drop(running);
                     answer
                 }
             });
-            let idle = activity.idle(self.bounds.header_timeout, self.bounds.idle_timeout);
+            let idle = activity.idle(self.edge.bounds.header_timeout, self.edge.bounds.idle_timeout);
             self.run(self.http2.serve_connection(io, service), idle).await;
         } else {
-            let service = service_fn(|request: Request<Incoming>| answer(self.router.clone(), request));
+            let service = service_fn(|request: Request<Incoming>| self.answer(request, peer));
             // The time-out for the next request head does the same.
             let idle = future::pending();
             self.run(self.http1.serve_connection(io, service), idle).await;
@@ -192,14 +283,42 @@ impl Server {
             biased;
             // A connection that ends in an error is the client's affair: it went away or spoke no HTTP.
             _ = connection.as_mut() => return,
-            () = self.stop.cancelled() => {}
+            () = self.stop.stopped.cancelled() => {}
             () = idle => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = timeout(DRAIN_PATIENCE, connection).await;
     }
+
+    /// One request. Owns what it needs: HTTP/2 runs it apart from its connection.
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: &Peer,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + 'static {
+        let client = self.edge.proxies.client(peer.address, request.headers());
+        request.extensions_mut().insert(ClientAddress(client));
+        // Directly connected clients were counted when they connected.
+        let place = (client != peer.address).then(|| self.peers.enter(client));
+        let keeps_alive = request.version() < Version::HTTP_2;
+        let (router, draining) = (self.router.clone(), self.stop.draining.clone());
+        async move {
+            let mut response = match place {
+                Some(None) => crowded(),
+                _ => router.oneshot(request.map(Body::new)).await?,
+            };
+            if keeps_alive && draining.is_cancelled() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+    }
 }
 
-async fn answer(router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    router.oneshot(request.map(Body::new)).await
+/// The answer to a proxy's client that has too many requests running.
+fn crowded() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }

@@ -1,21 +1,30 @@
-//! The Passbook server: services (use cases), the API, the workers, and `passbook dev`.
+//! The Passbook server: services (use cases), the API, the workers, `passbook dev` and `passbook serve`.
 //!
 //! The way through: [`api`] route → [`api::caller::Caller`] → one call of [`services`] → one store transaction → an
 //! answer in the contract's words ([`views`]). Background work takes the same services from the other side
-//! ([`workers`]). `main.rs` is the composition root and alone names a store and the connectors.
+//! ([`workers`]). [`server`] starts and stops them. The composition root (`stores.rs`, `composition.rs`) alone names a store
+//! and the connectors.
 
 pub mod api;
 pub mod clocks;
 pub mod commands;
+pub mod config;
 pub mod dev;
 pub mod directory;
 pub mod http_server;
 pub mod import_command;
+pub mod instance;
 pub mod keys;
 pub mod metrics;
+pub mod network;
+pub mod opened_store;
 pub mod operator;
+pub mod readiness;
 pub mod seed;
+pub mod serve;
+pub mod server;
 pub mod services;
+pub mod signals;
 pub mod system;
 pub mod views;
 pub mod workers;

@@ -1,46 +1,35 @@
-//! The composition root: reads the command line, names the store and the connectors, and puts the parts together.
+//! The command line. What it starts is put together in `composition`.
 
+mod composition;
 mod stores;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use passbook::{
-    api::{self, Api, limits::Limits, observe::RequestIds, shed::Shedder},
-    clocks::Clocks,
     commands::{self, OperatorCommand},
-    dev,
-    directory::Directory,
-    http_server, import_command,
-    keys::{Cursors, SessionTokens, public_key_set},
-    metrics::Metrics,
-    operator::Operator,
-    services::{Services, access::TokenCache},
-    system::SystemClock,
-    workers,
+    config::{self, Config, Format, Role, Settings},
+    import_command,
 };
-use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
-use passbook_core::time::Clock;
-use passbook_store::{sqlite::SqliteStore, time::SteadyClock};
-use stores::{DataDirectories, open_store};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 // 1.2 to 1.4 times the throughput of the system allocator on the whole request path.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long a stop may take before the process ends anyway.
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
+/// What is logged when nobody says anything.
+const DEFAULT_LOG: &str = "warn";
 
 #[derive(Parser)]
 #[command(name = "passbook", version, about = "Self-hosted account-linking server that speaks the MoneyKit API")]
 struct Arguments {
-    /// What to log: a level, or targets with levels.
-    #[arg(long, global = true, env = "PASSBOOK_LOG", default_value = "warn")]
-    log: String,
+    /// What to log: a level, or targets with levels [default: warn, or what the configuration says].
+    #[arg(long, global = true, env = "PASSBOOK_LOG")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -49,6 +38,17 @@ struct Arguments {
 enum Command {
     /// Run everything on this machine, with a linked sandbox bank and no configuration.
     Dev(DevArguments),
+    /// Serve what a configuration says.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArguments,
+        /// What this process does, instead of server.role: api, worker or all.
+        #[arg(long)]
+        role: Option<Role>,
+    },
+    /// Look at a configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Work with links.
     #[command(subcommand)]
     Links(LinksCommand),
@@ -57,25 +57,42 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-struct DevArguments {
+struct ConfigArguments {
+    /// The configuration file.
+    #[arg(long = "config", value_name = "FILE", default_value = "passbook.toml")]
+    file: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say everything that is wrong with a configuration; nothing is started or changed.
+    Check(ConfigArguments),
+    /// Print the settings in force and where they come from, without secrets.
+    Show(ConfigArguments),
+    /// Print every setting with its default and what it means.
+    Reference,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct DevArguments {
     /// Where data is kept; created when absent.
     #[arg(long, default_value = "./passbook-data")]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Keep nothing: a temporary store, removed at exit (dev.json still goes to --data).
     #[arg(long)]
-    ephemeral: bool,
+    pub(crate) ephemeral: bool,
     /// Port to listen on, on this machine only; 0 picks a free one.
     #[arg(long, default_value_t = 8080)]
-    port: u16,
+    pub(crate) port: u16,
     /// Decides people, accounts, numbers and ids.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
     /// Freezes the sandbox clock at this instant, for example 2026-01-15T09:00:00Z.
     #[arg(long, value_name = "T")]
-    frozen_at: Option<Timestamp>,
+    pub(crate) frozen_at: Option<Timestamp>,
     /// Turns the API's request limits on; `=N` allows N times as many requests.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
-    rate_limits: Option<u32>,
+    pub(crate) rate_limits: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -108,11 +125,7 @@ enum LinksCommand {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = start_logging(&arguments.log) {
-        eprintln!("passbook: {error:#}");
-        return ExitCode::FAILURE;
-    }
-    match run(arguments.command) {
+    match run(arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -122,133 +135,71 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_logging(filter: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).context("--log is not a log filter")?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    Ok(())
-}
-
 /// Runs the command; `false` when it ran and what it looked at is not well.
-fn run(command: Command) -> anyhow::Result<bool> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+fn run(Arguments { log, command }: Arguments) -> anyhow::Result<bool> {
+    let log_as_told = || start_logging(log.as_deref().unwrap_or(DEFAULT_LOG), Format::Text);
     match command {
-        Command::Dev(arguments) => runtime.block_on(run_dev(arguments))?,
-        Command::Operator(command) => return runtime.block_on(commands::run(command, &DataDirectories)),
-        Command::Links(LinksCommand::ImportFile {
-            user,
-            institution,
-            data,
-            api_url,
-            client_id,
-            client_secret,
-            files,
-        }) => {
-            let target = import_command::Target::find(api_url, client_id, client_secret, &data)?;
-            runtime.block_on(import_command::run(&target, &user, institution.as_deref(), &files))?;
+        Command::Serve { config, role } => {
+            let config = Config::load(&config.file, role)?;
+            start_logging(log.as_deref().unwrap_or(&config.log.filter), config.log.format)?;
+            runtime()?.block_on(composition::run_serve(config))?;
+        }
+        Command::Config(command) => look_at_config(command)?,
+        Command::Dev(arguments) => {
+            log_as_told()?;
+            runtime()?.block_on(composition::run_dev(arguments))?;
+        }
+        Command::Links(command) => {
+            log_as_told()?;
+            import_files(command)?;
+        }
+        Command::Operator(command) => {
+            log_as_told()?;
+            return runtime()?.block_on(commands::run(command, &stores::DataDirectories));
         }
     }
     Ok(true)
 }
 
-async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
-    dev::make_data_directory(&arguments.data)?;
-    let temporary = match arguments.ephemeral {
-        true => Some(tempfile::Builder::new().prefix("passbook-").tempdir()?),
-        false => None,
-    };
-    let store_directory = temporary.as_ref().map_or(arguments.data.as_path(), |directory| directory.path());
-    let listener = listen(arguments.port).await?;
-    let port = listener.local_addr()?.port();
-
-    let clock = Arc::new(SystemClock);
-    let store = Arc::new(open_store(store_directory, Arc::new(SteadyClock::new(clock.clone())))?);
-    let instance = dev::open_instance(store.as_ref(), arguments.seed).await?;
-    dev::prepare_app(store.as_ref(), &instance.derivation, arguments.frozen_at, clock.now()).await?;
-    let key_set = public_key_set(&instance.signing_key)?;
-    let stop = CancellationToken::new();
-    let operator = Operator::new(store.clone(), store.keys().clone(), clock.clone());
-    let attending = operator.attend(store_directory, stop.clone())?;
-    let services = compose(store, clock, instance);
-    let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
-
-    let metrics = Arc::new(Metrics::default());
-    let api = Arc::new(Api {
-        services: services.clone(),
-        shedder: Shedder::default(),
-        limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
-        metrics: metrics.clone(),
-        key_set,
-        sandbox: true,
-        ready: false.into(),
-        request_ids: RequestIds::default(),
-    });
-    let pool = Arc::new(workers::Workers::new(services.clone(), metrics, stop.clone()));
-    let working = tokio::spawn(pool.run());
-    let cleaning = tokio::spawn(workers::maintenance::run(services.clone(), stop.clone()));
-    let serving = tokio::spawn(http_server::serve(listener, api::router(api.clone()), stop.clone()));
-
-    let started = async {
-        let link_id = dev::prepare_link(&services, &actor).await?;
-        dev::announce(&api, &arguments.data, port, &actor, &secret, &link_id)
-    };
-    let outcome = tokio::select! {
-        started = started => match started {
-            Ok(()) => { stop_requested().await; Ok(()) }
-            failed => failed,
-        },
-        () = stop_requested() => Ok(()),
-    };
-    api.ready.store(false, std::sync::atomic::Ordering::Release);
-    stop.cancel();
-    let ended = async {
-        let _ = tokio::join!(serving, working, cleaning, attending);
-        services.store.close().await;
-    };
-    tokio::select! {
-        _ = tokio::time::timeout(STOP_PATIENCE, ended) => {}
-        // A second signal ends the process at once; what was acknowledged is durable already.
-        () = stop_requested() => {}
-    }
-    outcome
+fn import_files(command: LinksCommand) -> anyhow::Result<()> {
+    let LinksCommand::ImportFile { user, institution, data, api_url, client_id, client_secret, files } = command;
+    let target = import_command::Target::find(api_url, client_id, client_secret, &data)?;
+    runtime()?.block_on(import_command::run(&target, &user, institution.as_deref(), &files))
 }
 
-fn compose(store: Arc<SqliteStore>, clock: Arc<dyn Clock>, instance: dev::Instance) -> Arc<Services> {
-    let keys = store.keys().clone();
-    let directory = Directory::new(vec![Arc::new(Sandbox), Arc::new(OfxConnector)]);
-    Arc::new(Services {
-        clocks: Clocks::new(clock, store.clone()),
-        store,
-        directory,
-        session_tokens: SessionTokens::new(&keys.session_token_key()),
-        keys,
-        cursors: Cursors::new(&instance.derivation),
-        derivation: instance.derivation,
-        job_bell: Arc::default(),
-        job_ended: Arc::default(),
-        token_cache: TokenCache::default(),
-        files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
-        import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
-    })
-}
-
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", port))
-        .await
-        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another --port, or 0 for a free one"))
-}
-
-/// Ctrl-C or SIGTERM.
-async fn stop_requested() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .expect("the runtime can listen for signals");
-        tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
+fn look_at_config(command: ConfigCommand) -> anyhow::Result<()> {
+    match command {
+        ConfigCommand::Check(ConfigArguments { file }) => {
+            let config = Config::load(&file, None)?;
+            println!("{}: in order", file.display());
+            for warning in config.warnings {
+                println!("warning: {warning}");
+            }
         }
+        ConfigCommand::Show(ConfigArguments { file }) => show_config(&file)?,
+        ConfigCommand::Reference => print!("{}", config::REFERENCE),
     }
-    #[cfg(not(unix))]
-    let _ = interrupted.await;
+    Ok(())
+}
+
+/// Shows what there is even when it is not in order, and then says so.
+fn show_config(file: &Path) -> anyhow::Result<()> {
+    print!("{}", Settings::load(file, config::environment())?.show());
+    Config::load(file, None)?;
+    Ok(())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn start_logging(filter: &str, format: Format) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).context("--log is not a log filter")?;
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    match format {
+        Format::Text => logger.init(),
+        Format::Json => logger.json().flatten_event(true).init(),
+    }
+    Ok(())
 }

@@ -1,16 +1,22 @@
-//! The part of the composition root that knows where an embedded store keeps its files, and how one is opened.
+//! The part of the composition root that opens stores, and knows where an embedded one keeps its files.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, anyhow};
 use passbook::{
     commands::{OpenFailure, Opened, RestoredShown, Schema, StoreFiles, Stores},
+    config::{Config, Place},
+    dev,
+    opened_store::OpenedStore,
     system::SystemClock,
     views,
 };
-use passbook_core::time::Clock;
 use passbook_store::{
-    sealing::KeyFile,
+    postgres::{self, Connections, PostgresStore},
+    sealing::{KeyFile, MasterKey},
     sqlite::{self, OpenError, OpenOptions, RestoreOptions, SqliteStore, load_or_create_master_keys},
     time::SteadyClock,
 };
@@ -18,23 +24,94 @@ use passbook_store::{
 /// Stores in data directories.
 pub struct DataDirectories;
 
-/// Opens the store in `directory`, making it when there is none.
+/// The store that the configuration names.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn open_configured(config: &Config) -> anyhow::Result<OpenedStore> {
+    let place = &config.store;
+    dev::make_data_directory(&place.data)?;
+    match &place.place {
+        Place::Embedded => {
+            let keys = &config.keys;
+            let files = StoreFiles { ledger: place.deletion_ledger.clone(), ..DataDirectories.files(&place.data) };
+            Ok(open_embedded(files, keys.master_keys.clone(), keys.master_key_file.clone())?)
+        }
+        Place::Server { url, tls_ca_file, connections } => {
+            let url = std::str::from_utf8(url.expose()).context("store.url is not text")?.trim();
+            let tls_roots = match tls_ca_file {
+                Some(file) => Some(std::fs::read(file).with_context(|| format!("{}", file.display()))?),
+                None => None,
+            };
+            open_server(config, url, tls_roots, *connections).await
+        }
+    }
+}
+
+/// Half of the connections and more commit; lists, which hold one each, get the rest.
+async fn open_server(
+    config: &Config,
+    url: &str,
+    tls_roots: Option<Vec<u8>>,
+    connections: u32,
+) -> anyhow::Result<OpenedStore> {
+    let connections = connections as usize;
+    let long_reads = (connections / 3).max(1);
+    let store = PostgresStore::open(postgres::OpenOptions {
+        url,
+        tls_roots,
+        connections: Connections {
+            long_reads,
+            writes: connections.saturating_sub(long_reads).max(1),
+            ..Connections::default()
+        },
+        master_keys: config.keys.master_keys.clone(),
+        deletion_ledger: config.store.deletion_ledger.clone(),
+        wall_clock: Arc::new(SystemClock),
+        renderer: views::RENDERER,
+        render_stub: &views::link_view,
+    })
+    .await?;
+    let keys = Arc::clone(store.keys());
+    if let Some(key_file) = &config.keys.master_key_file {
+        keys.follow(KeyFile::new(key_file.clone()));
+    }
+    let store = Arc::new(store);
+    let clock = store.clone();
+    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()) })
+}
+
+/// Opens the store in `directory`, making it when there is none, with the keys beside it.
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn open_store(directory: &Path, clock: Arc<dyn Clock>) -> Result<SqliteStore, OpenError> {
+pub fn open_directory(directory: &Path) -> Result<OpenedStore, OpenError> {
     let files = DataDirectories.files(directory);
     let master_keys = load_or_create_master_keys(&files.keys, &files.database)?;
+    let key_file = files.keys.clone();
+    open_embedded(files, master_keys, Some(key_file))
+}
+
+fn open_embedded(
+    files: StoreFiles,
+    master_keys: Vec<MasterKey>,
+    key_file: Option<PathBuf>,
+) -> Result<OpenedStore, OpenError> {
+    let clock = Arc::new(SteadyClock::new(Arc::new(SystemClock)));
     let store = SqliteStore::open(OpenOptions {
         path: files.database,
         master_keys,
         deletion_ledger: files.ledger,
-        clock,
+        clock: clock.clone(),
         renderer: views::RENDERER,
         render_stub: &views::link_view,
     })?;
-    store.keys().follow(KeyFile::new(files.keys));
-    Ok(store)
+    let keys = Arc::clone(store.keys());
+    if let Some(key_file) = key_file {
+        keys.follow(KeyFile::new(key_file));
+    }
+    let store = Arc::new(store);
+    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()) })
 }
 
 impl Stores for DataDirectories {
@@ -43,9 +120,8 @@ impl Stores for DataDirectories {
         if !self.files(data).database.exists() {
             return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
         }
-        let store = open_store(data, Arc::new(SteadyClock::new(Arc::new(SystemClock)))).map_err(failure)?;
-        let keys = Arc::clone(store.keys());
-        Ok(Opened { store: Arc::new(store), keys })
+        let opened = open_directory(data).map_err(failure)?;
+        Ok(Opened { store: opened.upkeep, keys: opened.keys })
     }
 
     fn schema(&self, data: &Path) -> Result<Schema, OpenFailure> {

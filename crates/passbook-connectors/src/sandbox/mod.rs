@@ -53,6 +53,10 @@ impl Connector for Sandbox {
         bank::BANKS.iter().map(bank::Bank::institution).collect()
     }
 
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     async fn begin_sign_in(&self, sign_in: &SignIn<'_>) -> Result<(Step, Progress), Failure> {
         sign_in::begin(sign_in)
     }

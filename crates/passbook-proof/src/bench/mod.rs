@@ -106,6 +106,9 @@ impl Bench {
             log: self.directory.path().join(format!("{name}.log")),
             // Request limits count every read, and are out of reach.
             arguments: vec!["--seed".to_owned(), SEED.to_string(), format!("--rate-limits={LIMIT_FACTOR}")],
+            under: Vec::new(),
+            environment: Vec::new(),
+            hosted: None,
         }
     }
 

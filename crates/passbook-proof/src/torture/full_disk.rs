@@ -19,7 +19,7 @@ use super::check::check;
 use super::journal::Journal;
 use super::kill::binary;
 use super::model::Worker;
-use super::store_files::check_integrity;
+use super::store_files::{Jobs, check_store};
 use super::work::{CutOff, Shift, numbers_path};
 use crate::api::Api;
 use crate::record::{Proof, commit, today};
@@ -75,6 +75,8 @@ async fn run_inside(options: FullDiskOptions) -> Result<()> {
         data: disk.join("data"),
         log: directory.path().join("server.log"),
         arguments: vec!["--seed".to_owned(), options.common.seed.to_string()],
+        under: Vec::new(),
+        environment: Vec::new(),
     };
     std::fs::create_dir(&plan.data)?;
     let journal = Journal::create(&directory.path().join("journal.tsv"))?;
@@ -107,7 +109,8 @@ async fn rounds(
 ) -> Result<()> {
     let server = Server::start(plan).await?;
     let mut api = Api::new(&server);
-    let mut shift = Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false) };
+    let mut shift =
+        Shift { worker, api: &mut api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     for _ in 0..4 {
         shift.make_bank_link().await.map_err(cut_off)?;
         shift.import().await.map_err(cut_off)?;
@@ -122,7 +125,7 @@ async fn rounds(
     ensure!(worker.tally.refused >= options.levels, "only {} writes were refused", worker.tally.refused);
     // What was acknowledged must also be on the disk, not only in the memory of the process that lived through this.
     server.kill()?;
-    check_integrity(&plan.data)?;
+    check_store(&plan.data, Jobs::HaveEnded)?;
     let server = Server::start(plan).await?;
     check(worker, &mut Api::new(&server)).await?;
     server.stop().await
@@ -136,7 +139,7 @@ async fn fill_and_free(
     journal: &Journal,
     figures: &mut Figures,
 ) -> Result<()> {
-    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false) };
+    let mut shift = Shift { worker, api, journal, clock_moves: &AtomicBool::new(false), store_may_be_away: false };
     shift.advance_clock(90_000).await.map_err(cut_off)?;
     for _ in 0..4 {
         shift.refresh().await.map_err(cut_off)?;
@@ -202,7 +205,7 @@ async fn settle(worker: &mut Worker, api: &mut Api) -> Result<()> {
     let begun = Instant::now();
     loop {
         check(worker, api).await?;
-        let running: usize = worker.banks.iter().map(|link| link.running.len()).sum();
+        let running = worker.running();
         if running == 0 {
             return Ok(());
         }

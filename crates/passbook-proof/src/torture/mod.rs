@@ -4,13 +4,25 @@
 //! request whose outcome is unknown, and the checker can say exactly what must be there, what may be, and what must not.
 
 mod check;
+mod conduct;
+mod crew;
+mod disk;
+mod exchange;
 mod full_disk;
+mod ground;
+mod invariants;
 mod journal;
 mod kill;
 mod model;
+mod power_cut;
+mod refresh_limits;
+mod replicas;
 mod store_files;
+mod store_restarts;
+mod trace;
 mod work;
 
+pub use self::ground::StoreKind;
 pub use self::kill::binary;
 pub use self::store_files::{copy_files, databases_in};
 
@@ -26,6 +38,16 @@ pub enum Experiment {
     Kill(KillOptions),
     /// Fill the server's disk; writes are refused, reads go on, nothing acknowledged is lost.
     FullDisk(FullDiskOptions),
+    /// Cut the power in a recorded run; whatever the disk may hold then, nothing acknowledged is lost.
+    PowerCut(PowerCutOptions),
+    /// Spend each exchangeable token many times at once; exactly one call gets the link.
+    Exchange(ExchangeOptions),
+    /// Ask for each refresh many times at once; exactly one call per window is accepted.
+    RefreshLimits(RefreshLimitsOptions),
+    /// Stop replicas in the middle of jobs until their leases are over; what they write late is refused.
+    Replicas(ReplicasOptions),
+    /// Stop, crash and cut off the database under writers; they get 503 and nothing is lost.
+    StoreRestarts(StoreRestartsOptions),
 }
 
 /// What every experiment needs.
@@ -40,6 +62,9 @@ pub struct Common {
     /// Append the result line to docs/proofs.jsonl.
     #[arg(long)]
     record: bool,
+    /// Which store, for the experiments that run on both.
+    #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
+    store: StoreKind,
 }
 
 /// Options of `torture kill`.
@@ -56,9 +81,9 @@ pub struct KillOptions {
     /// Parallel workers.
     #[arg(long, default_value_t = 8)]
     workers: u32,
-    /// How long a restart may take until `/readyz` is green.
-    #[arg(long, default_value_t = 2000)]
-    ready_ms_max: u64,
+    /// How long a restart may take until `/readyz` is green; 2000 on the embedded store, 5000 on PostgreSQL.
+    #[arg(long)]
+    ready_ms_max: Option<u64>,
     /// Acknowledged writes a round needs on average, or the run proves nothing.
     #[arg(long, default_value_t = 10)]
     acked_per_round_min: u64,
@@ -80,10 +105,83 @@ pub struct FullDiskOptions {
     inside_namespace: bool,
 }
 
+/// Options of `torture power-cut`.
+#[derive(Args)]
+pub struct PowerCutOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Disk images made from the record, each with its own cut and its own losses.
+    #[arg(long, default_value_t = 100)]
+    images: u64,
+    /// Seconds of recorded load.
+    #[arg(long, default_value_t = 5)]
+    secs: u64,
+}
+
+/// Options of `torture exchange`.
+#[derive(Args)]
+pub struct ExchangeOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Tokens that are raced for.
+    #[arg(long, default_value_t = 1000)]
+    tokens: usize,
+    /// Parallel calls for each token.
+    #[arg(long, default_value_t = 16)]
+    callers: usize,
+}
+
+/// Options of `torture refresh-limits`.
+#[derive(Args)]
+pub struct RefreshLimitsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Links, each with four products.
+    #[arg(long, default_value_t = 50)]
+    links: usize,
+    /// Windows, one after the other.
+    #[arg(long, default_value_t = 2)]
+    windows: u64,
+    /// Calls for each product of each link in each window.
+    #[arg(long, default_value_t = 50)]
+    calls: usize,
+}
+
+/// Options of `torture replicas`; always on PostgreSQL.
+#[derive(Args)]
+pub struct ReplicasOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Refreshes to be accepted and run.
+    #[arg(long, default_value_t = 5000)]
+    jobs: u64,
+    /// Jobs to be taken over from a stopped holder.
+    #[arg(long, default_value_t = 50)]
+    zombies: u64,
+}
+
+/// Options of `torture store-restarts`; always on PostgreSQL.
+#[derive(Args)]
+pub struct StoreRestartsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Faults of each of the three kinds.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+    /// Parallel writers.
+    #[arg(long, default_value_t = 100)]
+    writers: u32,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
         Experiment::Kill(options) => kill::run(options).await,
         Experiment::FullDisk(options) => full_disk::run(options).await,
+        Experiment::PowerCut(options) => power_cut::run(options).await,
+        Experiment::Exchange(options) => exchange::run(options).await,
+        Experiment::RefreshLimits(options) => refresh_limits::run(options).await,
+        Experiment::Replicas(options) => replicas::run(options).await,
+        Experiment::StoreRestarts(options) => store_restarts::run(options).await,
     }
 }

@@ -8,6 +8,7 @@ use crate::rng::Rng;
 use crate::statement::Account;
 
 /// A link made from statement files. Its transactions are always the first `acked` of its account.
+#[derive(Clone)]
 pub struct FileLink {
     /// The customer; a customer has one link, so importing again finds the same one.
     pub customer: String,
@@ -24,6 +25,7 @@ pub struct FileLink {
 }
 
 /// A link at a simulated bank.
+#[derive(Clone)]
 pub struct BankLink {
     /// Its id.
     pub link_id: String,
@@ -64,6 +66,7 @@ impl Attempt {
 }
 
 /// Everything one worker did, and what it found.
+#[derive(Clone)]
 pub struct Worker {
     /// Its number, part of the names of everything it makes.
     pub number: u32,
@@ -139,6 +142,11 @@ impl Worker {
             link.running.remove(product);
             link.settled.insert(product, now.refreshed_at.clone());
         }
+    }
+
+    /// Accepted refreshes that are not known to have ended.
+    pub fn running(&self) -> usize {
+        self.banks.iter().map(|link| link.running.len()).sum()
     }
 
     /// Ids of all links that must exist.

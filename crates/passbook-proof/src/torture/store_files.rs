@@ -2,21 +2,42 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
+
+use super::invariants::broken_in_sqlite;
 
 /// What every SQLite database file begins with (file format, section 1.3.1).
 const SQLITE_MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// Copies the store of a stopped server and fails unless SQLite finds the copy whole.
+/// Whether accepted jobs may still be open in the files.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Jobs {
+    /// The server was stopped in the middle of work.
+    MayBeOpen,
+    /// Every accepted refresh was seen to end.
+    HaveEnded,
+}
+
+/// Copies the store of a stopped server and fails unless SQLite finds the copy whole and no invariant is broken in it.
 ///
 /// On a copy, because opening a database replays its log: the server shall do that itself on its own file.
-pub fn check_integrity(data: &Path) -> Result<()> {
+pub fn check_store(data: &Path, jobs: Jobs) -> Result<()> {
     let copy = tempfile::tempdir().context("a directory for the copy")?;
     copy_files(data, copy.path())?;
-    let databases = databases_in(copy.path())?;
+    check_integrity(copy.path())?;
+    for database in databases_in(copy.path())? {
+        let broken = broken_in_sqlite(&Connection::open(&database)?, jobs == Jobs::HaveEnded)?;
+        ensure!(broken.is_empty(), "{}: {}", database.display(), broken.join("; "));
+    }
+    Ok(())
+}
+
+/// What SQLite itself says about the databases of a directory.
+fn check_integrity(copy: &Path) -> Result<()> {
+    let databases = databases_in(copy)?;
     if databases.is_empty() {
-        bail!("no database in {}", data.display());
+        bail!("no database in {}", copy.display());
     }
     for database in databases {
         let connection = Connection::open_with_flags(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)

@@ -31,6 +31,8 @@ pub struct Shift<'a> {
     /// Set while the sandbox clock is being moved. A link made just then may find the token between its sign-in and its
     /// exchange expired by the jump, which is no loss; so none is made.
     pub clock_moves: &'a AtomicBool,
+    /// Whether the experiment takes the store away: reads may be refused then.
+    pub store_may_be_away: bool,
 }
 
 /// What an answer means for what the worker knows.
@@ -192,7 +194,7 @@ impl Shift<'_> {
     }
 
     /// Deletes a link, mostly one that has become long.
-    async fn delete(&mut self) -> Result<(), CutOff> {
+    pub async fn delete(&mut self) -> Result<(), CutOff> {
         let long = self.worker.files.iter().position(|link| link.acked >= TRANSACTIONS_MAX && link.link_id.is_some());
         if let Some(position) = long.or_else(|| self.some_file().filter(|_| self.worker.rng.below(4) == 0)) {
             let link = &mut self.worker.files[position];
@@ -228,6 +230,10 @@ impl Shift<'_> {
         let link = &self.worker.files[position];
         let (path, number) = (numbers_path(link.link_id.as_deref().unwrap_or_default()), link.account.number.clone());
         let answer = self.send("GET", &path, Body::Empty).await?;
+        if answer.status == 503 && self.store_may_be_away && answer.header("retry-after").is_some() {
+            self.worker.tally.refused += 1;
+            return Ok(());
+        }
         self.worker.tally.reads += 1;
         if answer.status != 200 || !String::from_utf8_lossy(&answer.body).contains(&number) {
             self.worker.tally.find(format!("GET {path} answered {} without its number", answer.status));
@@ -237,10 +243,12 @@ impl Shift<'_> {
 
     async fn send(&mut self, method: &str, path: &str, body: Body<'_>) -> Result<Answer, CutOff> {
         let what = format!("{method} {path}");
+        self.journal.remember(self.worker);
         match self.api.call(method, path, body).await {
             Ok(answer) => {
                 let shown = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).replace('\n', " ");
                 self.journal.write(self.worker.number, &what, &format!("{} {shown}", answer.status));
+                self.journal.answered(self.worker.number, method, &answer);
                 Ok(answer)
             }
             Err(error) => {

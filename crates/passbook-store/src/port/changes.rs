@@ -238,7 +238,7 @@ pub struct NewToken {
 pub struct AnswerWrite {
     /// The reserved key.
     pub key: AnswerKey,
-    /// The fence of the reservation; a newer one is a conflict.
+    /// The fence of the reservation; another one, or none, is a conflict.
     pub fence: u64,
     /// HTTP status.
     pub status: u16,

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
     transaction::Transaction,
@@ -172,7 +173,8 @@ pub trait Store: Send + Sync + 'static {
     /// Reserves an idempotency key until `until` for a request with this hash, or says what became of it. Only one of
     /// any number of parallel callers is told [`Reservation::Reserved`]. The request then either commits with
     /// [`Changes::answer`], in the same commit as its effect, or gives the key back by [`Store::release_answer`]; one
-    /// that was cut off frees it at `until`.
+    /// that was cut off frees it at `until`. No two reservations have the same fence, not even when the key was given
+    /// back or its answer deleted in between: a request that lost its reservation must never pass for a later one.
     async fn reserve_answer(
         &self,
         key: &AnswerKey,
@@ -181,7 +183,7 @@ pub trait Store: Send + Sync + 'static {
         until: Timestamp,
     ) -> Result<Reservation, StoreError>;
 
-    /// Gives a reserved key back. Nothing happens when the fence is not the newest or the answer is kept already.
+    /// Gives a reserved key back. Nothing happens when the fence is another one or the answer is kept already.
     async fn release_answer(&self, key: &AnswerKey, fence: u64) -> Result<(), StoreError>;
 
     // ---- institutions named by statement files, visible to their app only
@@ -202,12 +204,18 @@ pub trait Store: Send + Sync + 'static {
     /// `now` by its clock. Returns how many.
     async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
+    /// What retention knows of the store's time; `None` before anybody looked.
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError>;
+
+    /// Replaces it, if it is still as `expected`; `false` when somebody else was first.
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError>;
+
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Deletes what its retention has ended: tokens expired before `before`, finished jobs and positioned events older
-    /// than it, and kept answers whose
-    /// life is over. At most `limit` rows of each kind; returns how many went.
+    /// than it, and kept answers whose own life is over by [`Store::now`]. At most `limit` rows of each
+    /// kind; returns how many went.
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Finishes outstanding writes and closes. Reads and writes fail afterwards.

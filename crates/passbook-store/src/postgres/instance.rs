@@ -1,19 +1,23 @@
-//! The `instance_values`, `ordinals` and `app_institutions` tables.
+//! The `instance_values`, `ordinals`, `app_institutions` and `watched_time` tables.
 
 use async_trait::async_trait;
-use passbook_core::{ids::AppId, institution::Country, secret::SecretBytes, tenant::Tenant};
+use passbook_core::{ids::AppId, institution::Country, retention::TimeWatch, secret::SecretBytes, tenant::Tenant};
 
 use super::{
     failure::{WriteError, unavailable},
     readers::Readers,
     values::values,
     work::{Step, Work},
-    writers::Unit,
+    writers::{Unit, Writers},
 };
 use crate::{
     port::{AppInstitution, Guard, StoreError},
     sealing::{Keys, SealedUnder},
-    stored::{columns::Columns, rows},
+    stored::{
+        columns::Columns,
+        rows,
+        values::{micros, whole_micros},
+    },
 };
 
 const LOOKUP_INSTANCE_VALUE: &str = "SELECT key_version, value FROM instance_values WHERE name = $1";
@@ -25,6 +29,11 @@ const LIST_APP_INSTITUTIONS: &str = "SELECT institution_id, name, country FROM a
 const WRITE_APP_INSTITUTION: &str = "INSERT INTO app_institutions (app_id, environment, institution_id, name, \
     country) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (app_id, environment, institution_id) \
     DO UPDATE SET name = excluded.name, country = excluded.country";
+const LOOKUP_WATCHED_TIME: &str = "SELECT seen_at, hold FROM watched_time WHERE watch_id = 1";
+const FIRST_WATCHED_TIME: &str =
+    "INSERT INTO watched_time (watch_id, seen_at, hold) VALUES (1, $1, $2) ON CONFLICT (watch_id) DO NOTHING";
+const NEXT_WATCHED_TIME: &str =
+    "UPDATE watched_time SET seen_at = $1, hold = $2 WHERE watch_id = 1 AND seen_at = $3 AND hold = $4";
 const PING: &str = "SELECT probe_id FROM write_probe WHERE probe_id = 1";
 
 pub(super) async fn lookup_instance_value(
@@ -81,4 +90,26 @@ pub(super) fn write_app_institution<'a>(tenant: &'a Tenant, institution: &'a App
 pub(super) async fn ping(readers: &Readers) -> Result<(), StoreError> {
     readers.point(PING, values![]).await?;
     Ok(())
+}
+
+pub(super) async fn lookup_watched_time(readers: &Readers) -> Result<Option<TimeWatch>, StoreError> {
+    let row = readers.point(LOOKUP_WATCHED_TIME, values![]).await?;
+    row.map(|row| rows::watched_time(&row)).transpose()
+}
+
+/// One conditional write; its row count says who was first.
+pub(super) async fn write_watched_time(
+    writers: &Writers,
+    expected: Option<&TimeWatch>,
+    watch: &TimeWatch,
+) -> Result<bool, StoreError> {
+    let (seen_at, hold) = (micros(watch.seen_at), whole_micros(watch.hold));
+    let written = match expected {
+        None => writers.execute(FIRST_WATCHED_TIME, values![seen_at, hold]).await?,
+        Some(was) => {
+            let values = values![seen_at, hold, micros(was.seen_at), whole_micros(was.hold)];
+            writers.execute(NEXT_WATCHED_TIME, values).await?
+        }
+    };
+    Ok(written == 1)
 }

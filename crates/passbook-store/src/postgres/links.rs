@@ -13,7 +13,7 @@ use crate::{
     stored::{
         document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
         prepare::PreparedLink,
-        rows,
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
@@ -96,7 +96,7 @@ pub(super) async fn lookup_link_unscoped(readers: &Readers, id: &LinkId) -> Resu
 /// What is known of a link whose document cannot be read.
 pub(super) async fn lookup_remains(readers: &Readers, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
     let row = readers.point(LOOKUP_LINK_REMAINS, values![id.as_str()]).await?;
-    row.map(|row| rows::link_remains(&row, id)).transpose()
+    row.map(|row| salvage::remains(&row, id)).transpose()
 }
 
 pub(super) async fn lookup_secrets(

@@ -47,6 +47,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
     time::Clock,
@@ -316,6 +317,14 @@ impl Store for PostgresStore {
     async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let values = values![tenant.app_id.as_str(), tenant.environment.as_str(), micros(now), limit];
         self.writers.execute(sessions::WIPE_EXPIRED_SESSIONS, values).await
+    }
+
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError> {
+        instance::lookup_watched_time(&self.readers).await
+    }
+
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError> {
+        instance::write_watched_time(&self.writers, expected.as_ref(), &watch).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

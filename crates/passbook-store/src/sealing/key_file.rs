@@ -10,6 +10,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{MalformedMasterKey, MasterKey};
+use crate::stored::ledger::sync_parent;
 
 /// A file of master keys; see [`MasterKey::parse_all`] for its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +128,7 @@ impl KeyFile {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&unfinished, &self.path)?;
-            sync_directory_of(&self.path)
+            sync_parent(&self.path)
         };
         write().map_err(|source| self.fault(source))
     }
@@ -144,12 +145,6 @@ fn private() -> fs::OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-/// Makes a new directory entry durable.
-pub(crate) fn sync_directory_of(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { File::open(parent)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,12 @@ use super::{
 use crate::{
     port::{AnswerKey, Guard, Reservation},
     sealing::Keys,
-    stored::{columns::Columns, prepare::PreparedAnswer, rows, values::micros},
+    stored::{
+        columns::Columns,
+        prepare::PreparedAnswer,
+        rows,
+        values::{fresh_fence, micros},
+    },
 };
 
 /// Reserves the key, or says what became of it. One conditional write decides; what is read afterwards only explains.
@@ -25,8 +30,8 @@ pub(super) fn reserve(
     // A row whose life is over counts as absent, a reservation that ran out as free.
     const RESERVE: &str = "INSERT INTO kept_answers \
         (app_id, environment, key_hash, request_hash, fence, expires_at) \
-        VALUES (?1, ?2, ?3, ?4, 1, ?6) ON CONFLICT (app_id, environment, key_hash) DO UPDATE SET \
-        request_hash = excluded.request_hash, fence = kept_answers.fence + 1, \
+        VALUES (?1, ?2, ?3, ?4, ?7, ?6) ON CONFLICT (app_id, environment, key_hash) DO UPDATE SET \
+        request_hash = excluded.request_hash, fence = excluded.fence, \
         expires_at = excluded.expires_at, status = NULL, body = NULL, link_id = NULL \
         WHERE kept_answers.expires_at <= ?5 RETURNING fence";
     let parameters = params![
@@ -36,6 +41,7 @@ pub(super) fn reserve(
         &request_hash[..],
         micros(now),
         micros(until),
+        fresh_fence(),
     ];
     let fence = first(connection, RESERVE, parameters, |row| {
         Ok(Columns { row, table: "kept_answers", key: &key.hash }.integer(0, "fence")?)
@@ -80,4 +86,9 @@ pub(super) fn release(connection: &Connection, key: &AnswerKey, fence: u64) -> R
         i64::try_from(fence).unwrap_or(-1),
     ])?;
     Ok(())
+}
+
+/// Frees every reservation: the process that held one is gone.
+pub(super) fn end_all_reservations(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute("DELETE FROM kept_answers WHERE status IS NULL", [])
 }

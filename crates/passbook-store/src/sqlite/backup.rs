@@ -25,7 +25,7 @@ use rusqlite::{
 use super::{connection::connect_copier, failure::unavailable};
 use crate::{
     port::{BackupError, BackupFile, BackupManifest},
-    sealing::sync_directory_of,
+    stored::ledger::sync_parent,
 };
 
 /// The only format so far.
@@ -52,7 +52,7 @@ pub(super) fn back_up(
     let fault = |source| BackupError::File { path: unfinished.clone(), source };
     make_private_directory(&unfinished).map_err(fault)?;
     let made = copy(database, &unfinished, created_at).and_then(|manifest| {
-        fs::rename(&unfinished, destination).and_then(|()| sync_directory_of(destination)).map_err(fault)?;
+        fs::rename(&unfinished, destination).and_then(|()| sync_parent(destination)).map_err(fault)?;
         Ok(manifest)
     });
     if made.is_err() {
@@ -77,7 +77,7 @@ fn copy(database: &Path, directory: &Path, created_at: Timestamp) -> Result<Back
     };
     let path = directory.join(MANIFEST);
     write_synced(&path, &manifest).map_err(|source| BackupError::File { path: path.clone(), source })?;
-    sync_directory_of(&path).map_err(|source| BackupError::File { path, source })?;
+    sync_parent(&path).map_err(|source| BackupError::File { path, source })?;
     Ok(manifest)
 }
 

@@ -44,19 +44,19 @@ pub(super) fn add_audit_entry(connection: &Connection, entry: &AuditEntry) -> Re
     Ok(())
 }
 
-/// Deletes up to `limit` rows of each kind whose retention ended before `before`.
-pub(super) fn cleanup(connection: &Connection, before: i64, limit: u32) -> Result<u64, WriteError> {
-    const EXPIRED: [&str; 4] = [
+/// Deletes up to `limit` rows of each kind whose retention ended before `before`, and kept answers whose life has ended.
+pub(super) fn cleanup(connection: &Connection, before: i64, now: i64, limit: u32) -> Result<u64, WriteError> {
+    const EXPIRED: [&str; 3] = [
         "DELETE FROM access_tokens WHERE token_hash IN \
          (SELECT token_hash FROM access_tokens WHERE purge_after < ?1 LIMIT ?2)",
         "DELETE FROM jobs WHERE job_id IN \
          (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < ?1 LIMIT ?2)",
         "DELETE FROM events WHERE (link_id, sequence) IN \
          (SELECT link_id, sequence FROM events WHERE positioned_at IS NOT NULL AND positioned_at < ?1 LIMIT ?2)",
-        "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
-         (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at < ?1 LIMIT ?2)",
     ];
-    let mut deleted = 0;
+    const ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
+        (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at <= ?1 LIMIT ?2)";
+    let mut deleted = connection.prepare_cached(ANSWERS)?.execute(params![now, limit])? as u64;
     for sql in EXPIRED {
         deleted += connection.prepare_cached(sql)?.execute(params![before, limit])? as u64;
     }

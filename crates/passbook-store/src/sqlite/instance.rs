@@ -1,6 +1,6 @@
-//! The `instance_values`, `ordinals` and `app_institutions` tables.
+//! The `instance_values`, `ordinals`, `app_institutions` and `watched_time` tables.
 
-use passbook_core::{ids::AppId, institution::Country, secret::SecretBytes, tenant::Tenant};
+use passbook_core::{ids::AppId, institution::Country, retention::TimeWatch, secret::SecretBytes, tenant::Tenant};
 use rusqlite::{Connection, params};
 
 use super::{
@@ -10,7 +10,11 @@ use super::{
 use crate::{
     port::{AppInstitution, Guard},
     sealing::{Keys, SealedUnder},
-    stored::{columns::Columns, rows},
+    stored::{
+        columns::Columns,
+        rows,
+        values::{micros, whole_micros},
+    },
 };
 
 pub(super) fn lookup_instance_value(
@@ -80,4 +84,30 @@ pub(super) fn write_app_institution(
         country,
     ])?;
     Ok(())
+}
+
+pub(super) fn lookup_watched_time(connection: &Connection) -> Result<Option<TimeWatch>, ReadError> {
+    let sql = "SELECT seen_at, hold FROM watched_time WHERE watch_id = 1";
+    first(connection, sql, [], |row| Ok(rows::watched_time(row)?))
+}
+
+/// One conditional write; its row count says who was first.
+pub(super) fn write_watched_time(
+    connection: &Connection,
+    expected: Option<&TimeWatch>,
+    watch: &TimeWatch,
+) -> Result<bool, WriteError> {
+    const FIRST: &str =
+        "INSERT INTO watched_time (watch_id, seen_at, hold) VALUES (1, ?1, ?2) ON CONFLICT (watch_id) DO NOTHING";
+    const NEXT: &str =
+        "UPDATE watched_time SET seen_at = ?1, hold = ?2 WHERE watch_id = 1 AND seen_at = ?3 AND hold = ?4";
+    let columns = |watch: &TimeWatch| (micros(watch.seen_at), whole_micros(watch.hold));
+    let (seen_at, hold) = columns(watch);
+    let written = match expected.map(columns) {
+        None => connection.prepare_cached(FIRST)?.execute(params![seen_at, hold])?,
+        Some((was_seen_at, was_hold)) => {
+            connection.prepare_cached(NEXT)?.execute(params![seen_at, hold, was_seen_at, was_hold])?
+        }
+    };
+    Ok(written == 1)
 }

@@ -14,7 +14,7 @@ use crate::{
         document::{DOCUMENT_FORMAT, NewerFormat, newest_instant},
         ledger::LedgerEntry,
         prepare::PreparedLink,
-        rows,
+        rows, salvage,
         values::{inconsistent, micros},
     },
 };
@@ -75,7 +75,7 @@ pub(super) fn lookup_remains(connection: &Connection, id: &LinkId) -> Result<Opt
     const SQL: &str = "SELECT version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, \
         changed_at, (SELECT COALESCE(MAX(sequence), 0) FROM events WHERE events.link_id = links.link_id) \
         FROM links WHERE link_id = ?1";
-    first(connection, SQL, [id.as_str()], |row| Ok(rows::link_remains(row, id)?))
+    first(connection, SQL, [id.as_str()], |row| Ok(salvage::remains(row, id)?))
 }
 
 pub(super) fn lookup_secrets(

@@ -12,8 +12,8 @@
 //! | `columns`, `failure` | rows and errors |
 //!
 //! Guarantees: write-ahead log with a synced COMMIT for every group, so an acknowledged change survives kill -9 and
-//! power loss; a lock, so that no second process can write; leases end when the store is opened, because the only
-//! process that could hold one is gone.
+//! power loss; a lock, so that no second process can write; leases and reservations end when the store is opened, because
+//! the only process that could hold one is gone.
 //!
 //! Statements keep to the dialect that SQLite and PostgreSQL share, with numbered parameters.
 
@@ -45,6 +45,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     ids::{AppId, JobId, LinkId, SessionId},
+    retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
     time::Clock,
@@ -308,6 +309,16 @@ impl Store for SqliteStore {
         self.readers.point(|connection| instance::lookup_instance_value(connection, &self.keys, name))
     }
 
+    async fn lookup_watched_time(&self) -> Result<Option<TimeWatch>, StoreError> {
+        self.readers.point(instance::lookup_watched_time)
+    }
+
+    async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError> {
+        let write =
+            move |connection: &_, _: &mut _| instance::write_watched_time(connection, expected.as_ref(), &watch);
+        Ok(self.writer.submit(write).await?)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         if !self.writer.is_running() {
             return Err(unavailable(Closed));
@@ -325,8 +336,8 @@ impl Store for SqliteStore {
     }
 
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let before = before.as_microsecond();
-        Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, limit)).await?)
+        let (before, now) = (before.as_microsecond(), self.now().as_microsecond());
+        Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, now, limit)).await?)
     }
 
     async fn close(&self) {

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use super::{
     SqliteStore,
+    answers::end_all_reservations,
     connection::connect_writer,
     events::add_event,
     failure::{ReadError, WriteError},
@@ -149,6 +150,7 @@ impl SqliteStore {
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
         end_all_leases(&connection)?;
+        end_all_reservations(&connection)?;
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let readers = Readers::open(&options.path)?;
         let writer = Writer::start(options.path.clone(), connection, ledger, lock)

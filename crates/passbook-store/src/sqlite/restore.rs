@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{
     port::BackupManifest,
-    sealing::{Keys, MasterKey, sync_directory_of},
+    sealing::{Keys, MasterKey},
+    stored::ledger::sync_parent,
 };
 
 /// Largest manifest that is read.
@@ -193,7 +194,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    sync_directory_of(path)
+    sync_parent(path)
 }
 
 fn place(unfinished: &Path, database: &Path) -> Result<(), RestoreError> {
@@ -201,7 +202,7 @@ fn place(unfinished: &Path, database: &Path) -> Result<(), RestoreError> {
     fs::hard_link(unfinished, database)
         .and_then(|()| {
             remove_database(unfinished);
-            sync_directory_of(database)
+            sync_parent(database)
         })
         .map_err(|source| RestoreError::File { path: database.to_owned(), source })
 }

@@ -7,6 +7,7 @@
 //! | `prepare` | a commit, serialised and sealed before any database is touched |
 //! | `ledger`, `replay` | how deletions outlive a restored backup |
 //! | `rotation` | data keys wrapped anew under another master key |
+//! | `salvage` | what is left of a link whose document cannot be read |
 //! | `sealed` | opening what is sealed in a row |
 //! | `values` | instants, words and keys as columns, and how a wrong one is reported |
 

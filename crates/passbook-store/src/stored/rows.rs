@@ -1,9 +1,11 @@
 //! What a row of each table says. The order of the columns is that of the statements of every store.
 
+use jiff::SignedDuration;
 use passbook_core::{
     ids::{AppId, LinkId, TransactionId},
     link::LinkSecrets,
     product::ProductSet,
+    retention::TimeWatch,
     secret::SecretBytes,
     session::{LinkSession, SessionProgress},
     tenant::{ScopeSet, Tenant},
@@ -14,7 +16,6 @@ use super::{
     columns::{Columns, StoredRow},
     document::read_document,
     prepare::answer_place,
-    salvage::Remains,
     sealed::{KeyMissing, open_field, secret_from_json, unwrap_data_key},
     values::{Unexpected, job_state_word},
 };
@@ -63,23 +64,6 @@ pub(crate) fn stored_link(row: &impl StoredRow, id: &LinkId) -> Result<StoredLin
     let columns = Columns { row, table: LINKS, key: id.as_str() };
     let link = read_document(id.as_str(), columns.bytes(1, "document")?)?;
     Ok(StoredLink { link, version: columns.integer(0, "version")? })
-}
-
-/// `version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, changed_at` and the highest
-/// number of an event.
-pub(crate) fn link_remains(row: &impl StoredRow, id: &LinkId) -> Result<StoredLink, StoreError> {
-    let columns = Columns { row, table: LINKS, key: id.as_str() };
-    let remains = Remains {
-        id: id.clone(),
-        tenant: columns.tenant(1)?,
-        institution_id: columns.text(3, "institution_id")?.to_owned(),
-        created_at: columns.instant(4, "created_at")?,
-        first_data_at: columns.optional_instant(5, "first_data_at")?,
-        deleted_at: columns.optional_instant(6, "deleted_at")?,
-        changed_at: columns.instant(7, "changed_at")?,
-        events: columns.integer(8, "sequence")?,
-    };
-    Ok(StoredLink { link: remains.into_link(), version: columns.integer(0, "version")? })
 }
 
 /// `numbers, owners, credential, wrapped_key, key_version`; `None` when there is no key.
@@ -296,4 +280,11 @@ pub(crate) fn known_answer(
         .map_err(|error| columns.wrong("body", error))?;
     let status = u16::try_from(status).map_err(|error| columns.wrong("status", error))?;
     Ok(Reservation::Answered(KeptAnswer { status, body }))
+}
+
+/// `seen_at, hold` of the watched time.
+pub(crate) fn watched_time(row: &impl StoredRow) -> Result<TimeWatch, StoreError> {
+    let columns = Columns { row, table: "watched_time", key: "1" };
+    let hold = SignedDuration::from_micros(columns.integer(1, "hold")?);
+    Ok(TimeWatch { seen_at: columns.instant(0, "seen_at")?, hold })
 }

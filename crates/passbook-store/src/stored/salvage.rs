@@ -1,51 +1,43 @@
 //! A link whose document cannot be read, made up from the columns beside it: enough to delete it, and for nothing else.
 
-use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
 use passbook_core::{
     ids::LinkId,
     link::{Counters, Link, LinkErrorCode, LinkInstitution, LinkState},
     product::ProductSet,
-    tenant::Tenant,
 };
 
-/// What the columns of a link and the numbers of its events say.
-pub(crate) struct Remains {
-    pub id: LinkId,
-    pub tenant: Tenant,
-    pub institution_id: String,
-    pub created_at: Timestamp,
-    pub first_data_at: Option<Timestamp>,
-    pub deleted_at: Option<Timestamp>,
-    pub changed_at: Timestamp,
-    /// The highest number of an event; the next one must not be taken.
-    pub events: u64,
-}
+use super::columns::{Columns, StoredRow};
+use crate::port::{StoreError, StoredLink};
 
-impl Remains {
-    /// The aggregate of which nothing else is known.
-    pub(crate) fn into_link(self) -> Link {
-        Link {
-            institution: LinkInstitution { id: self.institution_id.clone(), name: self.institution_id, color: None },
-            id: self.id,
-            tenant: self.tenant,
-            customer_user_id: String::new(),
-            connector: String::new(),
-            state: LinkState::Error,
-            error: Some(LinkErrorCode::SystemError),
-            tags: Vec::new(),
-            webhook: None,
-            offered: ProductSet::default(),
-            products: std::collections::BTreeMap::new(),
-            accounts: Vec::new(),
-            created_at: self.created_at,
-            first_data_at: self.first_data_at,
-            connected_at: None,
-            deleted_at: self.deleted_at,
-            changed_at: self.changed_at,
-            generation: 0,
-            counters: Counters { events: self.events, ..Counters::default() },
-            withdrawn: std::collections::BTreeSet::new(),
-            recorded: Vec::new(),
-        }
-    }
+/// `version, app_id, environment, institution_id, created_at, first_data_at, deleted_at, changed_at`, and the highest
+/// number of an event, which the next one must not take.
+pub(crate) fn remains(row: &impl StoredRow, id: &LinkId) -> Result<StoredLink, StoreError> {
+    let columns = Columns { row, table: "links", key: id.as_str() };
+    let institution = columns.text(3, "institution_id")?.to_owned();
+    let link = Link {
+        id: id.clone(),
+        tenant: columns.tenant(1)?,
+        customer_user_id: String::new(),
+        institution: LinkInstitution { id: institution.clone(), name: institution, color: None },
+        connector: String::new(),
+        state: LinkState::Error,
+        error: Some(LinkErrorCode::SystemError),
+        tags: Vec::new(),
+        webhook: None,
+        offered: ProductSet::default(),
+        products: BTreeMap::new(),
+        accounts: Vec::new(),
+        created_at: columns.instant(4, "created_at")?,
+        first_data_at: columns.optional_instant(5, "first_data_at")?,
+        connected_at: None,
+        deleted_at: columns.optional_instant(6, "deleted_at")?,
+        changed_at: columns.instant(7, "changed_at")?,
+        generation: 0,
+        counters: Counters { events: columns.integer(8, "sequence")?, ..Counters::default() },
+        withdrawn: BTreeSet::new(),
+        recorded: Vec::new(),
+    };
+    Ok(StoredLink { link, version: columns.integer(0, "version")? })
 }

@@ -1,10 +1,13 @@
 //! Values as columns hold them, and how a wrong one is reported: whatever is stored, the answer is a value or
 //! [`StoreError::Inconsistent`], never a panic.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use passbook_core::{session::SessionProgress, time::AppClock};
 
-use crate::port::{JobState, LeaseRef, StoreError};
+use crate::{
+    port::{JobState, LeaseRef, StoreError},
+    sealing::random_bytes,
+};
 
 /// The due time of work that waits for a frozen clock.
 pub(crate) const NEVER: i64 = i64::MAX;
@@ -27,6 +30,11 @@ impl From<&serde_json::Error> for JsonPlace {
     fn from(error: &serde_json::Error) -> Self {
         Self { category: error.classify(), line: error.line(), column: error.column() }
     }
+}
+
+/// A span in microseconds; longer than a column can hold is as long as it can hold.
+pub(crate) fn whole_micros(span: SignedDuration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// [`StoreError::Inconsistent`] with a JSON error's place.
@@ -69,6 +77,11 @@ pub(crate) fn due_micros(instant: Timestamp) -> i64 {
 pub(crate) fn fence_number(lease: &LeaseRef) -> i64 {
     // No fence comes near the limit; one beyond it matches no row.
     i64::try_from(lease.fence).unwrap_or(-1)
+}
+
+/// The fence of a new reservation, as stored: random, because the row that could count them comes and goes. Positive.
+pub(crate) fn fresh_fence() -> i64 {
+    i64::from_be_bytes(random_bytes()) & i64::MAX
 }
 
 pub(crate) fn job_state_word(state: JobState) -> &'static str {

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use passbook_core::{institution::Country, secret::SecretBytes};
+use jiff::{SignedDuration, Timestamp};
+use passbook_core::{institution::Country, retention::TimeWatch, secret::SecretBytes};
 use passbook_store::port::{AppInstitution, Changes, CommitError, Guard, Store, StoreError};
 
 use crate::examples::*;
@@ -13,6 +14,7 @@ crate::on_every_store! {
     institutions_are_visible_to_their_tenant,
     a_closed_store_refuses_everything,
     an_empty_commit_succeeds,
+    of_many_watchers_of_time_one_is_first,
 }
 
 async fn an_instance_value_is_set_once(store: Arc<dyn Store>) {
@@ -67,4 +69,27 @@ async fn a_closed_store_refuses_everything(store: Arc<dyn Store>) {
 
 async fn an_empty_commit_succeeds(store: Arc<dyn Store>) {
     store.commit(Changes::default()).await.unwrap();
+}
+
+async fn of_many_watchers_of_time_one_is_first(store: Arc<dyn Store>) {
+    let watch = |second: i64, hold: i64| TimeWatch {
+        seen_at: Timestamp::from_second(second).unwrap(),
+        hold: SignedDuration::from_secs(hold),
+    };
+    assert_eq!(store.lookup_watched_time().await.unwrap(), None);
+    assert!(!store.write_watched_time(Some(watch(1, 0)), watch(2, 0)).await.unwrap(), "there is nothing to replace");
+    for (expected, next) in [(None, watch(100, 86_400)), (Some(watch(100, 86_400)), watch(50, 0))] {
+        let writers: Vec<_> = (0..8)
+            .map(|_| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move { store.write_watched_time(expected, next).await.unwrap() })
+            })
+            .collect();
+        let mut first = 0;
+        for writer in writers {
+            first += usize::from(writer.await.unwrap());
+        }
+        assert_eq!(first, 1);
+        assert_eq!(store.lookup_watched_time().await.unwrap(), Some(next));
+    }
 }

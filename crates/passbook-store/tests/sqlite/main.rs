@@ -8,8 +8,10 @@ mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;
 mod inconsistent;
+mod master_keys;
 mod opening;
 mod reading;
+mod reservations;
 mod speed;
 
 use std::path::PathBuf;

@@ -48,7 +48,8 @@ pub async fn create_access_token(Extract(api): State, request: Request) -> Resul
     let (client_id, secret) = credentials(&form, basic(&parts.headers)?)?;
     let secret = std::str::from_utf8(secret.expose()).map_err(|_| not_credentials())?;
     let client = api.services.verify_client(&client_id, secret).await?;
-    let client = client.ok_or_else(|| wrong_secret(&api, &client_id, TokenRefusal::WrongCredentials))?;
+    let client =
+        client.ok_or_else(|| wrong_secret(&api, &parts.extensions, &client_id, TokenRefusal::WrongCredentials))?;
     // Counted only now: before the secret is known to be right, anyone could use up the client's allowance.
     if let Some(limits) = &api.limits {
         limits.count_app(Operation::CreateAccessToken, &client.client_id).inspect_err(|_| {

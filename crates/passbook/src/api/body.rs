@@ -356,7 +356,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let _stopped_at_the_end = stop.clone().drop_guard();
-        tokio::spawn(crate::http_server::serve(listener, router, stop));
+        tokio::spawn(crate::http_server::serve_within(crate::http_server::Bounds::default(), listener, router, stop));
         let answer = async |sent: &[u8]| {
             let mut client = TcpStream::connect(address).await.unwrap();
             client.write_all(sent).await.unwrap();

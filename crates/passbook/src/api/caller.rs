@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
-use http::{HeaderMap, header, request::Parts};
+use http::{Extensions, HeaderMap, header, request::Parts};
 
 use super::{
     Api,
@@ -15,9 +15,12 @@ use super::{
     operation::{Narrow, Operation},
     path,
 };
-use crate::services::{
-    Actor,
-    access::{AccessRefusal, Recognised},
+use crate::{
+    http_server::ClientAddress,
+    services::{
+        Actor,
+        access::{AccessRefusal, Recognised},
+    },
 };
 use passbook_core::tenant::Environment;
 
@@ -73,10 +76,10 @@ async fn recognise(api: &Api, parts: &Parts) -> Result<Arc<Recognised>, ApiError
     let pair = header_pair(&parts.headers)?;
     match (bearer, pair) {
         (Some(token), None) => Ok(api.services.recognise_token(token).await?),
-        (None, Some((id, secret))) => recognise_pair(api, id, secret).await,
+        (None, Some((id, secret))) => recognise_pair(api, parts, id, secret).await,
         (Some(token), Some((id, secret))) => {
             let by_token = api.services.recognise_token(token).await?;
-            let by_pair = recognise_pair(api, id, secret).await?;
+            let by_pair = recognise_pair(api, parts, id, secret).await?;
             match by_token.actor.client_id == by_pair.actor.client_id {
                 true => Ok(by_token),
                 false => Err(ApiError::unauthorized("The credentials of this request belong to different clients")),
@@ -86,21 +89,26 @@ async fn recognise(api: &Api, parts: &Parts) -> Result<Arc<Recognised>, ApiError
     }
 }
 
-async fn recognise_pair(api: &Api, id: &str, secret: &str) -> Result<Arc<Recognised>, ApiError> {
+async fn recognise_pair(api: &Api, parts: &Parts, id: &str, secret: &str) -> Result<Arc<Recognised>, ApiError> {
     api.services.recognise_client(id, secret).await.map_err(|refusal| match refusal {
-        AccessRefusal::Unauthorized => wrong_secret(api, id, refusal),
+        AccessRefusal::Unauthorized => wrong_secret(api, &parts.extensions, id, refusal),
         AccessRefusal::Expired | AccessRefusal::Fault(_) => refusal.into(),
     })
 }
 
-/// The answer to a wrong secret: the refusal itself, or 429 once too many were tried for this client id.
-pub fn wrong_secret(api: &Api, client_id: &str, refusal: impl Into<ApiError>) -> ApiError {
-    match api.limits.as_ref().map(|limits| limits.count_wrong_secret(client_id)) {
+/// The answer to a wrong secret: the refusal itself, or 429 once too many were tried for this client id or from this
+/// address, which the request's `extensions` hold.
+pub fn wrong_secret(api: &Api, extensions: &Extensions, client_id: &str, refusal: impl Into<ApiError>) -> ApiError {
+    let from = extensions.get::<ClientAddress>().map(|from| from.0);
+    match api.limits.as_ref().map(|limits| limits.count_wrong_secret(client_id, from)) {
         Some(Err(limited)) => {
             api.metrics.limited.inc();
             limited
         }
-        Some(Ok(())) | None => refusal.into(),
+        Some(Ok(())) | None => {
+            tracing::info!(client.address = ?from, "a wrong secret was tried");
+            refusal.into()
+        }
     }
 }
 

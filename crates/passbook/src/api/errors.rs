@@ -39,6 +39,7 @@ struct Parts {
     status: StatusCode,
     body: Vec<u8>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    lost_its_key: bool,
 }
 
 /// The three keys of every error.
@@ -88,7 +89,7 @@ impl ApiError {
     }
 
     fn with_body(status: StatusCode, body: &impl Serialize) -> Self {
-        Self(Box::new(Parts { status, body: views::json(body), headers: Vec::new() }))
+        Self(Box::new(Parts { status, body: views::json(body), headers: Vec::new(), lost_its_key: false }))
     }
 
     fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -188,6 +189,18 @@ impl ApiError {
             .header(header::RETRY_AFTER, UNAVAILABLE_RETRY_SECONDS.into())
     }
 
+    /// 503 of a request whose idempotency key was taken over by another one.
+    fn key_taken_over() -> Self {
+        let mut error = Self::unavailable();
+        error.0.lost_its_key = true;
+        error
+    }
+
+    /// Whether the request lost its idempotency key to another one, whose answer is the one to give.
+    pub fn lost_its_key(&self) -> bool {
+        self.0.lost_its_key
+    }
+
     /// 500.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "api_error.internal", "Internal error")
@@ -225,6 +238,7 @@ impl From<Fault> for ApiError {
                 tracing::warn!(error = chain, cause = %causes(chain), "request refused: store unavailable");
                 Self::unavailable()
             }
+            Fault::KeyTakenOver => Self::key_taken_over(),
             Fault::Internal(_) => {
                 tracing::error!(error = chain, cause = %causes(chain), "request failed");
                 Self::internal()

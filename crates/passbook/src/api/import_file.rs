@@ -1,16 +1,20 @@
 //! `POST /passbook/links/import-file`: a statement file becomes a link, or extends one.
 
 use axum::{
-    Json,
     extract::{Request, State as Extract},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http::StatusCode;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{State, body, caller::Caller, errors::ApiError, query::Query};
-use crate::services::imports::Import;
+use super::{State, body, caller::Caller, errors::ApiError, idempotency::answer_once, query::Query};
+use crate::{
+    services::{
+        idempotency::Answer,
+        imports::{Import, Imported},
+    },
+    views,
+};
 
 /// Largest statement file.
 const FILE_MAX: usize = 16 << 20;
@@ -28,7 +32,7 @@ struct ImportAnswer<'a> {
     /// Transactions that were stored already.
     unchanged: usize,
     /// What was left out or repaired.
-    notes: Vec<String>,
+    notes: &'a [String],
 }
 
 /// 201 for a new link, 200 for an existing one.
@@ -42,8 +46,17 @@ pub async fn import_file(Extract(api): State, caller: Caller, request: Request) 
     query.finish()?;
     // Held from the first byte to the answer: this many whole files are in memory at most.
     let _held = api.services.files_held.acquire().await.map_err(|_| ApiError::unavailable())?;
-    let file = body::read(request.into_body(), FILE_MAX).await?;
-    let imported = api.services.import_file(&caller, Import { customer_user_id, institution_id, file }).await?;
+    let (parts, body) = request.into_parts();
+    let file = body::read(body, FILE_MAX).await?;
+    answer_once(&api, &caller, &parts, &file.clone(), async |held| {
+        let keep = held.keep(import_answer);
+        let import = Import { customer_user_id, institution_id, file };
+        Ok(import_answer(&api.services.import_file(&caller, import, &keep).await?))
+    })
+    .await
+}
+
+fn import_answer(imported: &Imported) -> Answer {
     let link = RawValue::from_string(String::from_utf8_lossy(&imported.link_view).into_owned());
     let answer = ImportAnswer {
         link_id: imported.link_id.as_str(),
@@ -52,8 +65,8 @@ pub async fn import_file(Extract(api): State, caller: Caller, request: Request) 
         updated: imported.updated,
         removed: imported.removed,
         unchanged: imported.unchanged,
-        notes: imported.notes,
+        notes: &imported.notes,
     };
-    let status = if imported.new_link { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(answer)).into_response())
+    let status = if imported.new_link { 201 } else { 200 };
+    Answer { status, body: views::json(&answer) }
 }

@@ -38,8 +38,7 @@ pub async fn get_institutions(
     let mut matching: Vec<&Institution> = api
         .services
         .directory
-        .list()
-        .iter()
+        .list(caller.tenant.environment)
         .chain(&own)
         .filter(|institution| !featured || institution.is_featured)
         .filter(|institution| name_matches(&institution.name, &name))
@@ -58,7 +57,7 @@ pub async fn get_institution(
     request: Request,
 ) -> Result<Json<models::Institution>, ApiError> {
     let id = path::text(path::segment(request.uri(), 1)).unwrap_or_default();
-    if let Some(found) = api.services.directory.find(&id) {
+    if let Some(found) = api.services.directory.find(caller.tenant.environment, &id) {
         return Ok(Json(views::institution(found)));
     }
     let own = own_institutions(&api, &caller).await?;

@@ -6,6 +6,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    net::IpAddr,
     num::NonZeroU32,
     sync::Arc,
 };
@@ -22,18 +23,20 @@ use super::{
     errors::ApiError,
     operation::{Narrow, Operation},
 };
+use crate::network;
 
 /// Counters kept per limit. A minute of one application at its own limit fits a hundred times over; a counter that falls
 /// out costs an allocation to make again, so there is room for the links that a busy replica touches in a few seconds.
 const COUNTERS_MAX: usize = 65_536;
 
-/// Wrong secrets per minute and claimed client id.
+/// Wrong secrets per minute and claimed client id, and per minute and client address.
 const WRONG_SECRETS_PER_MINUTE: u32 = 300;
 
 /// All limits of one replica.
 pub struct Limits {
     hasher: RandomState,
     wrong_secrets: Option<Limit>,
+    wrong_secrets_of_address: Option<Limit>,
     per_app: Vec<Option<Limit>>,
     narrow: Vec<Option<Limit>>,
 }
@@ -78,6 +81,7 @@ impl Limits {
         Self {
             hasher: RandomState::new(),
             wrong_secrets: limit(WRONG_SECRETS_PER_MINUTE),
+            wrong_secrets_of_address: limit(WRONG_SECRETS_PER_MINUTE),
             per_app: Operation::ALL.iter().map(|operation| limit(operation.per_app())).collect(),
             narrow: Operation::ALL.iter().map(narrow).collect(),
         }
@@ -91,13 +95,18 @@ impl Limits {
         count(self.per_app[operation as usize].as_ref(), self.hasher.hash_one(app))
     }
 
-    /// Counts a wrong secret by the client id it was claimed for, whichever way it came. It has a count of its own: anyone
-    /// can claim any id, so what others guess must never use up what the client itself may do.
+    /// Counts a wrong secret by the client id it was claimed for, whichever way it came, and by the address it came
+    /// from, so that nobody can try one secret on very many ids. Both have counts of their own: anyone can claim any id
+    /// and many share an address, so what others guess must never use up what the client itself may do.
     ///
     /// # Errors
     /// The 429 answer.
-    pub fn count_wrong_secret(&self, client_id: &str) -> Result<(), ApiError> {
-        count(self.wrong_secrets.as_ref(), self.hasher.hash_one(client_id))
+    pub fn count_wrong_secret(&self, client_id: &str, from: Option<IpAddr>) -> Result<(), ApiError> {
+        let by_address = from.map_or(Ok(()), |from| {
+            count(self.wrong_secrets_of_address.as_ref(), self.hasher.hash_one(network::peer(from)))
+        });
+        // Both are counted, also when the first is used up.
+        count(self.wrong_secrets.as_ref(), self.hasher.hash_one(client_id)).and(by_address)
     }
 
     /// Counts a call by the narrower key: application and link, or application and end user.
@@ -134,6 +143,15 @@ mod tests {
         assert!(count(b"one").is_err());
         assert!(count(b"two").is_ok());
         assert!(limits.count_narrow(Operation::GetAccountNumbers, "other", b"one").is_ok());
+    }
+
+    #[test]
+    fn wrong_secrets_count_by_address_too() {
+        let limits = Limits::new(1, 1);
+        let (guesser, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let guesses = (0..1_000).filter(|id| limits.count_wrong_secret(&format!("id {id}"), Some(guesser)).is_ok());
+        assert_eq!(guesses.count(), WRONG_SECRETS_PER_MINUTE as usize);
+        assert!(limits.count_wrong_secret("id 1", Some(other)).is_ok());
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! `POST /link-session` and `POST /link-session/exchange-token`.
 
 use axum::{
-    Json,
     extract::{Request, State as Extract},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http::StatusCode;
 use moneykit::models::CreateLinkSessionResponse;
 use serde::Deserialize;
 
 use super::{
-    State, body, caller::Caller, errors::ApiError, link_session_request, links::json_response, operation::Operation,
+    State, body, caller::Caller, errors::ApiError, idempotency::answer_once, link_session_request, operation::Operation,
 };
-use crate::views;
+use crate::{
+    services::{idempotency::Answer, sessions::Exchanged},
+    views,
+};
 
 #[derive(Deserialize)]
 struct ExchangeBody {
@@ -31,8 +32,12 @@ pub async fn create_link_session(Extract(api): State, caller: Caller, request: R
             api.metrics.limited.inc();
         })?;
     }
-    let link_session_token = api.services.create_link_session(&caller, &session).await?;
-    Ok((StatusCode::CREATED, Json(CreateLinkSessionResponse { link_session_token })).into_response())
+    answer_once(&api, &caller, &parts, &bytes, async |held| {
+        let keep = held.keep(|token: &String| session_answer(token));
+        let token = api.services.create_link_session(&caller, &session, &keep).await?;
+        Ok(session_answer(&token))
+    })
+    .await
 }
 
 /// Trades the token of a finished session for its link.
@@ -40,7 +45,20 @@ pub async fn exchange_token(Extract(api): State, caller: Caller, request: Reques
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, body::JSON_MAX).await?;
     let ExchangeBody { exchangeable_token } = body::parse(&parts.headers, &bytes)?;
-    let exchanged = api.services.exchange_token(&caller, &exchangeable_token).await?;
-    let answer = views::exchange_body(exchanged.link_id.as_str(), &exchanged.link_view);
-    Ok(json_response(StatusCode::CREATED, answer))
+    answer_once(&api, &caller, &parts, &bytes, async |held| {
+        let keep = held.keep(exchange_answer);
+        let exchanged = api.services.exchange_token(&caller, &exchangeable_token, &keep).await?;
+        Ok(exchange_answer(&exchanged))
+    })
+    .await
+}
+
+/// The answer that shows a link just connected.
+pub fn exchange_answer(exchanged: &Exchanged) -> Answer {
+    Answer { status: 201, body: views::exchange_body(exchanged.link_id.as_str(), &exchanged.link_view) }
+}
+
+fn session_answer(token: &str) -> Answer {
+    let body = CreateLinkSessionResponse { link_session_token: token.to_owned() };
+    Answer { status: 201, body: views::json(&body) }
 }

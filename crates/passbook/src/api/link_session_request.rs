@@ -166,7 +166,8 @@ pub fn parse(api: &Api, caller: &Caller, headers: &HeaderMap, bytes: &[u8]) -> R
     }
     check_tags(&mut problems, body.link_tags.as_deref().unwrap_or_default());
     if let Some(id) = body.institution_id.as_deref().filter(|_| body.existing_link_id.is_none()) {
-        problems.require(api.services.directory.find(id).is_some(), "institution_id", "no institution has this id");
+        let found = api.services.directory.find(caller.tenant.environment, id);
+        problems.require(found.is_some(), "institution_id", "no institution has this id");
     }
     let settings = SettingsRead::of(&mut problems, body.settings);
     let custom = body.custom_sandbox_data;

@@ -10,6 +10,7 @@ mod body;
 pub mod caller;
 mod demo;
 pub mod errors;
+mod idempotency;
 mod identity;
 mod import_file;
 mod institutions;
@@ -28,7 +29,7 @@ mod sandbox;
 pub mod shed;
 mod transactions;
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -38,7 +39,7 @@ use axum::{
 use moneykit::models::JWKSet;
 
 use self::{limits::Limits, observe::observed, operation::Operation as Op};
-use crate::{metrics::Metrics, services::Services};
+use crate::{metrics::Metrics, readiness::Readiness, services::Services};
 
 /// What every handler can reach.
 pub struct Api {
@@ -54,8 +55,8 @@ pub struct Api {
     pub key_set: JWKSet,
     /// The sandbox control calls exist.
     pub sandbox: bool,
-    /// Green once start-up is complete, red while draining.
-    pub ready: AtomicBool,
+    /// Whether this process should get requests.
+    pub readiness: Readiness,
     /// Makes request ids.
     pub request_ids: observe::RequestIds,
 }
@@ -106,6 +107,18 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(observed(Op::Unknown, operations::route_not_found))
         .method_not_allowed_fallback(observed(Op::Unknown, operations::method_not_allowed))
         // Bodies are read and limited by `body`, which answers in the contract's shape.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api)
+}
+
+/// What a process without the API answers: the operators' calls.
+pub fn operator_router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/healthz", get(observed(Op::GetHealth, operations::get_health)))
+        .route("/readyz", get(observed(Op::GetReadiness, operations::get_readiness)))
+        .route("/metrics", get(observed(Op::GetMetrics, operations::get_metrics)))
+        .fallback(observed(Op::Unknown, operations::route_not_found))
+        .method_not_allowed_fallback(observed(Op::Unknown, operations::method_not_allowed))
         .layer(DefaultBodyLimit::disable())
         .with_state(api)
 }

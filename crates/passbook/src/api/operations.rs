@@ -1,14 +1,18 @@
 //! For operators: health, readiness, metrics, the contract itself, and the answers for paths that do not exist.
 
-use std::sync::atomic::Ordering;
-
 use axum::{
+    Json,
     extract::State as Extract,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 
-use super::{State, errors::ApiError};
+use super::{Api, State, errors::ApiError};
+use crate::{
+    metrics::{self, StateOfServer},
+    readiness::Reason,
+};
 
 /// The contract, served as it is.
 const OPENAPI: &str = include_str!("../../../../contract/openapi.yaml");
@@ -18,19 +22,40 @@ pub async fn get_health() -> &'static str {
     "ok\n"
 }
 
-/// Start-up is complete, nothing drains, and the store answers.
+/// Why this process should get no requests.
+#[derive(Serialize)]
+struct NotReady {
+    ready: bool,
+    reasons: Vec<Reason>,
+}
+
+/// Start-up is complete, nothing drains, the store answers, and the clock is right.
 pub async fn get_readiness(Extract(api): State) -> Response {
-    if !api.ready.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    let reasons = reasons(&api).await;
+    if reasons.is_empty() {
+        return "ready\n".into_response();
     }
-    match api.services.store.ping().await {
-        Ok(()) => "ready\n".into_response(),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "store unavailable\n").into_response(),
+    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { ready: false, reasons })).into_response()
+}
+
+async fn reasons(api: &Api) -> Vec<Reason> {
+    let reasons = api.readiness.reasons(api.services.store.as_ref()).await;
+    if reasons.contains(&Reason::StoreUnavailable) {
+        api.metrics.store_failed(metrics::StoreError::Ping);
     }
+    reasons
 }
 
 /// Prometheus text format.
 pub async fn get_metrics(Extract(api): State) -> Response {
+    let jobs = api.services.waiting_jobs().await;
+    api.metrics.set_state(&StateOfServer {
+        reasons: reasons(&api).await,
+        clock_skew_seconds: api.readiness.skew().as_secs_f64(),
+        jobs_due: jobs.as_ref().ok().map(|jobs| jobs.due),
+        job_waiting_seconds: jobs.map_or(0.0, |jobs| jobs.oldest_waits.as_secs_f64()),
+        short_requests_max: api.shedder.limit(),
+    });
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], api.metrics.render()).into_response()
 }

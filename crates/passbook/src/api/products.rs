@@ -4,7 +4,6 @@ use axum::{
     extract::{Request, State as Extract},
     response::Response,
 };
-use http::StatusCode;
 use passbook_core::product::Product;
 use serde::Deserialize;
 
@@ -13,9 +12,10 @@ use super::{
     body::{self, Problems},
     caller::Caller,
     errors::ApiError,
-    links::json_response,
+    idempotency::answer_once,
     path::LinkPath,
 };
+use crate::services::idempotency::Answer;
 
 #[derive(Deserialize)]
 struct RefreshBody {
@@ -37,6 +37,11 @@ pub async fn refresh_products(
     let mut problems = Problems::default();
     problems.require(!products.is_empty(), "products", "must name at least one product");
     problems.finish()?;
-    let link_view = api.services.refresh_products(&caller, &id, products.into_iter().collect()).await?;
-    Ok(json_response(StatusCode::ACCEPTED, link_view))
+    let products = products.into_iter().collect();
+    answer_once(&api, &caller, &parts, &bytes, async |held| {
+        let keep = held.keep(|link_view: &Vec<u8>| Answer { status: 202, body: link_view.clone() });
+        let body = api.services.refresh_products(&caller, &id, products, &keep).await?;
+        Ok(Answer { status: 202, body })
+    })
+    .await
 }

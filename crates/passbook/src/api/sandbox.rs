@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    Json,
     extract::{Request, State as Extract},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http::StatusCode;
+use bytes::Bytes;
+use http::{StatusCode, request::Parts};
 use jiff::Timestamp;
-use passbook_core::{session::SessionRequest, time::format_instant};
+use passbook_core::{ids::LinkId, session::SessionRequest, tenant::Environment, time::format_instant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ use super::{
     body::{self, Problems, object, optional_object},
     caller::Caller,
     errors::ApiError,
+    idempotency::answer_once,
+    link_session::exchange_answer,
     link_session_request::{
         CustomSandboxData, CustomerUser, Settings, SettingsRead, check_custom_data, check_tags, check_user,
         check_webhook, custom_data_json,
@@ -26,8 +28,11 @@ use super::{
 };
 use crate::{
     services::{
+        Actor, Services,
+        idempotency::{Answer, Held, Keep},
         sandbox_clock::{ClockChange, ClockReading},
-        sign_in::{Person, SignInRefusal},
+        sessions::Exchanged,
+        sign_in::{Completed, Person, SignInEnd, SignInRefusal},
     },
     views,
 };
@@ -101,34 +106,53 @@ struct ClockAnswer {
 
 /// A link in one call: session, sign-in, exchange and prefetch.
 pub async fn create_sandbox_link(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let body: SandboxLinkBody = read(request).await?;
+    let (parts, bytes, body) = read(request).await?;
     let (session, exchange, person) = sandbox_session(&api, body)?;
-    let services = &api.services;
-    let token = services.create_sandbox_session(&caller, &session).await?;
-    let completed = match services.complete_link_session(&caller, &token, person).await {
+    answer_once(&api, &caller, &parts, &bytes, async |held| {
+        let token = api.services.create_sandbox_session(&caller, &session, &Keep::nothing()).await?;
+        sandbox_link(&api.services, &caller, token, exchange, person, &held).await
+    })
+    .await
+}
+
+/// The link of a sandbox session. Of its commits, the one after which nothing is left to do keeps the answer: the failed
+/// sign-in's, the successful one's when nothing is exchanged, else the exchange's.
+async fn sandbox_link(
+    services: &Services,
+    actor: &Actor,
+    token: String,
+    exchange: bool,
+    person: Person,
+    held: &Held,
+) -> Result<Answer, ApiError> {
+    let session_token = token.clone();
+    let keep = held.keep_some(move |end: &SignInEnd| match end {
+        SignInEnd::Failed { link_id, link_view } => Some(link_answer(link_id, link_view)),
+        SignInEnd::Completed(completed) => (!exchange).then(|| tokens_answer(Some(&session_token), completed)),
+    });
+    let completed = match services.complete_link_session(actor, &token, person, &keep).await {
         Ok(completed) => completed,
         // What the bank refused is an answer here, not an error: the link tells it.
         Err(SignInRefusal::Failed { link_id, .. }) => {
-            let view = services.get_link(&caller, &link_id).await?;
-            return Ok(json_response(StatusCode::CREATED, views::exchange_body(link_id.as_str(), &view)));
+            return Ok(link_answer(&link_id, &services.get_link(actor, &link_id).await?));
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    let exchangeable_token = completed.exchangeable_token.as_deref().unwrap_or_default();
     if !exchange {
-        let answer = TokensAnswer {
-            link_session_token: Some(&token),
-            exchangeable_token: Some(exchangeable_token),
-            link_id: completed.link_id.as_str(),
-        };
-        return Ok((StatusCode::CREATED, Json(answer)).into_response());
+        return Ok(tokens_answer(Some(&token), &completed));
     }
-    let exchanged = services.exchange_token(&caller, exchangeable_token).await?;
+    let exchangeable_token = completed.exchangeable_token.as_deref().unwrap_or_default();
+    let exchanged = services.exchange_token(actor, exchangeable_token, &held.keep(exchange_answer)).await?;
+    // The link is connected. If the store fails from here on, that is no reason to say that nothing was changed.
+    let prefetched = prefetched_view(services, actor, &exchanged).await;
+    Ok(link_answer(&exchanged.link_id, &prefetched.unwrap_or(exchanged.link_view)))
+}
+
+async fn prefetched_view(services: &Services, actor: &Actor, exchanged: &Exchanged) -> Option<Vec<u8>> {
     if let Some(job) = &exchanged.prefetch {
-        services.wait_for_job(job, PREFETCH_PATIENCE).await?;
+        services.wait_for_job(job, PREFETCH_PATIENCE).await.ok()?;
     }
-    let view = services.get_link(&caller, &exchanged.link_id).await?;
-    Ok(json_response(StatusCode::CREATED, views::exchange_body(exchanged.link_id.as_str(), &view)))
+    services.get_link(actor, &exchanged.link_id).await.ok()
 }
 
 /// What a person does in Connect.
@@ -137,20 +161,36 @@ pub async fn complete_link_session(
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let body: CompleteBody = read(request).await?;
+    let (parts, bytes, body): (_, _, CompleteBody) = read(request).await?;
     let person = Person {
         institution_id: body.institution_id,
         username: body.username.unwrap_or_else(default_username),
         answers: body.answers.unwrap_or_default(),
         accounts: body.accounts,
     };
-    let completed = api.services.complete_link_session(&caller, &body.link_session_token, person).await?;
-    let answer = TokensAnswer {
-        link_session_token: None,
+    answer_once(&api, &caller, &parts, &bytes, async |held| {
+        let keep = held.keep_some(|end: &SignInEnd| match end {
+            SignInEnd::Completed(completed) => Some(tokens_answer(None, completed)),
+            // Answered 422: the person may try again, with the same key too.
+            SignInEnd::Failed { .. } => None,
+        });
+        let token = &body.link_session_token;
+        Ok(tokens_answer(None, &api.services.complete_link_session(&caller, token, person, &keep).await?))
+    })
+    .await
+}
+
+fn link_answer(link_id: &LinkId, link_view: &[u8]) -> Answer {
+    Answer { status: 201, body: views::exchange_body(link_id.as_str(), link_view) }
+}
+
+fn tokens_answer(link_session_token: Option<&str>, completed: &Completed) -> Answer {
+    let body = TokensAnswer {
+        link_session_token,
         exchangeable_token: completed.exchangeable_token.as_deref(),
         link_id: completed.link_id.as_str(),
     };
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Answer { status: 201, body: views::json(&body) }
 }
 
 /// What the app's clock shows.
@@ -160,7 +200,7 @@ pub async fn get_sandbox_clock(Extract(api): State, caller: Caller) -> Result<Re
 
 /// Moves, freezes or releases the app's clock.
 pub async fn set_sandbox_clock(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let body: ClockBody = read(request).await?;
+    let (_, _, body): (_, _, ClockBody) = read(request).await?;
     let changes: Vec<ClockChange> = [
         body.advance_seconds.map(ClockChange::Advance),
         body.freeze_at.map(ClockChange::Freeze),
@@ -181,10 +221,12 @@ fn clock_answer(reading: ClockReading) -> Response {
     json_response(StatusCode::OK, views::json(&answer))
 }
 
-async fn read<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+/// The request's head, its body, and what the body says.
+async fn read<T: DeserializeOwned>(request: Request) -> Result<(Parts, Bytes, T), ApiError> {
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, body::JSON_MAX).await?;
-    body::parse(&parts.headers, &bytes)
+    let parsed = body::parse(&parts.headers, &bytes)?;
+    Ok((parts, bytes, parsed))
 }
 
 fn default_username() -> String {
@@ -199,7 +241,8 @@ fn sandbox_session(api: &super::Api, body: SandboxLinkBody) -> Result<(SessionRe
     }
     check_tags(&mut problems, body.link_tags.as_deref().unwrap_or_default());
     if let Some(id) = &body.institution_id {
-        problems.require(api.services.directory.find(id).is_some(), "institution_id", "no institution has this id");
+        let found = api.services.directory.find(Environment::Sandbox, id);
+        problems.require(found.is_some(), "institution_id", "no institution has this id");
     }
     if let Some(data) = &body.custom_sandbox_data {
         check_custom_data(&mut problems, data);

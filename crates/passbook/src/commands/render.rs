@@ -149,9 +149,10 @@ mod tests {
     #[test]
     fn a_table_is_aligned_and_holds_no_control_characters() {
         let text = text(&Answer::Clients(vec![client(None)]));
+        let lines: Vec<_> = text.lines().collect();
         assert_eq!(
-            text,
-            "CLIENT  APP    NAME       SECRETS  DISABLED  SCOPES\nlive_0  app_1  Shop?[2J   1        -         links\n"
+            lines,
+            ["CLIENT  APP    NAME      SECRETS  DISABLED  SCOPES", "live_0  app_1  Shop?[2J  1        -         links"]
         );
     }
 

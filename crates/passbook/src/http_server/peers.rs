@@ -2,9 +2,11 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
+
+use crate::network::peer;
 
 /// See the module page.
 pub struct Peers {
@@ -46,14 +48,6 @@ impl Drop for Place {
                 open.remove(&self.peer);
             }
         }
-    }
-}
-
-/// Who is behind an address. An IPv6 host usually has a whole /64 to itself, so only the network counts.
-fn peer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        address => address,
     }
 }
 

@@ -10,7 +10,6 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
@@ -32,7 +31,7 @@ impl Start {
 ///
 /// # Errors
 /// When the client went away before.
-pub async fn read_start(stream: &mut TcpStream) -> io::Result<Start> {
+pub async fn read_start(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Start> {
     let mut start = [0; PREFACE.len()];
     let mut length = 0;
     while length < PREFACE.len() && start[..length] == PREFACE[..length] {
@@ -45,17 +44,17 @@ pub async fn read_start(stream: &mut TcpStream) -> io::Result<Start> {
 }
 
 /// See the module page.
-pub struct Socket {
-    stream: TcpStream,
+pub struct Socket<S> {
+    stream: S,
     start: Bytes,
     write_timeout: Duration,
     /// Runs while the socket is full and the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl Socket {
+impl<S> Socket<S> {
     /// The rest of `stream` after `start`.
-    pub fn new(stream: TcpStream, start: Start, write_timeout: Duration) -> Self {
+    pub fn new(stream: S, start: Start, write_timeout: Duration) -> Self {
         Self { stream, start: start.0, write_timeout, stalled: None }
     }
 
@@ -71,7 +70,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -87,7 +86,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.watched(context, written)

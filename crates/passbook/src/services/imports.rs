@@ -19,7 +19,7 @@ use passbook_core::{
 };
 use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError, TransactionWrites};
 
-use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
+use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep};
 use crate::{
     directory::{STATEMENT_FILE, file_institution},
     views,
@@ -85,7 +85,9 @@ impl From<StoreError> for ImportRefusal {
 /// What the decision was made from, and the link after it.
 struct Decided {
     imported: Imported,
-    changes: Option<Changes>,
+    /// The file holds nothing new; the changes write the link as it is, which guards an answer that is kept.
+    unchanged: bool,
+    changes: Changes,
 }
 
 impl Services {
@@ -93,7 +95,12 @@ impl Services {
     ///
     /// # Errors
     /// [`ImportRefusal`].
-    pub async fn import_file(self: &Arc<Self>, actor: &Actor, import: Import) -> Result<Imported, ImportRefusal> {
+    pub async fn import_file(
+        self: &Arc<Self>,
+        actor: &Actor,
+        import: Import,
+        keep: &Keep<Imported>,
+    ) -> Result<Imported, ImportRefusal> {
         // One file may need ten times its size while it is read and compared, so few are taken at once.
         let _turn = self.import_turns.acquire().await.map_err(|error| Fault::Internal(Box::new(error)))?;
         let chosen = match &import.institution_id {
@@ -104,12 +111,18 @@ impl Services {
         let file = Arc::new(self.read_file(actor, import.file, country).await?);
         let (institution, named) = match chosen {
             Some(institution) => (institution, None),
-            None => self.institution_of_file(file.institution.as_ref())?,
+            None => self.institution_of_file(actor, file.institution.as_ref())?,
         };
         for _ in 0..DECISIONS_MAX {
             let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file).await?;
-            let Some(mut changes) = decided.changes else { return Ok(decided.imported) };
-            changes.institution = named.clone().map(|named| (actor.tenant.clone(), named));
+            if decided.unchanged && !keep.is_waiting() {
+                return Ok(decided.imported);
+            }
+            let mut changes = decided.changes;
+            if !decided.unchanged {
+                changes.institution = named.clone().map(|named| (actor.tenant.clone(), named));
+            }
+            keep.put(&mut changes, &decided.imported, Some(&decided.imported.link_id));
             if let Outcome::Committed = self.try_commit(changes).await? {
                 return Ok(decided.imported);
             }
@@ -159,7 +172,8 @@ impl Services {
         };
         if unchanged {
             imported.link_view = views::link_view(&link);
-            return Ok(Decided { imported, changes: None });
+            let changes = changes_with_link(link, version, None, |_| {});
+            return Ok(Decided { imported, unchanged, changes });
         }
         self.note_import(&mut link, !rows.is_empty(), now);
         imported.link_view = views::link_view(&link);
@@ -173,7 +187,7 @@ impl Services {
             removed: rows.removed,
         });
         changes.audit.push(self.audit(actor, "import_file", Some(&imported.link_id)));
-        Ok(Decided { imported, changes: Some(changes) })
+        Ok(Decided { imported, unchanged, changes })
     }
 
     fn merge(
@@ -253,7 +267,7 @@ impl Services {
     }
 
     async fn known_institution(&self, actor: &Actor, id: &str) -> Result<Option<Institution>, Fault> {
-        if let Some(institution) = self.directory.find(id) {
+        if let Some(institution) = self.directory.find(actor.tenant.environment, id) {
             return Ok(Some(institution.clone()));
         }
         let named = self.store.list_app_institutions(&actor.tenant).await?;
@@ -264,6 +278,7 @@ impl Services {
     /// The institution a file names, and its record when no directory has it.
     fn institution_of_file(
         &self,
+        actor: &Actor,
         named: Option<&StatementInstitution>,
     ) -> Result<(Institution, Option<AppInstitution>), ImportRefusal> {
         let slug = named.and_then(|named| {
@@ -279,21 +294,25 @@ impl Services {
             Some((fid.map(|fid| format!("ofx_{fid}")), id, named))
         });
         let Some((by_fid, id, named)) = slug else {
-            let fallback = self.directory.find(STATEMENT_FILE).cloned().ok_or(ImportRefusal::UnknownInstitution)?;
+            let fallback =
+                self.directory.find_anywhere(STATEMENT_FILE).cloned().ok_or(ImportRefusal::UnknownInstitution)?;
             return Ok((fallback, None));
         };
-        if let Some(listed) = by_fid.and_then(|fid| self.directory.find(&fid)) {
+        if let Some(listed) = by_fid.and_then(|fid| self.directory.find(actor.tenant.environment, &fid)) {
             return Ok((listed.clone(), None));
         }
         // A file must not be able to pass itself off as a listed institution by its name alone.
-        let id = if self.directory.find(&id).is_some() { format!("file_{id}") } else { id };
+        let id = if self.directory.find_anywhere(&id).is_some() { format!("file_{id}") } else { id };
         let name = named.org.clone().or_else(|| named.fid.clone()).unwrap_or_else(|| id.clone());
         let named = AppInstitution { id, name, country: Country::Us };
         Ok((file_institution(&named, self.directory.file_products()), Some(named)))
     }
 
     fn file_connector_name(&self) -> String {
-        self.directory.find(STATEMENT_FILE).map(|institution| institution.connector.clone()).unwrap_or_default()
+        self.directory
+            .find_anywhere(STATEMENT_FILE)
+            .map(|institution| institution.connector.clone())
+            .unwrap_or_default()
     }
 
     fn file_connector_text(&self) -> Option<String> {

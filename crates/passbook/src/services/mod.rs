@@ -5,12 +5,14 @@
 
 pub mod access;
 pub mod audit;
+pub mod idempotency;
 pub mod imports;
 pub mod links;
 pub mod refresh;
 pub mod sandbox_clock;
 pub mod sessions;
 pub mod sign_in;
+pub mod waiting_jobs;
 
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use passbook_core::{
     tenant::{ScopeSet, Tenant},
 };
 use passbook_store::{
-    port::{Changes, CommitError, LinkWrite, Store, StoreError, StoredSecrets},
+    port::{Changes, CommitError, Guard, LinkWrite, Store, StoreError, StoredSecrets},
     sealing::Keys,
 };
 use tokio::sync::Notify;
@@ -29,6 +31,7 @@ use crate::{
     clocks::Clocks,
     directory::Directory,
     keys::{Cursors, SessionTokens},
+    metrics::{self, Metrics},
     views,
 };
 
@@ -56,8 +59,12 @@ pub struct Services {
     pub job_bell: Arc<Notify>,
     /// Rung when a job ended.
     pub job_ended: Arc<tokio::sync::watch::Sender<u64>>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     /// Known-good tokens.
     pub token_cache: access::TokenCache,
+    /// Idempotency keys that requests of this process hold.
+    pub keys_at_work: Arc<idempotency::KeysAtWork>,
     /// Statement files that may be in memory at once; see [`imports::FILES_HELD_MAX`].
     pub files_held: tokio::sync::Semaphore,
     /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
@@ -81,6 +88,9 @@ pub enum Fault {
     /// The store does not answer, is full, or too many writers raced; trying later may help. Nothing changed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The request held an idempotency key for so long that another one took it over. Nothing changed.
+    #[error("the idempotency key was taken over")]
+    KeyTakenOver,
     /// Stored data cannot be understood, nobody knows whether a change was stored, or a bug.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -107,7 +117,7 @@ pub enum Outcome {
     /// Stored.
     Committed,
     /// A guard was lost; decide again.
-    LostRace(passbook_store::port::Guard),
+    LostRace(Guard),
 }
 
 impl Services {
@@ -117,15 +127,23 @@ impl Services {
     /// When the store failed.
     pub async fn try_commit(&self, changes: Changes) -> Result<Outcome, Fault> {
         let rings = !changes.jobs.is_empty() || changes.clock.is_some();
-        match self.store.commit(changes).await {
+        let began = std::time::Instant::now();
+        let committed = self.store.commit(changes).await;
+        self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+        match committed {
             Ok(()) => {
                 if rings {
                     self.job_bell.notify_one();
                 }
                 Ok(Outcome::Committed)
             }
+            // Deciding again cannot help: the key is another request's now.
+            Err(CommitError::Conflict(Guard::Answer)) => Err(Fault::KeyTakenOver),
             Err(CommitError::Conflict(guard)) => Ok(Outcome::LostRace(guard)),
-            Err(CommitError::Store(error)) => Err(error.into()),
+            Err(CommitError::Store(error)) => {
+                self.metrics.store_failed(metrics::StoreError::Commit);
+                Err(error.into())
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use passbook_core::{
 };
 use passbook_store::port::{JobState, JobWork, NewJob};
 
-use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, links::LinkRefusal};
+use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, links::LinkRefusal};
 use crate::{system::random_bits, views};
 
 /// Why a refresh was not accepted.
@@ -36,6 +36,7 @@ impl Services {
         actor: &Actor,
         id: &LinkId,
         products: ProductSet,
+        keep: &Keep<Vec<u8>>,
     ) -> Result<Vec<u8>, RefreshError> {
         for _ in 0..DECISIONS_MAX {
             let stored = self.load(actor, id).await?;
@@ -55,6 +56,7 @@ impl Services {
             let mut changes = changes_with_link(link, Some(stored.version), None, |_| {});
             changes.jobs.push(job);
             changes.audit.push(self.audit(actor, "refresh_products", Some(id)));
+            keep.put(&mut changes, &view, Some(id));
             if let Outcome::Committed = self.try_commit(changes).await.map_err(LinkRefusal::from)? {
                 return Ok(view);
             }

@@ -10,7 +10,7 @@ use passbook_core::{
 use passbook_store::port::{Changes, Guard, SessionWrite, StoredSession};
 use url::Url;
 
-use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link};
+use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link, idempotency::Keep};
 use crate::{
     system::{random_bits, sha256},
     views,
@@ -53,7 +53,12 @@ impl Services {
     ///
     /// # Errors
     /// [`SessionRefusal`].
-    pub async fn create_link_session(&self, actor: &Actor, request: &SessionRequest) -> Result<String, SessionRefusal> {
+    pub async fn create_link_session(
+        &self,
+        actor: &Actor,
+        request: &SessionRequest,
+        keep: &Keep<String>,
+    ) -> Result<String, SessionRefusal> {
         let app = self.store.lookup_app(&actor.tenant.app_id).await.map_err(Fault::from)?;
         let allowed = app.map(|app| app.allowed_origins).unwrap_or_default();
         if !origin_is_allowed(&request.redirect_uri, &allowed) {
@@ -65,14 +70,19 @@ impl Services {
                 return Err(SessionRefusal::ForbiddenConfig(NO_SUCH_LINK));
             }
         }
-        Ok(self.create_sandbox_session(actor, request).await?)
+        Ok(self.create_sandbox_session(actor, request, keep).await?)
     }
 
     /// Stores a session whose redirect nobody will follow: the caller plays the person.
     ///
     /// # Errors
     /// A fault.
-    pub async fn create_sandbox_session(&self, actor: &Actor, request: &SessionRequest) -> Result<String, Fault> {
+    pub async fn create_sandbox_session(
+        &self,
+        actor: &Actor,
+        request: &SessionRequest,
+        keep: &Keep<String>,
+    ) -> Result<String, Fault> {
         let ordinal = self.store.take_ordinal(&actor.tenant.app_id, "link_session").await?;
         let now = self.now(&actor.tenant).await?;
         let session = LinkSession {
@@ -93,7 +103,9 @@ impl Services {
             spends_token: false,
         };
         let audit = vec![self.audit(actor, "create_link_session", None)];
-        match self.try_commit(Changes { session: Some(write), audit, ..Changes::default() }).await? {
+        let mut changes = Changes { session: Some(write), audit, ..Changes::default() };
+        keep.put(&mut changes, &token, None);
+        match self.try_commit(changes).await? {
             Outcome::Committed => Ok(token),
             Outcome::LostRace(_) => Err(Fault::too_many_races()),
         }
@@ -104,14 +116,20 @@ impl Services {
     ///
     /// # Errors
     /// [`ExchangeRefusal`].
-    pub async fn exchange_token(&self, actor: &Actor, token: &str) -> Result<Exchanged, ExchangeRefusal> {
+    pub async fn exchange_token(
+        &self,
+        actor: &Actor,
+        token: &str,
+        keep: &Keep<Exchanged>,
+    ) -> Result<Exchanged, ExchangeRefusal> {
         let hash = sha256(token.as_bytes());
         for _ in 0..DECISIONS_MAX {
             let found = self.store.find_session_by_exchange_hash(&actor.tenant, &hash).await.map_err(Fault::from)?;
             let now = self.now(&actor.tenant).await?;
             let found =
                 found.filter(|found| found.session.is_exchangeable(now)).ok_or(ExchangeRefusal::InvalidToken)?;
-            let (exchanged, changes) = self.decide_exchange(actor, found, now).await?;
+            let (exchanged, mut changes) = self.decide_exchange(actor, found, now).await?;
+            keep.put(&mut changes, &exchanged, Some(&exchanged.link_id));
             match self.try_commit(changes).await? {
                 Outcome::Committed => return Ok(exchanged),
                 Outcome::LostRace(Guard::Session) => return Err(ExchangeRefusal::InvalidToken),

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    metrics::Metrics,
+    metrics::{self, Metrics},
     services::{Fault, Services, access::later},
     system::{hex, random_bits},
 };
@@ -31,6 +31,9 @@ const LEASE: SignedDuration = SignedDuration::from_secs(90);
 const ATTEMPTS_MAX: u64 = 100;
 /// How often work of other replicas is looked for when no bell rings.
 const POLL_EVERY: Duration = Duration::from_secs(1);
+/// How long running jobs get to end by themselves after a stop. Longer ones wait for a bank; they are given back, so that
+/// another process can take them at once, and asking the bank again does no harm.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// Pause after the store failed.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(500);
 
@@ -69,13 +72,14 @@ impl Workers {
         }
     }
 
-    /// Leases and runs jobs until stopped, then waits for the running ones.
+    /// Leases and runs jobs until stopped, then waits until the running ones have ended or were given back.
     pub async fn run(self: Arc<Self>) {
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
             let leased = match self.lease().await {
                 Ok(leased) => leased,
                 Err(error) => {
+                    self.metrics.store_failed(metrics::StoreError::Job);
                     tracing::warn!(error = &error as &dyn std::error::Error, "cannot lease jobs");
                     pause(PAUSE_AFTER_FAULT, &stop).await;
                     continue;
@@ -139,7 +143,18 @@ impl Workers {
 
     async fn run_job(&self, job: LeasedJob) {
         let (id, link_id) = (job.lease.job_id.clone(), job.link_id.clone());
-        let result = match self.attempt(&job).await {
+        let attempted = tokio::select! {
+            attempted = self.attempt(&job) => Some(attempted),
+            // Cutting an attempt off is as safe as a crash: a commit that was handed over runs to its end, and what
+            // comes after it names a lease that is over.
+            () = self.out_of_patience() => None,
+        };
+        let Some(attempted) = attempted else {
+            self.metrics.job_ended("interrupted");
+            tracing::info!(job.id = %id, link.id = %link_id, "stopping: the job was given back");
+            return self.give_back(&job, SignedDuration::ZERO).await;
+        };
+        let result = match attempted {
             // What is stored cannot be understood, or a bug: trying again changes nothing, so the job ends honestly.
             Err(Fault::Internal(cause)) => {
                 tracing::error!(job.id = %id, link.id = %link_id, error = &*cause as &dyn std::error::Error, "job abandoned");
@@ -153,8 +168,9 @@ impl Workers {
             Ok(Ended::Lost) => self.metrics.job_ended("lost"),
             Err(fault) => {
                 self.metrics.job_ended("interrupted");
+                self.metrics.store_failed(metrics::StoreError::Job);
                 tracing::warn!(job.id = %id, link.id = %link_id, error = &fault as &dyn std::error::Error, "job interrupted; it will run again");
-                self.give_back(&job).await;
+                self.give_back(&job, SignedDuration::from_secs(1)).await;
             }
         }
     }
@@ -176,6 +192,12 @@ impl Workers {
         }
     }
 
+    /// Ends some time after the stop.
+    async fn out_of_patience(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(STOP_PATIENCE).await;
+    }
+
     async fn abandon(&self, job: &LeasedJob) -> Result<Ended, Fault> {
         match &job.work {
             JobWork::RefreshProducts { products } => self.services.abandon_refresh(job, *products).await,
@@ -184,10 +206,10 @@ impl Workers {
     }
 
     /// Gives a job back, as soon as the store takes it. Should the store stay down, the lease runs out.
-    async fn give_back(&self, job: &LeasedJob) {
+    async fn give_back(&self, job: &LeasedJob, pause_of_job: SignedDuration) {
         let tries = LEASE.unsigned_abs().as_millis() / PAUSE_AFTER_FAULT.as_millis();
         for _ in 0..tries {
-            let due_at = later(self.services.store.now(), SignedDuration::from_secs(1));
+            let due_at = later(self.services.store.now(), pause_of_job);
             if self.services.store.release_job(&job.lease, due_at).await.is_ok() || self.stop.is_cancelled() {
                 return;
             }

@@ -154,3 +154,28 @@ async fn an_institution_that_a_file_named_is_seen_by_its_own_app_only() {
         assert!(list(&server, client, "?name=lark").await.0.is_empty());
     }
 }
+
+#[tokio::test]
+async fn simulated_banks_do_not_exist_for_live_tenants() {
+    let server = TestServer::start().await;
+    let live = server.live.clone();
+    let (ids, _) = list(&server, &live, "").await;
+    assert_eq!(ids, ["scripted_bank", "statement_file"]);
+    let (ids, _) = list(&server, &live, "?name=cred").await;
+    assert_eq!(ids, [""; 0]);
+
+    let unknown = server.get(&live, "/institutions/no_such_bank").await;
+    for id in ["credentials_bank", "credentials_bank_gb", "instant_bank", "oauth_bank"] {
+        let answer = server.get(&live, &format!("/institutions/{id}")).await;
+        assert_eq!(answer.visible(), unknown.visible(), "{id}");
+        server.session(&live, json!({"institution_id": id})).await.expect(422, VALIDATION);
+        let path = format!("/passbook/links/import-file?customer_user_id=u&institution_id={id}");
+        let answer = server.call(&live, "POST", &path).body(fixture("plain_sgml_crlf.ofx")).send().await;
+        let unknown = server.call(&live, "POST", &path.replace(id, "no_such_bank"));
+        let unknown = unknown.body(fixture("plain_sgml_crlf.ofx")).send().await;
+        assert_eq!(answer.visible(), unknown.visible(), "{id}");
+        assert_ne!(answer.status, 201);
+    }
+    server.get(&live, "/institutions/statement_file").await.ok(200);
+    server.session(&live, json!({"institution_id": "statement_file"})).await.ok(201);
+}

@@ -18,7 +18,7 @@ use passbook::{
     clocks::Clocks,
     directory::Directory,
     keys::{Cursors, SessionTokens, generate_signing_key, public_key_set},
-    metrics::Metrics,
+    readiness::Readiness,
     services::{Services, access::TokenCache},
     system::random_alphanumeric,
     views,
@@ -76,7 +76,9 @@ pub struct TestServer {
     pub live: Client,
     /// Application A in the sandbox, for links and institutions only.
     pub limited: Client,
-    _stop: DropGuard,
+    /// Stops the workers.
+    pub stop: CancellationToken,
+    _stopped_at_the_end: DropGuard,
     directory: TempDir,
 }
 
@@ -94,7 +96,7 @@ impl TestServer {
         let bank = ScriptedBank::default();
         let services = compose(store, clock.clone(), bank.clone());
         let stop = CancellationToken::new();
-        let metrics = Arc::new(Metrics::default());
+        let metrics = services.metrics.clone();
         let signing_key = generate_signing_key().expect("a signing key");
         let api = Api {
             services: services.clone(),
@@ -103,7 +105,7 @@ impl TestServer {
             metrics: metrics.clone(),
             key_set: public_key_set(&signing_key).expect("the key set"),
             sandbox: true,
-            ready: true.into(),
+            readiness: ready(),
             request_ids: RequestIds::default(),
         };
         tokio::spawn(Arc::new(Workers::new(services.clone(), metrics, stop.clone())).run());
@@ -121,7 +123,8 @@ impl TestServer {
             services,
             clock,
             bank,
-            _stop: stop.drop_guard(),
+            _stopped_at_the_end: stop.clone().drop_guard(),
+            stop,
             directory,
         }
     }
@@ -279,6 +282,12 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+fn ready() -> Readiness {
+    let readiness = Readiness::starting(Arc::new(|| jiff::SignedDuration::ZERO));
+    readiness.set_started();
+    readiness
+}
+
 fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
     let path = directory.path().join("passbook.db");
     let master_keys = load_or_create_master_keys(&directory.path().join("master.key"), &path).expect("master keys");
@@ -306,7 +315,9 @@ fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -
         derivation,
         job_bell: Arc::default(),
         job_ended: Arc::default(),
+        metrics: Arc::default(),
         token_cache: TokenCache::default(),
+        keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
     })

@@ -29,7 +29,8 @@ impl Services {
         chosen: Option<&str>,
     ) -> Result<Institution, SignInRefusal> {
         let id = request.institution_id.as_deref().or(chosen).unwrap_or(DEFAULT_INSTITUTION);
-        let institution = self.directory.find(id).ok_or_else(|| not_offered(UNKNOWN_INSTITUTION))?;
+        let institution =
+            self.directory.find(actor.tenant.environment, id).ok_or_else(|| not_offered(UNKNOWN_INSTITUTION))?;
         let lacks = |(product, settings): &&(Product, passbook_core::product::ProductSettings)| {
             settings.required && !institution.products.contains(*product)
         };

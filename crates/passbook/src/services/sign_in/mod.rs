@@ -21,7 +21,7 @@ use passbook_core::{
 use passbook_store::port::{StoredLink, StoredSession};
 use serde_json::Value;
 
-use super::{Actor, Fault, Services};
+use super::{Actor, Fault, Services, idempotency::Keep};
 
 const UNKNOWN_INSTITUTION: &str = "the institution is not offered in this session";
 
@@ -38,6 +38,7 @@ pub struct Person {
 }
 
 /// A finished sign-in.
+#[derive(Clone)]
 pub struct Completed {
     /// The link.
     pub link_id: LinkId,
@@ -45,6 +46,19 @@ pub struct Completed {
     pub exchangeable_token: Option<String>,
     /// Prefetch of newly granted products after a reconnect.
     pub prefetch: Option<JobId>,
+}
+
+/// How a sign-in ended that the bank had a say in; what an answer is made of.
+pub enum SignInEnd {
+    /// The bank let the person in.
+    Completed(Completed),
+    /// It did not; a new link shows why.
+    Failed {
+        /// The link.
+        link_id: LinkId,
+        /// Its rendered object.
+        link_view: Vec<u8>,
+    },
 }
 
 /// Why a sign-in did not finish.
@@ -81,6 +95,7 @@ struct Attempt<'a> {
     request: SessionRequest,
     institution: Institution,
     now: Timestamp,
+    keep: &'a Keep<SignInEnd>,
 }
 
 /// What the bank and the person gave.
@@ -101,6 +116,7 @@ impl Services {
         actor: &Actor,
         token: &str,
         person: Person,
+        keep: &Keep<SignInEnd>,
     ) -> Result<Completed, SignInRefusal> {
         let now = self.now(&actor.tenant).await?;
         let session = self.open_session(actor, token, now).await?;
@@ -109,7 +125,7 @@ impl Services {
             Some(id) => self.directory.of_link(&self.link_to_reconnect(actor, id).await?.link),
             None => self.choose_institution(actor, &request, person.institution_id.as_deref()).await?,
         };
-        let attempt = Attempt { actor, session, request, institution, now };
+        let attempt = Attempt { actor, session, request, institution, now, keep };
         match (self.sign_in(&attempt, &person).await?, attempt.request.existing_link_id.clone()) {
             (Ok(signed_in), None) => self.store_new_link(attempt, signed_in).await,
             (Ok(signed_in), Some(id)) => self.store_reconnect(attempt, signed_in, &id).await,

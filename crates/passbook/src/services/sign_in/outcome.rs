@@ -10,12 +10,13 @@ use passbook_core::{
     reconcile::{NewAccounts, reconcile_accounts},
     session::{EXCHANGE_LIFETIME, LinkSession, SessionProgress, default_grant},
 };
-use passbook_store::port::{Guard, ImportKey, JobWork, NewJob, SessionWrite, StoredSession};
+use passbook_store::port::{Changes, Guard, ImportKey, JobWork, NewJob, SessionWrite, StoredSession};
 
-use super::{Attempt, Completed, SignInRefusal, SignedIn};
+use super::{Attempt, Completed, SignInEnd, SignInRefusal, SignedIn};
 use crate::{
-    services::{Actor, DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link},
+    services::{Actor, DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link, idempotency::Keep},
     system::{random_bits, random_hex, sha256},
+    views,
 };
 
 impl Services {
@@ -26,7 +27,7 @@ impl Services {
         signed_in: SignedIn,
     ) -> Result<Completed, SignInRefusal> {
         let (mut link, version) = self.session_link(&attempt).await?;
-        let Attempt { actor, session, request, institution, now } = attempt;
+        let Attempt { actor, session, request, institution, now, keep } = attempt;
         let products = request.products.unwrap_or_else(|| default_grant(institution.products));
         link.grant(&products);
         let only = NewAccounts::Only(signed_in.permitted);
@@ -44,8 +45,10 @@ impl Services {
         changes.audit.push(self.audit(actor, "complete_link_session", Some(&link_id)));
         let progress = SessionProgress::Succeeded { exchange_hash: sha256(token.as_bytes()), exchange_expires_at };
         changes.session = Some(advance(&session, &link_id, progress));
+        let completed = Completed { link_id, exchangeable_token: Some(token), prefetch: None };
+        keep_completed(keep, &mut changes, &completed);
         match self.try_commit(changes).await? {
-            Outcome::Committed => Ok(Completed { link_id, exchangeable_token: Some(token), prefetch: None }),
+            Outcome::Committed => Ok(completed),
             Outcome::LostRace(_) => Err(SignInRefusal::InvalidSession),
         }
     }
@@ -78,8 +81,10 @@ impl Services {
             changes.jobs.extend(job);
             changes.audit.push(self.audit(attempt.actor, "complete_link_session", Some(id)));
             changes.session = Some(advance(&attempt.session, id, SessionProgress::Exchanged));
+            let completed = Completed { link_id: id.clone(), exchangeable_token: None, prefetch };
+            keep_completed(attempt.keep, &mut changes, &completed);
             match self.try_commit(changes).await? {
-                Outcome::Committed => return Ok(Completed { link_id: id.clone(), exchangeable_token: None, prefetch }),
+                Outcome::Committed => return Ok(completed),
                 Outcome::LostRace(Guard::Session) => return Err(SignInRefusal::InvalidSession),
                 Outcome::LostRace(_) => {}
             }
@@ -118,7 +123,9 @@ impl Services {
         let (mut link, version) = self.session_link(&attempt).await?;
         link.fail(code, attempt.now);
         let link_id = link.id.clone();
+        let failed = SignInEnd::Failed { link_id: link_id.clone(), link_view: views::link_view(&link) };
         let mut changes = changes_with_link(link, version, None, |_| {});
+        attempt.keep.put(&mut changes, &failed, Some(&link_id));
         changes.audit.push(self.audit(attempt.actor, "complete_link_session", Some(&link_id)));
         changes.session = Some(advance(&attempt.session, &link_id, SessionProgress::Open));
         match self.try_commit(changes).await? {
@@ -170,6 +177,10 @@ impl Services {
             app_due_at: Some(at),
         })
     }
+}
+
+fn keep_completed(keep: &Keep<SignInEnd>, changes: &mut Changes, completed: &Completed) {
+    keep.put(changes, &SignInEnd::Completed(completed.clone()), Some(&completed.link_id));
 }
 
 /// The session one step on. Its request, which holds personal data, is wiped as soon as no further attempt needs it.

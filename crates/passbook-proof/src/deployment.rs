@@ -1,0 +1,142 @@
+//! A server as people host it: a PostgreSQL cluster of its own and replicas of `passbook serve` on one database.
+//!
+//! The replicas keep their addresses across restarts, so a client can go on. App and client are made by the operator's
+//! commands, as an operator would.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use passbook_store::sealing::MasterKey;
+use postgres_cluster::{Binaries, Cluster};
+use serde_json::Value;
+
+use crate::database::Database;
+use crate::server::{Access, Hosted, Plan};
+
+/// The one database of a deployment.
+pub const DATABASE: &str = "passbook";
+/// The app that owns everything; the name is unique in a fresh store.
+const APP: &str = "experiment";
+
+/// What to deploy.
+pub struct Shape<'a> {
+    /// The server binary.
+    pub binary: PathBuf,
+    /// Where configurations, keys, ledgers and logs go.
+    pub directory: &'a Path,
+    /// Servers on the database.
+    pub replicas: usize,
+    /// Lines of the configuration beside the needed ones, each a section with its settings.
+    pub settings: &'a str,
+}
+
+/// A deployment whose replicas are not running yet.
+pub struct Deployment {
+    /// The database server; absent while it is lent to a thread that restarts it.
+    pub cluster: Option<Cluster>,
+    /// How to start each replica.
+    pub plans: Vec<Plan>,
+    /// The client that was made.
+    pub access: Access,
+}
+
+impl Deployment {
+    /// Makes the cluster, the schema, an app with a sandbox client, and a configuration for each replica.
+    pub async fn new(shape: &Shape<'_>) -> Result<Self> {
+        let cluster = Self::make_cluster().await?;
+        let url = cluster.url(DATABASE);
+        Self::on(cluster, shape, &url)
+    }
+
+    /// A cluster with an empty database.
+    pub async fn make_cluster() -> Result<Cluster> {
+        let binaries = Binaries::find().context("PostgreSQL is not installed; `apt-get install postgresql`")?;
+        let cluster = Cluster::start(&binaries, &[])?;
+        Database::connect(&cluster.url("postgres")).await?.create(DATABASE).await?;
+        Ok(cluster)
+    }
+
+    /// As [`Deployment::new`], on a cluster that is there and with this way to its database.
+    pub fn on(cluster: Cluster, shape: &Shape<'_>, url: &str) -> Result<Self> {
+        let key = shape.directory.join("master.key");
+        write_private(&key, MasterKey::generate().to_file_text().as_bytes())?;
+        let mut plans = Vec::new();
+        for number in 0..shape.replicas {
+            plans.push(plan(shape, number, &key, url)?);
+        }
+        let access = make_client(&plans[0])?;
+        for hosted in plans.iter_mut().filter_map(|plan| plan.hosted.as_mut()) {
+            hosted.access = access.clone();
+        }
+        Ok(Self { cluster: Some(cluster), plans, access })
+    }
+
+    /// A connection to look into the database.
+    pub async fn database(&self) -> Result<Database> {
+        Database::connect(&self.cluster()?.url(DATABASE)).await
+    }
+
+    /// The database server, which must be at home.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().context("the cluster is being restarted")
+    }
+}
+
+fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan> {
+    let directory = shape.directory.join(format!("replica-{number}"));
+    std::fs::create_dir_all(&directory)?;
+    let mut plan = Plan::new(shape.binary.clone(), &directory, Vec::new())?;
+    // Free now. Should another process take it before the server does, the start fails with that reason.
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let config = directory.join("passbook.toml");
+    let text = format!(
+        "[server]\nlisten = \"{address}\"\nreplicas = {replicas}\ndrain_seconds = 0\n\
+         [store]\nkind = \"postgres\"\ndata = \"{data}\"\nurl = \"{url}\"\n\
+         [keys]\nmaster_key_file = \"{key}\"\n[sandbox]\nenabled = true\n[limits]\nenabled = false\n{settings}\n",
+        replicas = shape.replicas,
+        data = plan.data.display(),
+        key = key.display(),
+        settings = shape.settings,
+    );
+    // The database's URL counts as a secret.
+    write_private(&config, text.as_bytes())?;
+    plan.hosted = Some(Hosted { config, address, access: Access::default() });
+    Ok(plan)
+}
+
+fn make_client(plan: &Plan) -> Result<Access> {
+    operate(plan, &["migrate"])?;
+    operate(plan, &["apps", "add", APP])?;
+    let client = operate(plan, &["clients", "add", "--app", APP, "--environment", "sandbox"])?;
+    let field = |name: &str| client[name].as_str().map(ToOwned::to_owned).with_context(|| format!("no {name}"));
+    let api_url = plan.hosted.as_ref().map(|hosted| format!("http://{}", hosted.address)).unwrap_or_default();
+    Ok(Access {
+        api_url,
+        client_id: field("client_id")?,
+        client_secret: field("client_secret")?,
+        link_id: String::new(),
+    })
+}
+
+/// Runs an operator's command on the store of a server, whether that runs or not; gives its answer.
+pub fn operate(plan: &Plan, words: &[&str]) -> Result<Value> {
+    let mut command = Command::new(&plan.binary);
+    command.args(words).arg("--json");
+    match &plan.hosted {
+        Some(hosted) => command.arg("--config").arg(&hosted.config),
+        None => command.arg("--data").arg(&plan.data),
+    };
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "passbook {}: {said}", words.join(" "));
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes).with_context(|| format!("{}", path.display()))
+}

@@ -1,0 +1,77 @@
+//! The composition root: names the connectors, has `stores` open a store, and hands the parts to the server.
+
+use std::{path::Path, sync::Arc};
+
+use passbook::{
+    api::limits::Limits,
+    config::{self, Config},
+    dev,
+    directory::Directory,
+    http_server::Edge,
+    instance::Instance,
+    serve,
+    server::{Plan, Server, compose},
+    signals::Signals,
+    system::SystemClock,
+};
+use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
+use passbook_core::time::Clock as _;
+
+use crate::{DevArguments, stores};
+
+/// Every institution of every connector.
+fn directory() -> Directory {
+    Directory::new(vec![Arc::new(Sandbox), Arc::new(OfxConnector)])
+}
+
+/// `passbook serve`.
+pub async fn run_serve(config: Config) -> anyhow::Result<()> {
+    // First of all, so that a stop during start-up is not lost.
+    let signals = Signals::listen()?;
+    let opened = stores::open_configured(&config).await?;
+    serve::run(&config, opened, Arc::new(SystemClock), directory(), signals).await
+}
+
+/// `passbook dev`.
+pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    dev::make_data_directory(&arguments.data)?;
+    let temporary = match arguments.ephemeral {
+        true => Some(tempfile::Builder::new().prefix("passbook-").tempdir()?),
+        false => None,
+    };
+    let directory_of_store = temporary.as_ref().map_or(arguments.data.as_path(), |directory| directory.path());
+    let listener = dev::listen(arguments.port).await?;
+    let port = listener.local_addr()?.port();
+
+    let opened = stores::open_directory(directory_of_store)?;
+    let instance = Instance::open_dev(opened.store.as_ref(), arguments.seed).await?;
+    dev::prepare_app(opened.store.as_ref(), &instance.derivation, arguments.frozen_at, SystemClock.now()).await?;
+    let services = compose(&opened, Arc::new(SystemClock), &instance, directory());
+    let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
+    let server = Server::start(services, &opened, &instance, listener, dev_plan(&arguments, directory_of_store))?;
+    let started = async {
+        let link_id = dev::prepare_link(&server.services, &actor).await?;
+        dev::announce(&server.api, &arguments.data, port, &actor, &secret, &link_id)
+    };
+    let outcome = tokio::select! {
+        started = started => started,
+        () = signals.stop() => { server.stop(&mut signals).await; return Ok(()) }
+    };
+    if outcome.is_ok() {
+        signals.stop().await;
+    }
+    server.stop(&mut signals).await;
+    outcome
+}
+
+fn dev_plan(arguments: &DevArguments, control: &Path) -> Plan {
+    Plan {
+        role: config::Role::All,
+        limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
+        sandbox: true,
+        edge: Edge::default(),
+        drain: std::time::Duration::ZERO,
+        control: control.to_owned(),
+    }
+}

@@ -1,0 +1,114 @@
+//! `[store]`: where data is.
+
+use std::path::PathBuf;
+
+use passbook_core::secret::SecretBytes;
+use url::Url;
+
+use super::{
+    Settings,
+    settings::{Kind, is_loopback},
+};
+
+pub(super) const KEYS: &[(&str, Kind)] = &[
+    ("kind", Kind::Text),
+    ("data", Kind::Text),
+    ("deletion_ledger", Kind::Text),
+    ("url", Kind::Secret),
+    ("tls_ca_file", Kind::Text),
+    ("connections", Kind::Number),
+];
+
+/// Which store.
+#[derive(Debug)]
+pub enum Place {
+    /// The embedded one, in the data directory.
+    Embedded,
+    /// A database server.
+    Server {
+        /// Where it is; may hold a password.
+        url: SecretBytes,
+        /// Who may have signed its certificate.
+        tls_ca_file: Option<PathBuf>,
+        /// Connections for writes and for long reads.
+        connections: u32,
+    },
+}
+
+/// See the module page.
+#[derive(Debug)]
+pub struct Store {
+    /// Directory of this process's own files.
+    pub data: PathBuf,
+    /// The deletion ledger.
+    pub deletion_ledger: PathBuf,
+    /// Which store.
+    pub place: Place,
+}
+
+impl Store {
+    pub(super) fn read(settings: &mut Settings) -> Self {
+        let data = PathBuf::from(settings.text("store.data").unwrap_or_default());
+        if data.as_os_str().is_empty() {
+            settings.problems.add("store.data", "is empty", "name a directory");
+        }
+        let ledger = settings.text("store.deletion_ledger");
+        let deletion_ledger = ledger.map_or_else(|| data.join("deletions.ledger"), PathBuf::from);
+        let connections = settings.number("store.connections", 2..=200);
+        let tls_ca_file = settings.text("store.tls_ca_file").map(PathBuf::from);
+        let url = settings.secret("store.url");
+        let place = match (settings.text("store.kind").as_deref(), url) {
+            (Some("sqlite"), None) => Place::Embedded,
+            (Some("sqlite"), Some(_)) => {
+                settings.problems.add("store.url", "is given beside store.kind = \"sqlite\"", "leave one of them out");
+                Place::Embedded
+            }
+            (Some("postgres"), Some(url)) => {
+                check_url(settings, &url, tls_ca_file.is_some());
+                Place::Server { url, tls_ca_file, connections }
+            }
+            (Some("postgres"), None) => {
+                if !settings.problems.concern("store.url") && !settings.problems.concern("store.url_file") {
+                    settings.problems.add("store.url", "is missing", "PostgreSQL needs store.url or store.url_file");
+                }
+                Place::Embedded
+            }
+            _ => {
+                settings.problems.add("store.kind", "is not a store", "give sqlite or postgres");
+                Place::Embedded
+            }
+        };
+        Self { data, deletion_ledger, place }
+    }
+}
+
+/// Beyond this machine the connection is encrypted, and the server shows a certificate that somebody known signed.
+fn check_url(settings: &mut Settings, url: &SecretBytes, knows_signer: bool) {
+    let name = "store.url";
+    let text = std::str::from_utf8(url.expose()).unwrap_or_default().trim();
+    let parsed = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    let Some(parsed) = parsed else {
+        let remedy = "write it as postgres://user@host/database?sslmode=require";
+        settings.problems.add(name, "is not a PostgreSQL URL", remedy);
+        return;
+    };
+    let parameter = |wanted: &str| parsed.query_pairs().find(|(key, _)| key == wanted).map(|(_, value)| value);
+    let hosts = parameter("host").map(std::borrow::Cow::into_owned);
+    let hosts = hosts.unwrap_or_else(|| percent_decoded(parsed.host_str().unwrap_or_default()));
+    // A host that begins with a slash is the directory of a socket.
+    let is_local = hosts.split(',').all(|host| host.is_empty() || host.starts_with('/') || is_loopback(host));
+    if is_local {
+        return;
+    }
+    if parameter("sslmode").as_deref() != Some("require") {
+        let remedy = "add sslmode=require to it; account data would cross the network in the clear";
+        settings.problems.add(name, "names another machine without TLS", remedy);
+    } else if !knows_signer {
+        let remedy = "name the PEM file of the authority that signed the database server's certificate";
+        settings.problems.add("store.tls_ca_file", "is missing for a database on another machine", remedy);
+    }
+}
+
+fn percent_decoded(host: &str) -> String {
+    percent_encoding::percent_decode_str(host).decode_utf8_lossy().into_owned()
+}

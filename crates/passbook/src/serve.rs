@@ -1,0 +1,73 @@
+//! `passbook serve`: the server that people host, from a configuration.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use passbook_core::time::Clock;
+use tokio::net::TcpListener;
+
+use crate::{
+    api::limits::Limits,
+    config::{Config, Tls},
+    directory::Directory,
+    http_server::{Edge, tls::Certificates},
+    instance::Instance,
+    network::Proxies,
+    opened_store::OpenedStore,
+    server::{Plan, Server, compose},
+    signals::{Signals, on_hangup},
+};
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// When the certificates, the address or the store cannot be used.
+pub async fn run(
+    config: &Config,
+    opened: OpenedStore,
+    clock: Arc<dyn Clock>,
+    directory: Directory,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let certificates = config.server.tls.as_ref().map(load_certificates).transpose()?;
+    let address = config.server.listen;
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    let instance = Instance::open(opened.store.as_ref()).await?;
+    let services = compose(&opened, clock, &instance, directory);
+    let server = Server::start(services, &opened, &instance, listener, plan(config, certificates.clone()))?;
+    if let Some(certificates) = certificates {
+        // Lives as long as the process.
+        tokio::spawn(on_hangup(move || match certificates.reload() {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the certificate stays as it was"),
+        }));
+    }
+    server.api.readiness.set_started();
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let public_url = config.server.public_url.as_ref().map_or("", |url| url.as_str());
+    tracing::info!(%address, scheme, public_url, role = ?config.server.role, "serving");
+    signals.stop().await;
+    server.stop(&mut signals).await;
+    Ok(())
+}
+
+fn load_certificates(tls: &Tls) -> anyhow::Result<Arc<Certificates>> {
+    Ok(Arc::new(Certificates::load(&tls.certificate_file, &tls.key_file)?))
+}
+
+fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
+    let server = &config.server;
+    let proxies = Proxies { trusted: server.trusted_proxies.clone(), header: server.forwarded_header };
+    Plan {
+        role: server.role,
+        limits: config.limits.enabled.then(|| Limits::new(server.replicas, config.limits.factor)),
+        sandbox: config.sandbox.enabled,
+        edge: Edge { certificates, proxies, ..Edge::default() },
+        drain: server.drain,
+        control: config.store.data.clone(),
+    }
+}

@@ -1,0 +1,8 @@
+//! `passbook serve` and `passbook config`: the built binary, as an operator runs it.
+
+mod configuration;
+mod draining;
+mod hosting;
+mod process;
+mod proxies;
+mod tls;
