@@ -158,7 +158,7 @@ impl Error {
     /// or the network failed.
     ///
     /// Says nothing about whether the first call had an effect: after a timeout, look before repeating anything but a
-    /// read. The client has already repeated what is safe to repeat.
+    /// read or a call with an idempotency key. The client has already repeated what is safe to repeat.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match &self.inner.kind {
@@ -191,6 +191,11 @@ impl Error {
     #[must_use]
     pub fn is_connect(&self) -> bool {
         matches!(self.inner.kind, Kind::Connect(_))
+    }
+
+    /// Whether the request may have arrived and its answer did not.
+    pub(crate) fn is_lost_answer(&self) -> bool {
+        matches!(self.inner.kind, Kind::Timeout(_) | Kind::Transport(_))
     }
 
     fn head(&self) -> Option<&Head> {

@@ -56,6 +56,17 @@ impl Api {
 
     /// One call. An error means that the outcome is unknown: the request may or may not have had its effect.
     pub async fn call(&mut self, method: &str, path: &str, body: Body<'_>) -> io::Result<Answer> {
+        self.call_once(method, path, body, None).await
+    }
+
+    /// [`call`](Self::call) with an idempotency key: after an unknown outcome the same call may be made again.
+    pub async fn call_once(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Body<'_>,
+        key: Option<&str>,
+    ) -> io::Result<Answer> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -65,18 +76,15 @@ impl Api {
                 Err(refusal) => return Ok(refusal),
             };
             let bearer = format!("Bearer {token}");
-            let bytes = match &body {
-                Body::Empty => request(method, path, &[("authorization", &bearer)], b""),
-                Body::Json(value) => {
-                    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-                    request(method, path, &headers, value.to_string().as_bytes())
-                }
-                Body::Statement(text) => {
-                    let headers = [("authorization", bearer.as_str()), ("content-type", "application/x-ofx")];
-                    request(method, path, &headers, text.as_bytes())
-                }
+            let mut headers = vec![("authorization", bearer.as_str())];
+            headers.extend(key.map(|key| ("idempotency-key", key)));
+            let (content_type, content) = match &body {
+                Body::Empty => (None, String::new()),
+                Body::Json(value) => (Some("application/json"), value.to_string()),
+                Body::Statement(text) => (Some("application/x-ofx"), (*text).to_owned()),
             };
-            let answer = self.exchange(&bytes).await?;
+            headers.extend(content_type.map(|content_type| ("content-type", content_type)));
+            let answer = self.exchange(&request(method, path, &headers, content.as_bytes())).await?;
             // The sandbox clock also ends tokens. A 401 has no effect, so the call may be made again.
             if answer.status == 401 && attempt < TOKENS_PER_CALL {
                 self.token = None;

@@ -155,7 +155,13 @@ fn run(Arguments { log, command }: Arguments) -> anyhow::Result<bool> {
         }
         Command::Operator(command) => {
             log_as_told()?;
-            return runtime()?.block_on(commands::run(command, &stores::DataDirectories));
+            return match command.config() {
+                Some(file) => {
+                    let stores = stores::Configured(Config::load(&file, None)?);
+                    runtime()?.block_on(commands::run(command, &stores))
+                }
+                None => runtime()?.block_on(commands::run(command, &stores::DataDirectories)),
+            };
         }
     }
     Ok(true)

@@ -5,7 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
+use futures_util::future::BoxFuture;
 use passbook::{
     commands::{OpenFailure, Opened, RestoredShown, Schema, StoreFiles, Stores},
     config::{Config, Place},
@@ -14,6 +15,7 @@ use passbook::{
     system::SystemClock,
     views,
 };
+use passbook_core::secret::SecretBytes;
 use passbook_store::{
     postgres::{self, Connections, PostgresStore},
     sealing::{KeyFile, MasterKey},
@@ -87,9 +89,14 @@ async fn open_server(
 /// [`OpenError`].
 pub fn open_directory(directory: &Path) -> Result<OpenedStore, OpenError> {
     let files = DataDirectories.files(directory);
-    let master_keys = load_or_create_master_keys(&files.keys, &files.database)?;
-    let key_file = files.keys.clone();
+    let key_file = key_file_of(directory);
+    let master_keys = load_or_create_master_keys(&key_file, &files.database)?;
     open_embedded(files, master_keys, Some(key_file))
+}
+
+/// Where an embedded store without a configuration keeps its master keys.
+fn key_file_of(directory: &Path) -> PathBuf {
+    directory.join("master.key")
 }
 
 fn open_embedded(
@@ -115,48 +122,120 @@ fn open_embedded(
 }
 
 impl Stores for DataDirectories {
-    fn open(&self, data: &Path) -> Result<Opened, OpenFailure> {
-        // A command never makes a store: a mistyped directory would look like an empty one.
-        if !self.files(data).database.exists() {
-            return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
-        }
-        let opened = open_directory(data).map_err(failure)?;
-        Ok(Opened { store: opened.upkeep, keys: opened.keys })
+    fn open<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>> {
+        Box::pin(async move {
+            // A command never makes a store: a mistyped directory would look like an empty one.
+            if !self.files(data).database.exists() {
+                return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
+            }
+            let opened = open_directory(data).map_err(failure)?;
+            Ok(Opened { store: opened.upkeep, keys: opened.keys })
+        })
     }
 
-    fn schema(&self, data: &Path) -> Result<Schema, OpenFailure> {
-        let versions = sqlite::schema_versions(&self.files(data).database).map_err(failure)?;
-        Ok(Schema { found: versions.found, known: versions.known })
+    fn schema<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Schema, OpenFailure>> {
+        Box::pin(async move {
+            let versions = sqlite::schema_versions(&self.files(data).database).map_err(failure)?;
+            Ok(Schema { found: versions.found, known: versions.known })
+        })
     }
 
     fn restore(&self, from: &Path, data: &Path, deletions: Option<&Path>) -> anyhow::Result<RestoredShown> {
         let files = self.files(data);
-        let master_keys = match files.keys.exists() {
-            true => KeyFile::new(files.keys).read()?,
+        let key_file = key_file_of(data);
+        let master_keys = match key_file.exists() {
+            true => KeyFile::new(key_file).read()?,
             false => Vec::new(),
         };
-        let restored = sqlite::restore(&RestoreOptions {
-            from,
-            database: &files.database,
-            deletion_ledger: &files.ledger,
-            deletions,
-            master_keys: &master_keys,
-        })
-        .context("nothing was restored")?;
-        Ok(RestoredShown {
-            created_at: restored.manifest.created_at,
-            master_key_version: restored.manifest.master_key_version,
-            key_at_hand: restored.key_at_hand,
-        })
+        restore_into(&files, &master_keys, from, deletions)
     }
 
     fn files(&self, data: &Path) -> StoreFiles {
         StoreFiles {
-            keys: data.join("master.key"),
+            keys: Some(key_file_of(data)),
             ledger: data.join("deletions.ledger"),
             database: data.join("passbook.db"),
         }
     }
+}
+
+/// The store that a configuration names.
+pub struct Configured(pub Config);
+
+impl Configured {
+    async fn try_open(&self) -> anyhow::Result<Opened> {
+        let opened = open_configured(&self.0).await?;
+        Ok(Opened { store: opened.upkeep, keys: opened.keys })
+    }
+
+    async fn server_schema(&self, url: &SecretBytes, tls_ca_file: Option<&Path>) -> anyhow::Result<Schema> {
+        let roots = tls_ca_file.map(std::fs::read).transpose().context("store.tls_ca_file cannot be read")?;
+        let url = std::str::from_utf8(url.expose()).context("store.url is not text")?.trim();
+        let (found, known) = PostgresStore::schema_version(url, roots.as_deref()).await?;
+        Ok(Schema { found: (found > 0).then_some(found), known })
+    }
+}
+
+impl Stores for Configured {
+    fn data(&self, _given: &Path) -> PathBuf {
+        self.0.store.data.clone()
+    }
+
+    fn open<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>> {
+        Box::pin(async move {
+            if matches!(self.0.store.place, Place::Embedded) && !self.files(data).database.exists() {
+                return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
+            }
+            self.try_open().await.map_err(|error| match error.downcast_ref::<OpenError>() {
+                Some(OpenError::InUse { .. }) => OpenFailure::InUse,
+                _ => OpenFailure::Other(error),
+            })
+        })
+    }
+
+    fn schema<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Schema, OpenFailure>> {
+        match &self.0.store.place {
+            Place::Embedded => DataDirectories.schema(data),
+            Place::Server { url, tls_ca_file, .. } => {
+                Box::pin(
+                    async move { self.server_schema(url, tls_ca_file.as_deref()).await.map_err(OpenFailure::Other) },
+                )
+            }
+        }
+    }
+
+    fn restore(&self, from: &Path, data: &Path, deletions: Option<&Path>) -> anyhow::Result<RestoredShown> {
+        match self.0.store.place {
+            Place::Embedded => restore_into(&self.files(data), &self.0.keys.master_keys, from, deletions),
+            Place::Server { .. } => bail!("this store is restored with pg_restore; see docs/backup.md"),
+        }
+    }
+
+    fn files(&self, data: &Path) -> StoreFiles {
+        let files = DataDirectories.files(data);
+        StoreFiles { keys: self.0.keys.master_key_file.clone(), ledger: self.0.store.deletion_ledger.clone(), ..files }
+    }
+}
+
+fn restore_into(
+    files: &StoreFiles,
+    master_keys: &[MasterKey],
+    from: &Path,
+    deletions: Option<&Path>,
+) -> anyhow::Result<RestoredShown> {
+    let restored = sqlite::restore(&RestoreOptions {
+        from,
+        database: &files.database,
+        deletion_ledger: &files.ledger,
+        deletions,
+        master_keys,
+    })
+    .context("nothing was restored")?;
+    Ok(RestoredShown {
+        created_at: restored.manifest.created_at,
+        master_key_version: restored.manifest.master_key_version,
+        key_at_hand: restored.key_at_hand,
+    })
 }
 
 fn failure(error: OpenError) -> OpenFailure {

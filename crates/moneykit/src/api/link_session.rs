@@ -13,7 +13,8 @@ api_group! {
 }
 
 impl LinkSessionApi {
-    /// Opens a session in which the Connect widget creates or repairs a link. Not idempotent: each call is a session.
+    /// Opens a session in which the Connect widget creates or repairs a link. Each call is a session, unless
+    /// it repeats an [idempotency key](crate::Client::with_idempotency_key).
     ///
     /// # Errors
     /// 403 `link_session_error.forbidden_config`: the redirect URI's origin is not on the app's allow-list, a Connect
@@ -37,7 +38,8 @@ impl LinkSessionApi {
     }
 
     /// Trades the token of Connect's success callback for the link, which becomes `connected`. A token works once, so
-    /// after a lost answer look for the link instead of repeating.
+    /// after a lost answer look for the link instead of repeating, or use an
+    /// [idempotency key](crate::Client::with_idempotency_key).
     ///
     /// # Errors
     /// 400 `link_session_error.invalid_token_exchange`: the token is unknown, expired, used, or another app's.

@@ -131,7 +131,8 @@ impl ClientBuilder {
             http = http.tls_certs_only([]);
         }
         let http = http.build().map_err(|error| Error::new("client", Kind::Setup(error.without_url())))?;
-        Ok(Client { inner: Arc::new(Inner { http, base_url, version, max_retries: self.max_retries, tokens }) })
+        let inner = Inner { http, base_url, version, max_retries: self.max_retries, tokens };
+        Ok(Client { inner: Arc::new(inner), idempotency_key: None })
     }
 }
 

@@ -136,7 +136,9 @@ impl Client {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
-            if attempt >= self.inner.max_retries || !retry::may_repeat(&call.method, &error) {
+            if attempt >= self.inner.max_retries
+                || !retry::may_repeat(&call.method, self.key_of(call).is_some(), &error)
+            {
                 return Err(error);
             }
             let delay = retry::delay(&error, attempt);
@@ -144,6 +146,12 @@ impl Client {
             tokio::time::sleep(delay).await;
             attempt += 1;
         }
+    }
+
+    /// The idempotency key that goes with a call: with a `POST` that acts, not with one for a token.
+    fn key_of(&self, call: &Call<'_>) -> Option<&HeaderValue> {
+        let acts = call.method == Method::POST && call.authorization == Authorization::Bearer;
+        self.idempotency_key.as_ref().filter(|_| acts)
     }
 
     async fn send_once(&self, call: &Call<'_>, token: Option<&Token>) -> Result<ApiResponse<Bytes>, Error> {
@@ -154,6 +162,9 @@ impl Client {
         headers.insert("moneykit-version", self.inner.version.clone());
         if let Some(token) = token {
             headers.insert(header::AUTHORIZATION, token.header().clone());
+        }
+        if let Some(key) = self.key_of(call) {
+            headers.insert("idempotency-key", key.clone());
         }
         if call.authorization == Authorization::ClientId
             && let Tokens::Renewed(cache) = &self.inner.tokens

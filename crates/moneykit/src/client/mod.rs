@@ -26,16 +26,22 @@ use crate::{
     },
 };
 
+/// The longest idempotency key a server takes.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
 /// A handle to one MoneyKit-compatible server. Cheap to clone; clones share connections and the access token.
 ///
 /// With client credentials it fetches the access token by itself, renews it before it expires, and once more when the
 /// server says it expired; calls that need a token at the same time share one renewal.
 ///
 /// Reads (`GET`) are repeated on 429, 503 and connection failures, waiting as long as `Retry-After` asks, up to 60
-/// seconds. Other calls are repeated only if no connection came about, because only that proves they had no effect.
+/// seconds. Other calls are repeated only if no connection came about, because only that proves they had no effect; or,
+/// with an idempotency key, also on 503 and lost answers (see [`with_idempotency_key`](Self::with_idempotency_key)).
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// Sent with every `POST` of this handle.
+    idempotency_key: Option<HeaderValue>,
 }
 
 struct Inner {
@@ -79,6 +85,36 @@ impl Client {
     /// Starts a client. Needs at least a base URL.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
+    }
+
+    /// This client with an idempotency key, which every `POST` through it sends as `Idempotency-Key`.
+    ///
+    /// A Passbook server does a call at most once for each key, within a day, and answers a repetition as the first
+    /// time (with the header `Idempotency-Replayed: true`). So such calls are repeated by themselves when the answer was
+    /// lost, late or 503, and may be repeated by hand after any failure. **Only with a server that knows the header**:
+    /// one that ignores it does the call again.
+    ///
+    /// Take a fresh key for each thing to be done, and keep it until the answer is there. The same key for another
+    /// request of the same operation is refused with 422.
+    ///
+    /// ```no_run
+    /// # async fn example(client: moneykit::Client, request: moneykit::models::CreateLinkSessionRequest)
+    /// # -> Result<(), moneykit::Error> {
+    /// let once = client.with_idempotency_key("order-4711-link")?;
+    /// let session = once.link_session().create_link_session(&request).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// The key does not have 1 to 255 printable ASCII characters. Nothing is sent.
+    pub fn with_idempotency_key(&self, key: &str) -> Result<Self, Error> {
+        let printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let key = HeaderValue::from_str(key)
+            .ok()
+            .filter(|_| printable && (1..=IDEMPOTENCY_KEY_MAX).contains(&key.len()))
+            .ok_or_else(|| Error::config("an idempotency key has 1 to 255 printable ASCII characters"))?;
+        Ok(Self { inner: Arc::clone(&self.inner), idempotency_key: Some(key) })
     }
 
     /// Access tokens and keys.

@@ -17,10 +17,14 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(8);
 
 /// Whether repeating the call is harmless and may help.
-pub(super) fn may_repeat(method: &Method, error: &Error) -> bool {
-    let busy = matches!(error.status(), Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE));
-    // A 503 does not prove that the server did nothing, so only reads are repeated on it.
-    error.is_connect() || (method == Method::GET && busy)
+pub(super) fn may_repeat(method: &Method, has_key: bool, error: &Error) -> bool {
+    let unavailable = error.status() == Some(StatusCode::SERVICE_UNAVAILABLE);
+    let limited = error.status() == Some(StatusCode::TOO_MANY_REQUESTS);
+    // A 503 does not prove that the server did nothing, so it takes a read or an idempotency key. A refresh limit can be
+    // hours away, so with a key a 429 is not waited for.
+    error.is_connect()
+        || (method == Method::GET && (unavailable || limited))
+        || (has_key && (unavailable || error.is_lost_answer()))
 }
 
 /// How long to wait before repetition number `attempt`, counted from 0.

@@ -99,6 +99,51 @@ async fn writes_are_never_repeated_once_something_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_with_an_idempotency_key_is_repeated_with_it_until_it_is_answered() {
+    let late = Reply::json(200, connected_link()).after(Duration::from_secs(31));
+    let replies = vec![late, Reply::error(503, UNAVAILABLE, "down").header("Retry-After", "3")];
+    let server = server_answering(replies).await;
+    let client = server.client().with_idempotency_key("order 4711").unwrap();
+    let refresh = RefreshProductsRequest::new([Product::Accounts]);
+    client.products().refresh_products("mk_1", &refresh).await.unwrap();
+    let calls = server.calls();
+    assert_eq!(calls.len(), 3);
+    assert!(calls.iter().all(|call| call.header("idempotency-key") == Some("order 4711")));
+    assert!(calls.iter().all(|call| call.body == calls[0].body));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idempotency_key_goes_with_posts_that_act_and_with_nothing_else() {
+    let server = server_answering(vec![]).await;
+    let client = server.client().with_idempotency_key("k").unwrap();
+    client.links().get_link("mk_1").await.unwrap();
+    client.access_token().create_access_token().await.unwrap();
+    server.client().link_session().exchange_token(&ExchangeTokenRequest::new("x")).await.unwrap_err();
+    let sent = server.calls().into_iter().chain(server.token_calls());
+    assert_eq!(sent.filter(|call| call.header("idempotency-key").is_some()).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_of_a_call_with_an_idempotency_key_are_not_repeated() {
+    for status in [400, 403, 422, 429, 500] {
+        let server = server_answering(vec![Reply::error(status, "some.code", "no"); 9]).await;
+        let client = server.client().with_idempotency_key("k").unwrap();
+        let refresh = RefreshProductsRequest::new([Product::Accounts]);
+        client.products().refresh_products("mk_1", &refresh).await.unwrap_err();
+        assert_eq!(server.calls().len(), 1, "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_idempotency_key_is_refused_before_anything_is_sent() {
+    let server = server_answering(vec![]).await;
+    for key in ["", "a\r\nX-Evil: 1", "caf\u{e9}", "a\tb", &"k".repeat(256)] {
+        assert!(server.client().with_idempotency_key(key).is_err(), "{key:?}");
+    }
+    assert!(server.client().with_idempotency_key(&"k".repeat(255)).is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_failures_of_reads_are_not_repeated() {
     for status in [400, 403, 404, 410, 422, 500, 502, 302] {
         let server = server_answering(vec![Reply::error(status, "some.code", "no"); 9]).await;

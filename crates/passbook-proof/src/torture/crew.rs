@@ -131,7 +131,8 @@ impl Crew {
             expected.insert(running.access.link_id.clone());
         }
         let missing = expected.difference(&listed).count() as u64;
-        let unexplained = (listed.difference(&expected).count() as u64).saturating_sub(self.tally().uncertain_banks);
+        // A cut-off request was repeated with its key, so there is nothing that may or may not be there.
+        let unexplained = listed.difference(&expected).count() as u64;
         let tally = &mut self.workers[0].tally;
         tally.lost += missing;
         tally.dup += unexplained;

@@ -126,6 +126,9 @@ impl Campaign {
         if tally.uncertain == 0 {
             reasons.push("no kill cut off a write".to_owned());
         }
+        if tally.repeated == 0 {
+            reasons.push("no request was repeated with its idempotency key".to_owned());
+        }
         let slowest = self.ready.iter().max().copied().unwrap_or_default();
         let ready_ms_max = self.options.ready_ms_max.unwrap_or(match self.options.common.store {
             StoreKind::Sqlite => READY_MS_MAX_EMBEDDED,
@@ -142,6 +145,8 @@ impl Campaign {
         ready.sort_unstable();
         let figures = json!({
             "kills": self.kills,
+            "repeated": tally.repeated,
+            "replayed": tally.replayed,
             "cut_off": tally.uncertain,
             "refreshes": tally.refreshes,
             "refreshes_failed": tally.refreshes_failed,

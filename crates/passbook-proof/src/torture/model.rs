@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::api::Body;
 use crate::rng::Rng;
 use crate::statement::Account;
 
@@ -65,6 +66,56 @@ impl Attempt {
     }
 }
 
+/// A request with an idempotency key that has no answer yet: what it is about, and all that it takes to send it again.
+#[derive(Clone)]
+pub struct Pending {
+    /// What it makes.
+    pub purpose: Purpose,
+    /// Where it goes.
+    pub path: String,
+    /// What it says.
+    pub content: Content,
+    /// Its idempotency key.
+    pub key: String,
+}
+
+/// What a request with an idempotency key makes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Transactions of a link from files.
+    Import {
+        /// Which link.
+        position: usize,
+        /// New transactions.
+        created: u32,
+        /// Known ones.
+        unchanged: u32,
+    },
+    /// A connected link at a bank.
+    BankLink,
+    /// A link whose token waits.
+    WaitingLink,
+}
+
+/// The body of a request that may be sent again.
+#[derive(Clone)]
+pub enum Content {
+    /// JSON.
+    Json(Value),
+    /// A statement file.
+    Statement(String),
+}
+
+impl Content {
+    /// The body to send.
+    pub fn body(&self) -> Body<'_> {
+        match self {
+            Self::Json(value) => Body::Json(value),
+            Self::Statement(text) => Body::Statement(text),
+        }
+    }
+}
+
 /// Everything one worker did, and what it found.
 #[derive(Clone)]
 pub struct Worker {
@@ -80,6 +131,10 @@ pub struct Worker {
     pub gone: Vec<String>,
     /// Customers made so far.
     pub customers: u32,
+    /// Idempotency keys used so far.
+    pub keys: u64,
+    /// The request with a key that is under way, or was cut off.
+    pub pending: Option<Pending>,
     /// Newest acknowledged time of the sandbox clock.
     pub clock: String,
     /// Counts.
@@ -93,8 +148,10 @@ pub struct Tally {
     pub acked: u64,
     /// Requests cut off by a fault.
     pub uncertain: u64,
-    /// Bank links whose creation was cut off: each may exist or not.
-    pub uncertain_banks: u64,
+    /// Cut-off requests with an idempotency key that were sent again and answered.
+    pub repeated: u64,
+    /// Of those, the ones whose effect was there before they were sent again.
+    pub replayed: u64,
     /// Writes refused with 503 and `Retry-After`.
     pub refused: u64,
     /// Answers that promise nothing either way, each looked into at once.
@@ -123,6 +180,8 @@ impl Worker {
             banks: Vec::new(),
             gone: Vec::new(),
             customers: 0,
+            keys: 0,
+            pending: None,
             clock: String::new(),
             tally: Tally::default(),
         }
@@ -132,6 +191,43 @@ impl Worker {
     pub fn next_customer(&mut self) -> (u32, String) {
         self.customers += 1;
         (self.customers, format!("torture-w{}-c{}", self.number, self.customers))
+    }
+
+    /// A request with a fresh idempotency key, noted as pending.
+    pub fn begin(&mut self, purpose: Purpose, path: String, content: Content) -> Pending {
+        self.keys += 1;
+        let key = format!("torture w{} k{}", self.number, self.keys);
+        let pending = Pending { purpose, path, content, key };
+        self.pending = Some(pending.clone());
+        pending
+    }
+
+    /// Notes an acknowledged link at a bank.
+    pub fn note_bank_link(&mut self, answer: &Value) {
+        let link_id = answer["link_id"].as_str().unwrap_or_default().to_owned();
+        if answer["link"]["state"] != "connected" {
+            self.tally.find(format!("new link {link_id} is {}", answer["link"]["state"]));
+        }
+        let (running, settled) = Default::default();
+        self.banks.push(BankLink { link_id, running, settled, uncertain_refresh: None, uncertain_delete: false });
+    }
+
+    /// Compares what an import reports with what the file held, and notes the link.
+    pub fn note_import(&mut self, position: usize, answer: &Value, created: u32, unchanged: u32) {
+        let found = (answer["created"].as_u64(), answer["unchanged"].as_u64());
+        if found != (Some(u64::from(created)), Some(u64::from(unchanged))) {
+            let expected = format!("{created} created and {unchanged} unchanged");
+            self.tally.find(format!("an import of {expected} transactions reported {found:?}"));
+        }
+        let link = &mut self.files[position];
+        let Some(link_id) = answer["link_id"].as_str() else {
+            self.tally.find("an import names no link".to_owned());
+            return;
+        };
+        if link.link_id.get_or_insert_with(|| link_id.to_owned()) != link_id {
+            self.tally.dup += 1;
+            self.tally.find(format!("customer {} got a second link {link_id}", link.customer));
+        }
     }
 
     /// Notes the end of an accepted refresh if the link object shows it.
@@ -164,7 +260,8 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.acked += other.acked;
         self.uncertain += other.uncertain;
-        self.uncertain_banks += other.uncertain_banks;
+        self.repeated += other.repeated;
+        self.replayed += other.replayed;
         self.refused += other.refused;
         self.unknown += other.unknown;
         self.reads += other.reads;

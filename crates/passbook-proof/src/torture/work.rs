@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use super::journal::Journal;
-use super::model::{Attempt, BankLink, FileLink, Worker};
+use super::model::{Attempt, Content, FileLink, Pending, Purpose, Worker};
 use crate::api::{Api, Body, import_file_path, sandbox_link};
 use crate::http::Answer;
 use crate::statement::{Account, PER_DAY};
@@ -18,6 +18,7 @@ const TRANSACTIONS_MAX: u32 = 400;
 /// How much of what is known already a new file repeats.
 const OVERLAP: u32 = 10 * PER_DAY;
 
+const SANDBOX_LINKS: &str = "/sandbox/links";
 const PRODUCTS: [&str; 4] = ["accounts", "account_numbers", "identity", "transactions"];
 
 /// The fault struck: the worker's last request has no answer.
@@ -91,13 +92,15 @@ impl Shift<'_> {
         let start = known.saturating_sub(OVERLAP);
         let (path, file) = (import_file_path(&link.customer), link.account.statement(start..end));
         link.uncertain = Some(end);
-        let answer = self.send("POST", &path, Body::Statement(&file)).await?;
+        let purpose = Purpose::Import { position, created: end - known, unchanged: known - start };
+        let pending = self.worker.begin(purpose, path, Content::Statement(file));
+        let answer = self.send_pending(&pending).await?;
         let effect = self.judge("import a file", &answer, &[200, 201]);
         let link = &mut self.worker.files[position];
         link.uncertain = None;
         if effect == Effect::Present {
             link.acked = end;
-            self.note_import(position, &answer.json(), end - known, known - start);
+            self.worker.note_import(position, &answer.json(), end - known, known - start);
         }
         Ok(())
     }
@@ -113,48 +116,42 @@ impl Shift<'_> {
         let known = link.acked - start;
         let answer = self.send("POST", &path, Body::Statement(&file)).await?;
         if self.judge("import a known file", &answer, &[200]) == Effect::Present {
-            self.note_import(position, &answer.json(), 0, known);
+            self.worker.note_import(position, &answer.json(), 0, known);
         }
         Ok(())
     }
 
-    /// Compares the counts of an import with what the file held.
-    pub fn note_import(&mut self, position: usize, answer: &Value, created: u32, unchanged: u32) {
-        let found = (answer["created"].as_u64(), answer["unchanged"].as_u64());
-        if found != (Some(u64::from(created)), Some(u64::from(unchanged))) {
-            let expected = format!("{created} created and {unchanged} unchanged");
-            self.worker.tally.find(format!("an import of {expected} transactions reported {found:?}"));
-        }
-        let link = &mut self.worker.files[position];
-        let Some(link_id) = answer["link_id"].as_str() else {
-            self.worker.tally.find("an import names no link".to_owned());
-            return;
-        };
-        if link.link_id.get_or_insert_with(|| link_id.to_owned()) != link_id {
-            self.worker.tally.dup += 1;
-            self.worker.tally.find(format!("customer {} got a second link {link_id}", link.customer));
-        }
-    }
-
-    /// Makes a link at a simulated bank, with every product fetched.
+    /// Makes a link at a simulated bank: in one call with every product fetched, or by exchanging its token.
     pub async fn make_bank_link(&mut self) -> Result<(), CutOff> {
         if self.worker.banks.len() >= BANK_LINKS_MAX || self.clock_moves.load(Ordering::Acquire) {
             return Ok(());
         }
-        let (_, customer) = self.worker.next_customer();
-        let body = sandbox_link(&customer);
-        self.worker.tally.uncertain_banks += 1;
-        let answer = self.send("POST", "/sandbox/links", Body::Json(&body)).await?;
-        self.worker.tally.uncertain_banks -= 1;
+        let (number, customer) = self.worker.next_customer();
+        let mut body = sandbox_link(&customer);
+        if number % 2 == 0 {
+            return self.make_bank_link_in_one_call(body).await;
+        }
+        body["exchange"] = Value::Bool(false);
+        let pending = self.worker.begin(Purpose::WaitingLink, SANDBOX_LINKS.to_owned(), Content::Json(body));
+        let answer = self.send_pending(&pending).await?;
+        if self.judge("make a waiting link", &answer, &[201]) == Effect::Absent {
+            return Ok(());
+        }
+        let body = json!({ "exchangeable_token": answer.json()["exchangeable_token"] });
+        let path = "/link-session/exchange-token".to_owned();
+        let pending = self.worker.begin(Purpose::BankLink, path, Content::Json(body));
+        let answer = self.send_pending(&pending).await?;
+        if self.judge("exchange a token", &answer, &[201]) == Effect::Present {
+            self.worker.note_bank_link(&answer.json());
+        }
+        Ok(())
+    }
+
+    async fn make_bank_link_in_one_call(&mut self, body: Value) -> Result<(), CutOff> {
+        let pending = self.worker.begin(Purpose::BankLink, SANDBOX_LINKS.to_owned(), Content::Json(body));
+        let answer = self.send_pending(&pending).await?;
         if self.judge("make a sandbox link", &answer, &[201]) == Effect::Present {
-            let answer = answer.json();
-            let link_id = answer["link_id"].as_str().unwrap_or_default().to_owned();
-            if answer["link"]["state"] != "connected" {
-                self.worker.tally.find(format!("new link {link_id} is {}", answer["link"]["state"]));
-            }
-            let (running, settled) = Default::default();
-            let link = BankLink { link_id, running, settled, uncertain_refresh: None, uncertain_delete: false };
-            self.worker.banks.push(link);
+            self.worker.note_bank_link(&answer.json());
         }
         Ok(())
     }
@@ -257,10 +254,28 @@ impl Shift<'_> {
         Ok(())
     }
 
+    /// Sends a request with an idempotency key, which stays pending when it is cut off.
+    async fn send_pending(&mut self, pending: &Pending) -> Result<Answer, CutOff> {
+        let (path, body) = (&pending.path, pending.content.body());
+        let answer = self.send_once("POST", path, body, Some(&pending.key)).await?;
+        self.worker.pending = None;
+        Ok(answer)
+    }
+
     async fn send(&mut self, method: &str, path: &str, body: Body<'_>) -> Result<Answer, CutOff> {
-        let what = format!("{method} {path}");
+        self.send_once(method, path, body, None).await
+    }
+
+    async fn send_once(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Body<'_>,
+        key: Option<&str>,
+    ) -> Result<Answer, CutOff> {
+        let what = format!("{method} {path} {}", key.unwrap_or_default());
         self.journal.remember(self.worker);
-        match self.api.call(method, path, body).await {
+        match self.api.call_once(method, path, body, key).await {
             Ok(answer) => {
                 let shown = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).replace('\n', " ");
                 self.journal.write(self.worker.number, &what, &format!("{} {shown}", answer.status));

@@ -12,6 +12,12 @@ use super::{AuditEntry, CommitError, Store, StoreError};
 /// A store that can be kept in order while it serves.
 #[async_trait]
 pub trait Upkeep: Store {
+    /// Whether only one process at a time can use the store, so that its key file is the only one. Others must be
+    /// handed a new master key before it is used.
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     /// The master keys that the store remembers, oldest first, with how much each still wraps.
     async fn list_master_keys(&self) -> Result<Vec<MasterKeyUse>, StoreError>;
 

@@ -19,6 +19,7 @@ use crate::port::Guard;
 /// Bytes of a commit's mark.
 pub(super) const MARK_LENGTH: usize = 16;
 
+const BEGIN: &str = "BEGIN";
 const ADD_COMMIT_MARK: &str = "INSERT INTO commit_marks (mark, outcome, at) VALUES ($1, 'committed', $2)";
 
 /// One statement of a transaction and what is expected of it.
@@ -130,7 +131,7 @@ impl<'c> Work<'c> {
         let begins = !self.begun;
         if begins {
             requests.push(Box::pin(async {
-                self.client.batch_execute("BEGIN").await?;
+                self.client.batch_execute(BEGIN).await?;
                 Ok(Done { rows: Vec::new(), affected: 0 })
             }));
         }

@@ -12,6 +12,10 @@ use crate::port::{
 
 #[async_trait]
 impl Upkeep for SqliteStore {
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
     async fn list_master_keys(&self) -> Result<Vec<MasterKeyUse>, StoreError> {
         let keys = Arc::clone(&self.keys);
         self.readers.scan(move |connection| master_keys::list(connection, &keys)).await

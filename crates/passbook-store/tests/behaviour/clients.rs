@@ -15,6 +15,7 @@ use crate::examples::*;
 crate::on_every_store! {
     an_app_comes_back_as_it_was_stored,
     a_client_comes_back_as_it_was_stored,
+    clients_are_listed_for_their_app_by_id,
     a_client_never_moves_to_another_tenant,
     a_token_shows_what_its_client_may_do_now,
     a_revoked_client_has_no_tokens,
@@ -75,6 +76,22 @@ async fn a_client_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
     let stored = store.lookup_client("client_1").await.unwrap().unwrap();
     assert_eq!((stored.secret_hashes, stored.disabled_at), (vec![[3; 32]], Some(second(9))));
     assert!(store.lookup_client("client_2").await.unwrap().is_none());
+}
+
+async fn clients_are_listed_for_their_app_by_id(store: Arc<dyn Store>) {
+    store.commit(Changes { app: Some(app(2)), ..Changes::default() }).await.unwrap();
+    let [other_app, live] = strangers();
+    let named = |client_id: &str, tenant: Tenant| Client { client_id: client_id.into(), tenant, ..client() };
+    for client in [named("client_b", tenant()), named("client_a", live), named("client_c", other_app)] {
+        store_client(&store, client).await;
+    }
+    let ids = async |app| {
+        let listed = store.list_clients(&app_id(app)).await.unwrap();
+        listed.into_iter().map(|client| client.client_id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(1).await, ["client_a", "client_b"]);
+    assert_eq!(ids(2).await, ["client_c"]);
+    assert!(ids(3).await.is_empty());
 }
 
 async fn a_client_never_moves_to_another_tenant(store: Arc<dyn Store>) {

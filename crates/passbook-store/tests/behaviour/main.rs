@@ -2,6 +2,7 @@
 //!
 //! Each case takes a fresh, empty store. A further backend is one more line in [`on_every_store`]; the cases stay.
 
+mod answers;
 mod clients;
 #[path = "../postgres/database.rs"]
 mod database;

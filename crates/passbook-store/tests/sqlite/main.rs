@@ -10,6 +10,7 @@ mod examples;
 mod inconsistent;
 mod master_keys;
 mod opening;
+mod reading;
 mod reservations;
 mod speed;
 

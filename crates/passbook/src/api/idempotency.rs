@@ -3,7 +3,7 @@
 //! A call without the header takes no detour. Credentials, request limits, scope and the body were checked before this;
 //! a repeated call passes the same checks as the first.
 
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
 
 use super::{
@@ -21,6 +21,10 @@ const KEY: &str = "Idempotency-Key";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Longest key.
 const KEY_MAX: usize = 255;
+
+/// Marks a response that another call's work decided: its time is no measure of the server's.
+#[derive(Clone)]
+pub struct AnsweredByAnother;
 
 /// Answers a request whose body was read: does `work` and keeps its answer, or answers as an earlier call with its key.
 /// `work` puts its answer into its commit by what it is handed; see [`Held::keep`].
@@ -59,7 +63,7 @@ pub async fn answer_once(
             }
             (Begun::Kept(answer), _) => return Ok(replayed(answer)),
             (Begun::OtherRequest, _) => return Err(refused("belongs to an earlier request with another content")),
-            (Begun::StillRunning, _) => return Err(ApiError::unavailable()),
+            (Begun::StillRunning, _) => return Ok(by_another(ApiError::unavailable().into_response())),
         }
     }
 }
@@ -80,13 +84,18 @@ fn refused(message: &str) -> ApiError {
 }
 
 fn response(answer: Answer) -> Response {
-    // Rows that hold something else than a status are inconsistent, and those the store refuses to write.
+    // Only statuses of ours are kept; a row that was tampered with does not get to choose another one.
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     json_response(status, answer.body)
 }
 
 fn replayed(answer: Answer) -> Response {
-    let mut response = response(answer);
+    let mut response = by_another(response(answer));
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+fn by_another(mut response: Response) -> Response {
+    response.extensions_mut().insert(AnsweredByAnother);
     response
 }

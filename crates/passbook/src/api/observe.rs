@@ -21,7 +21,7 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 
-use super::{Api, errors::ApiError, operation::Operation, shed::Refused};
+use super::{Api, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused};
 use crate::system::{hex, random_bits};
 
 /// The header that carries the request id.
@@ -76,7 +76,11 @@ where
             let mut response = match api.shedder.admit(operation) {
                 Ok(admitted) => {
                     let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
-                    admitted.finish(began.elapsed());
+                    // How long a call waited for another one with its key says nothing about load.
+                    match &answered {
+                        Ok(response) if response.extensions().get::<AnsweredByAnother>().is_some() => drop(admitted),
+                        _ => admitted.finish(began.elapsed()),
+                    }
                     answered.unwrap_or_else(|_| {
                         // The panic hook has logged where; here it is only turned into an honest answer.
                         tracing::error!(request.id = ?request_id, operation = operation.id(), "handler panicked");

@@ -61,6 +61,9 @@ pub struct Target {
     /// Where the store is.
     #[arg(long, global = true, default_value = "./passbook-data")]
     pub data: PathBuf,
+    /// The configuration of `passbook serve`, which says where the store is.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "data")]
+    pub config: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -237,6 +240,11 @@ impl OperatorCommand {
             | Self::Migrate { target, .. } => target,
         };
         target.clone()
+    }
+
+    /// The configuration that says where the store is.
+    pub fn config(&self) -> Option<PathBuf> {
+        self.target().config
     }
 
     /// What is to be done.

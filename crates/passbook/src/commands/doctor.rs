@@ -11,7 +11,7 @@ use crate::operator::{Answer, Check, Request, Verdict, doctor::file_checks};
 /// All checks. A store that cannot be reached is a finding, not an error.
 pub(super) async fn examine(data: &Path, stores: &dyn Stores) -> Vec<Check> {
     let files = stores.files(data);
-    let mut checks = file_checks(data, &files.keys, &files.ledger);
+    let mut checks = file_checks(data, files.keys.as_deref(), &files.ledger);
     let answer = match reach(data, &Request::Examine, stores).await {
         Ok(Reached::Answered(answer)) => {
             checks.push(Check::ok("store", "a server has it and answers"));

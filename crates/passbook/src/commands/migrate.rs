@@ -11,8 +11,8 @@ use super::{OpenFailure, Schema, Stores, write_out};
 ///
 /// # Errors
 /// When the store cannot be opened, a server has it, or a newer release wrote it.
-pub(super) fn migrate(data: &Path, check: bool, as_json: bool, stores: &dyn Stores) -> anyhow::Result<bool> {
-    let before = schema(data, stores)?;
+pub(super) async fn migrate(data: &Path, check: bool, as_json: bool, stores: &dyn Stores) -> anyhow::Result<bool> {
+    let before = schema(data, stores).await?;
     let Some(found) = before.found else { bail!("there is no store in {}", data.display()) };
     if found > before.known {
         bail!(
@@ -22,9 +22,9 @@ pub(super) fn migrate(data: &Path, check: bool, as_json: bool, stores: &dyn Stor
     }
     if !check && found < before.known {
         // Opening a store migrates it.
-        drop(stores.open(data).map_err(told)?);
+        stores.open(data).await.map_err(told)?.store.close().await;
     }
-    let after = schema(data, stores)?;
+    let after = schema(data, stores).await?;
     let is_current = after.found == Some(after.known);
     let reached = after.found.unwrap_or_default();
     write_out(&match as_json {
@@ -36,8 +36,8 @@ pub(super) fn migrate(data: &Path, check: bool, as_json: bool, stores: &dyn Stor
     Ok(is_current)
 }
 
-fn schema(data: &Path, stores: &dyn Stores) -> anyhow::Result<Schema> {
-    stores.schema(data).map_err(told)
+async fn schema(data: &Path, stores: &dyn Stores) -> anyhow::Result<Schema> {
+    stores.schema(data).await.map_err(told)
 }
 
 fn told(failure: OpenFailure) -> anyhow::Error {

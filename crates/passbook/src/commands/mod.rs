@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use passbook_core::time::Clock as _;
 use passbook_store::{port::Upkeep, sealing::Keys};
 
@@ -52,17 +53,22 @@ pub struct Schema {
 
 /// The stores that commands may use; the composition root knows which they are.
 pub trait Stores {
+    /// The data directory that is meant, when the command line says `given`.
+    fn data(&self, given: &Path) -> PathBuf {
+        given.to_owned()
+    }
+
     /// Opens the store in `data`, which must exist.
     ///
     /// # Errors
     /// [`OpenFailure`].
-    fn open(&self, data: &Path) -> Result<Opened, OpenFailure>;
+    fn open<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>>;
 
     /// Looks at the schema in `data` without changing it.
     ///
     /// # Errors
     /// [`OpenFailure`].
-    fn schema(&self, data: &Path) -> Result<Schema, OpenFailure>;
+    fn schema<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Schema, OpenFailure>>;
 
     /// Verifies the backup `from` and puts it into `data`. Returns what is to be told about it.
     ///
@@ -76,8 +82,8 @@ pub trait Stores {
 
 /// Files beside a store.
 pub struct StoreFiles {
-    /// Master keys.
-    pub keys: PathBuf,
+    /// Master keys; `None` when they do not come from a file.
+    pub keys: Option<PathBuf>,
     /// Deletion ledger.
     pub ledger: PathBuf,
     /// The database itself.
@@ -101,7 +107,7 @@ pub struct RestoredShown {
 /// When it could not be done.
 pub async fn run(command: OperatorCommand, stores: &dyn Stores) -> anyhow::Result<bool> {
     let target = command.target();
-    let (data, json) = (target.data, target.json);
+    let (data, json) = (stores.data(&target.data), target.json);
     match command.work()? {
         Work::Request(request) => {
             let answer = reach::fulfil(&data, request, stores).await?;
@@ -114,9 +120,9 @@ pub async fn run(command: OperatorCommand, stores: &dyn Stores) -> anyhow::Resul
             show(&Answer::Checks(checks), json)?;
             Ok(is_well)
         }
-        Work::Migrate { check } => migrate::migrate(&data, check, json, stores),
+        Work::Migrate { check } => migrate::migrate(&data, check, json, stores).await,
         Work::Restore { from, deletions, without_deletions } => {
-            restore::restore(&from, &data, deletions.as_deref(), without_deletions, stores)?;
+            restore::restore(&from, &data, deletions.as_deref(), without_deletions, stores).await?;
             Ok(true)
         }
     }

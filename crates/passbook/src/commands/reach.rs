@@ -45,7 +45,7 @@ pub(super) async fn reach(data: &Path, request: &Request, stores: &dyn Stores) -
         if let Some(answer) = call(data, request).await? {
             return Ok(Reached::Answered(Box::new(answer)));
         }
-        match stores.open(data) {
+        match stores.open(data).await {
             Ok(opened) => return Ok(Reached::Opened(opened)),
             Err(OpenFailure::Other(error)) => return Err(error),
             Err(OpenFailure::InUse) if tokio::time::Instant::now() < deadline => {

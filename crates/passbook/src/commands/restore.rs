@@ -10,7 +10,7 @@ use super::{OpenFailure, Stores, write_out};
 ///
 /// # Errors
 /// When anything is wrong with the backup or in the way; nothing is left in `data` then.
-pub(super) fn restore(
+pub(super) async fn restore(
     from: &Path,
     data: &Path,
     deletions: Option<&Path>,
@@ -24,22 +24,23 @@ pub(super) fn restore(
              deleted; if there is none any more, say --without-deletions"
         );
     }
-    refuse_occupied(data, &[&files.keys, &files.ledger])?;
+    let allowed: Vec<&Path> = files.keys.as_deref().into_iter().chain([files.ledger.as_path()]).collect();
+    refuse_occupied(data, &allowed)?;
     super::make_private_directory(data)?;
     let restored = stores.restore(from, data, deletions)?;
     let mut told = format!("Restored the backup of {} into {}.\n", restored.created_at, data.display());
     if restored.key_at_hand {
-        let opened = stores.open(data).map_err(|failure| match failure {
+        let opened = stores.open(data).await.map_err(|failure| match failure {
             OpenFailure::InUse => anyhow::anyhow!("the restored store was opened by somebody else"),
             OpenFailure::Other(error) => error.context("the restored store does not open"),
         })?;
-        drop(opened);
+        opened.store.close().await;
         told.push_str("It opens, and every deletion in the ledger is in force.\n");
     } else {
         told.push_str(&format!(
             "Put the master key of version {} into {}; without it the store does not open.\n",
             restored.master_key_version,
-            files.keys.display()
+            files.keys.map_or_else(|| "the configuration".to_owned(), |file| file.display().to_string())
         ));
     }
     write_out(&told)

@@ -152,8 +152,9 @@ fn key_check(keys: &[MasterKeyUse]) -> Check {
 }
 
 /// Checks of the files beside a store, which need no open store.
-pub fn file_checks(data: &Path, key_file: &Path, ledger: &Path) -> Vec<Check> {
-    vec![mode_check("key file", key_file), ledger_check(ledger), space_check(data)]
+pub fn file_checks(data: &Path, key_file: Option<&Path>, ledger: &Path) -> Vec<Check> {
+    let keys = key_file.map(|path| mode_check("key file", path));
+    keys.into_iter().chain([ledger_check(ledger), space_check(data)]).collect()
 }
 
 fn mode_check(name: &str, path: &Path) -> Check {

@@ -4,7 +4,7 @@
 //! hand; the store remembers it as the active one; everything that older keys wrap is wrapped anew in the background
 //! ([`super::rotation`]). Until the third step the old key is in use, from it on the new one, and both open everything.
 
-use passbook_store::port::MasterKeyUse;
+use passbook_store::port::{Changes, MasterKeyUse};
 
 use super::{Answer, Operator, Refusal, instance_tenant};
 
@@ -15,6 +15,12 @@ impl Operator {
 
     /// A fresh key in the key file and in use.
     pub(super) async fn rotate_keys(&self) -> Result<Answer, Refusal> {
+        if !self.store.is_exclusive() {
+            return Err(Refusal::unfit(
+                "other processes may use this store and need the new key first: use `passbook keys generate`, copy the \
+                 key file to each, then `passbook keys activate`",
+            ));
+        }
         let file = self.key_file()?;
         let active = self.keys.active_version();
         let newest = file.read()?.last().map_or(0, passbook_store::sealing::MasterKey::version);
@@ -23,8 +29,12 @@ impl Operator {
         self.activate_key(version).await
     }
 
-    pub(super) fn generate_key(&self) -> Result<Answer, Refusal> {
-        Ok(Answer::GeneratedKey(self.key_file()?.append_successor()?))
+    pub(super) async fn generate_key(&self) -> Result<Answer, Refusal> {
+        let file = self.key_file()?;
+        let audit = vec![self.audit(&instance_tenant(), "generate_master_key")];
+        // Before the file changes: a key that nobody uses is harmless, one that nobody knows of is not.
+        self.store.commit(Changes { audit, ..Changes::default() }).await?;
+        Ok(Answer::GeneratedKey(file.append_successor()?))
     }
 
     pub(super) async fn activate_key(&self, version: u32) -> Result<Answer, Refusal> {

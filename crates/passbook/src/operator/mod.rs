@@ -137,7 +137,7 @@ impl Operator {
             Request::RemoveOrigin { app, origin } => self.remove_origin(&app, &origin).await,
             Request::ListKeys => self.list_keys().await,
             Request::RotateKeys => self.rotate_keys().await,
-            Request::GenerateKey => self.generate_key(),
+            Request::GenerateKey => self.generate_key().await,
             Request::ActivateKey { version } => self.activate_key(version).await,
             Request::RetireKey { version } => self.retire_key(version).await,
             Request::BackUp { to } => self.back_up(&to).await,

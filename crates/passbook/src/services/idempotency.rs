@@ -15,7 +15,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use passbook_core::{ids::LinkId, secret::SecretBytes};
-use passbook_store::port::{AnswerKey, AnswerWrite, Changes, Reservation, Store};
+use passbook_store::port::{AnswerKey, AnswerWrite, Changes, Reservation, Store, StoreError};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Actor, Fault, Services, access::later};
@@ -27,7 +27,9 @@ pub const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 pub const RESERVED_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// How long a call waits for another one with its key.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a waiting call looks for what another process does.
+/// When a waiting call looks for the first time, most often after a call that arrived together with it.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+/// How often it looks for what another process does; the pauses double up to this.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often it looks while this process works on the key, and tells it when that has ended.
 const LOOK_EVERY_BESIDE: Duration = Duration::from_secs(1);
@@ -42,6 +44,7 @@ pub struct Answer {
 }
 
 /// A request with a key, as the store knows it.
+#[derive(Clone)]
 pub struct KeyedRequest {
     key: AnswerKey,
     content: [u8; 32],
@@ -86,10 +89,13 @@ struct Progress {
     settled: bool,
 }
 
+/// Makes the answer to an outcome, if it is one to keep.
+type Render<T> = Box<dyn Fn(&T) -> Option<Answer> + Send + Sync>;
+
 /// How a use case keeps its answer; see [`Keep::put`].
 pub struct Keep<T> {
     held: Held,
-    render: Box<dyn Fn(&T) -> Option<Answer> + Send + Sync>,
+    render: Render<T>,
 }
 
 impl Services {
@@ -117,32 +123,37 @@ impl Services {
     /// A fault.
     pub async fn begin_once(&self, request: &KeyedRequest) -> Result<Begun, Fault> {
         let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_LOOK;
         loop {
-            let (now, key) = (self.store.now(), &request.key);
-            match self.store.reserve_answer(key, &request.content, now, later(now, RESERVED_FOR)).await? {
-                Reservation::Reserved { fence } => return Ok(Begun::Mine(self.hold(key.clone(), fence))),
-                Reservation::OtherRequest => return Ok(Begun::OtherRequest),
-                Reservation::Answered(kept) => {
-                    return Ok(Begun::Kept(Answer { status: kept.status, body: kept.body.expose().to_vec() }));
+            let reserving = reserve(Arc::clone(&self.store), Arc::clone(&self.keys_at_work), request.clone());
+            // On a task of its own: a client that goes away just now would leave a key that nobody knows to be reserved.
+            // So the task ends all the same, and drops what nobody takes from it.
+            match tokio::spawn(reserving).await.map_err(|error| Fault::Internal(Box::new(error)))?? {
+                Begun::StillRunning if Instant::now() < deadline => {
+                    self.keys_at_work.wait(&request.key.hash, pause, deadline).await;
+                    pause = (pause * 2).min(LOOK_EVERY);
                 }
-                Reservation::Running if Instant::now() >= deadline => return Ok(Begun::StillRunning),
-                Reservation::Running => self.keys_at_work.wait(&key.hash, deadline).await,
+                begun => return Ok(begun),
             }
         }
     }
+}
 
-    fn hold(&self, key: AnswerKey, fence: u64) -> Held {
-        let (ended, watched) = watch::channel(());
-        self.keys_at_work.add(&key.hash, fence, watched);
-        Held(Some(Arc::new(Hold {
-            store: Arc::clone(&self.store),
-            at_work: Arc::clone(&self.keys_at_work),
-            key,
-            fence,
-            progress: Mutex::default(),
-            _ended: ended,
-        })))
-    }
+/// Looks once.
+async fn reserve(store: Arc<dyn Store>, at_work: Arc<KeysAtWork>, request: KeyedRequest) -> Result<Begun, StoreError> {
+    let (now, KeyedRequest { key, content }) = (store.now(), request);
+    let fence = match store.reserve_answer(&key, &content, now, later(now, RESERVED_FOR)).await? {
+        Reservation::Reserved { fence } => fence,
+        Reservation::Running => return Ok(Begun::StillRunning),
+        Reservation::OtherRequest => return Ok(Begun::OtherRequest),
+        Reservation::Answered(kept) => {
+            return Ok(Begun::Kept(Answer { status: kept.status, body: kept.body.expose().to_vec() }));
+        }
+    };
+    let (ended, watched) = watch::channel(());
+    at_work.add(&key.hash, fence, watched);
+    let progress = Mutex::default();
+    Ok(Begun::Mine(Held(Some(Arc::new(Hold { store, at_work, key, fence, progress, _ended: ended })))))
 }
 
 impl KeysAtWork {
@@ -159,9 +170,9 @@ impl KeysAtWork {
     }
 
     /// Waits until the key is worth another look.
-    async fn wait(&self, hash: &str, deadline: Instant) {
+    async fn wait(&self, hash: &str, pause: Duration, deadline: Instant) {
         let beside = self.lock().get(hash).map(|(_, ended)| ended.clone());
-        let pause = if beside.is_some() { LOOK_EVERY_BESIDE } else { LOOK_EVERY };
+        let pause = if beside.is_some() { LOOK_EVERY_BESIDE } else { pause };
         let look_again = (Instant::now() + pause).min(deadline);
         match beside {
             Some(mut ended) => drop(tokio::time::timeout_at(look_again, ended.changed()).await),

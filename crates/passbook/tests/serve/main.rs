@@ -3,6 +3,7 @@
 mod configuration;
 mod draining;
 mod hosting;
+mod operating;
 mod process;
 mod proxies;
 mod tls;

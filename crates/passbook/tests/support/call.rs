@@ -43,6 +43,16 @@ impl Call {
         self.header("content-type", "application/x-www-form-urlencoded").body(body)
     }
 
+    /// The same call to another server.
+    pub fn through(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
+    /// The call without the server that it was made for, which can then be stopped.
+    pub fn unsent(self) -> Self {
+        self.through(Router::new())
+    }
+
     pub async fn send(self) -> Answer {
         let uri = Uri::try_from(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path));
         let mut request = Request::new(Body::from(self.body));

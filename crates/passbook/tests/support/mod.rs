@@ -82,18 +82,18 @@ pub struct TestServer {
     directory: TempDir,
 }
 
-impl TestServer {
-    /// A server without request limits.
-    pub async fn start() -> Self {
-        Self::start_with(None).await
-    }
+/// What a start of the process makes.
+struct Parts {
+    services: Arc<Services>,
+    router: Router,
+    clock: Arc<TestClock>,
+    bank: ScriptedBank,
+    stop: CancellationToken,
+}
 
-    /// A server with these request limits.
-    pub async fn start_with(limits: Option<Limits>) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let clock = Arc::new(TestClock::default());
-        let store = open_store(&directory, clock.clone());
-        let bank = ScriptedBank::default();
+impl Parts {
+    fn compose(directory: &TempDir, clock: Arc<TestClock>, bank: ScriptedBank, limits: Option<Limits>) -> Self {
+        let store = open_store(directory, clock.clone());
         let services = compose(store, clock.clone(), bank.clone());
         let stop = CancellationToken::new();
         let metrics = services.metrics.clone();
@@ -109,24 +109,46 @@ impl TestServer {
             request_ids: RequestIds::default(),
         };
         tokio::spawn(Arc::new(Workers::new(services.clone(), metrics, stop.clone())).run());
+        Self { services, router: api::router(Arc::new(api)), clock, bank, stop }
+    }
+}
+
+impl TestServer {
+    /// A server without request limits.
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// A server with these request limits.
+    pub async fn start_with(limits: Option<Limits>) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits);
+        let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
-            add_app(&services, bits, name).await;
+            add_app(services, bits, name).await;
         }
         let some = ScopeSet::requested("links institutions", ScopeSet::all()).expect("known scopes");
-        Self {
-            a: add_client(&services, 1, sandbox, "a", ScopeSet::all()).await,
-            b: add_client(&services, 2, sandbox, "b", ScopeSet::all()).await,
-            live: add_client(&services, 1, live, "c", ScopeSet::all()).await,
-            limited: add_client(&services, 1, sandbox, "d", some).await,
-            router: api::router(Arc::new(api)),
-            services,
-            clock,
-            bank,
-            _stopped_at_the_end: stop.clone().drop_guard(),
-            stop,
-            directory,
-        }
+        let a = add_client(services, 1, sandbox, "a", ScopeSet::all()).await;
+        let b = add_client(services, 2, sandbox, "b", ScopeSet::all()).await;
+        let live = add_client(services, 1, live, "c", ScopeSet::all()).await;
+        let limited = add_client(services, 1, sandbox, "d", some).await;
+        Self::of(parts, directory, [a, b, live, limited])
+    }
+
+    /// The same server after a restart of the process: another store over the same files, nothing in memory.
+    pub async fn restart(self) -> Self {
+        let Self { services, router, clock, bank, a, b, live, limited, _stopped_at_the_end, directory, .. } = self;
+        drop((_stopped_at_the_end, router));
+        services.store.close().await;
+        drop(services);
+        Self::of(Parts::compose(&directory, clock, bank, None), directory, [a, b, live, limited])
+    }
+
+    fn of(parts: Parts, directory: TempDir, [a, b, live, limited]: [Client; 4]) -> Self {
+        let Parts { services, router, clock, bank, stop } = parts;
+        let _stopped_at_the_end = stop.clone().drop_guard();
+        Self { services, router, clock, bank, a, b, live, limited, stop, _stopped_at_the_end, directory }
     }
 
     /// A request with the client's header pair, which outlives every move of the clock.
@@ -240,6 +262,12 @@ impl TestServer {
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(seconds);
         self.services.job_bell.notify_one();
+    }
+
+    /// Every byte of every file of the store.
+    pub fn files(&self) -> Vec<u8> {
+        let files = std::fs::read_dir(self.directory.path()).expect("the directory");
+        files.flat_map(|file| std::fs::read(file.expect("a file").path()).expect("its bytes")).collect()
     }
 
     /// A connection of the test's own to the store's file, to look under the server's feet or to pull at its rug.

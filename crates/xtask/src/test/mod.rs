@@ -38,6 +38,7 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "check", about: "crate arrows and forbidden text", run: check_repository },
     Step { name: "clippy", about: "no lint in any target", run: rust::clippy },
     Step { name: "build", about: "the server, the tests and the tools, once", run: rust::build },
+    Step { name: "postgres", about: "server binaries for throw-away clusters are there", run: rust::postgres },
     Step { name: "rustdoc", about: "documentation builds without a warning", run: rust::documentation },
     Step { name: "tests", about: "unit, behaviour and end-to-end tests", run: rust::tests },
     Step { name: "doctests", about: "examples in the documentation run", run: rust::doctests },

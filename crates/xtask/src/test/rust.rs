@@ -6,7 +6,7 @@ use super::Context;
 use super::packages::{Package, provide};
 use crate::command::{answers, cargo, command, root, run};
 use crate::pipeline::Outcome;
-use crate::proof::target_directory;
+use crate::proof::{built, target_directory};
 
 pub fn format(_: &Context) -> Result<Outcome> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
@@ -31,18 +31,37 @@ pub fn documentation(_: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// The tests start clusters of their own; without the server's programs they pass by saying so and doing nothing.
+pub fn postgres(context: &Context) -> Result<Outcome> {
+    let server = Package { debian: &["postgresql"], answers: has_postgres };
+    Ok(provide(&[server], context.ci)?.unwrap_or(Outcome::Passed))
+}
+
+/// Where distributions put the server's programs, or the search path. `postgres-cluster` looks in the same places.
+fn has_postgres() -> bool {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    installed.map(|version| version.path().join("bin/postgres")).any(|program| program.is_file())
+        || answers(command("postgres").arg("--version"))
+}
+
 pub fn tests(_: &Context) -> Result<Outcome> {
     // Both runners run the same tests; nextest reports better. It is never installed on the way: building it takes
     // longer than building everything here.
-    if answers(&mut cargo(&["nextest", "--version"])) {
+    let selection: &[&str] = if answers(&mut cargo(&["nextest", "--version"])) {
         println!("runner: cargo nextest");
-        let selection =
-            ["nextest", "run", "--workspace", "--all-targets", "--cargo-profile", "ci", "--locked", "--no-fail-fast"];
-        run(&mut cargo(&selection))?;
+        &["nextest", "run", "--workspace", "--all-targets", "--cargo-profile", "ci", "--locked", "--no-fail-fast"]
     } else {
         println!("runner: cargo test (cargo nextest does not answer)");
-        run(&mut cargo(&["test", "--workspace", "--all-targets", "--profile", "ci", "--locked", "--no-fail-fast"]))?;
+        &["test", "--workspace", "--all-targets", "--profile", "ci", "--locked", "--no-fail-fast"]
+    };
+    if !has_postgres() {
+        run(&mut cargo(selection))?;
+        return Ok(Outcome::Passed);
     }
+    // One cluster for all test processes; with it, a test that cannot use it fails instead of saying that it skips.
+    let mut beside_a_cluster = command(built("ci", "postgres-cluster")?);
+    beside_a_cluster.args(["run", "--", "cargo"]).args(selection);
+    run(beside_a_cluster.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME"))?;
     Ok(Outcome::Passed)
 }
 

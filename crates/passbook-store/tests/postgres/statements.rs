@@ -1,0 +1,313 @@
+//! Every statement the store can issue, read from its sources: what must not be in one, and which are on a hot path.
+//!
+//! Distributed engines that speak the protocol lack some of what PostgreSQL has, and are slow at the rest. A statement
+//! that is issued for each request, job or fetch must find its rows by the key of a link or an application, or by the
+//! whole key of one row. **A new statement has to be put into one of the two tables below.**
+
+use std::{collections::BTreeSet, path::Path};
+
+/// Statements of requests, jobs and fetches, with the text that shows their key.
+const HOT: &[(&str, &str)] = &[
+    ("LOOKUP_NUMBERS_ANSWER", "WHERE link_id = $1 AND app_id = $2"),
+    ("LOOKUP_LINK_ANSWER", "WHERE link_id = $1 AND app_id = $2"),
+    ("LOOKUP_LINK", "WHERE link_id = $1 AND app_id = $2"),
+    ("LOOKUP_SECRETS", "WHERE link_id = $1 AND app_id = $2"),
+    ("LOOKUP_DATA_KEY", "WHERE link_id = $1 AND app_id = $2"),
+    ("FIND_LINK_BY_IMPORT_KEY", "WHERE app_id = $1"),
+    ("FIND_CONNECTED_LINK", "WHERE app_id = $1"),
+    ("LIST_LINKS", "WHERE app_id = $1"),
+    ("INSERT_LINK", "INTO links (link_id, app_id,"),
+    ("UPDATE_LINK", "WHERE link_id = $1 AND app_id = $2"),
+    ("DESTROY_KEYS", "WHERE link_id = $1"),
+    ("DESTROY_TRANSACTIONS", "WHERE link_id = $1"),
+    ("DESTROY_ANSWERS", "WHERE link_id = $1"),
+    ("DESTROY_REQUESTS", "WHERE link_id = $1"),
+    ("LIST_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id = $2"),
+    ("LIST_TRANSACTIONS_OF_ACCOUNTS", "WHERE t.link_id = $1 AND l.app_id = $2"),
+    ("LOAD_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id = $2"),
+    ("DELETE_TRANSACTIONS", "WHERE link_id = $1"),
+    ("PARK_TRANSACTIONS", "WHERE link_id = $1"),
+    ("UPDATE_TRANSACTIONS", "WHERE transactions.link_id = $1"),
+    ("INSERT_TRANSACTIONS", "INTO transactions (link_id,"),
+    ("INSERT_EVENTS", "l.link_id = n.link_id"),
+    ("INSERT_AUDIT", "INTO audit (app_id,"),
+    ("INSERT_JOB", "app_id, environment, link_id"),
+    ("FINISH_JOB", "WHERE job_id = $1"),
+    ("CHECK_LEASE", "WHERE job_id = $1"),
+    ("RENEW_LEASE", "WHERE job_id = $1"),
+    ("RELEASE_JOB", "WHERE job_id = $1"),
+    ("LEASE_JOBS", "WHERE job_id = ANY($1)"),
+    ("END_EXPIRED_LEASES", "WHERE link_id = ANY($1)"),
+    ("LOOKUP_JOB_STATE", "WHERE job_id = $1"),
+    ("COUNT_DUE_JOBS", "WHERE app_id = $1"),
+    ("LOOKUP_SESSION", "WHERE session_id = $1"),
+    ("FIND_SESSION_BY_EXCHANGE_HASH", "WHERE exchange_hash = $1 AND app_id = $2"),
+    ("INSERT_SESSION", "INTO link_sessions (session_id, app_id,"),
+    ("UPDATE_SESSION", "WHERE session_id = $1 AND app_id = $2"),
+    ("LOOKUP_APP", "WHERE app_id = $1"),
+    ("LOOKUP_CLIENT", "WHERE client_id = $1"),
+    ("FIND_TOKEN_BY_HASH", "WHERE t.token_hash = $1"),
+    ("INSERT_TOKEN", "WHERE client_id = $2"),
+    ("TAKE_ORDINAL", "INTO ordinals (app_id,"),
+    ("LIST_APP_INSTITUTIONS", "WHERE app_id = $1"),
+    ("WRITE_APP_INSTITUTION", "INTO app_institutions (app_id,"),
+    ("RESERVE_ANSWER", "(app_id, environment, key_hash,"),
+    ("LOOKUP_ANSWER", "WHERE app_id = $1"),
+    ("KEEP_ANSWER", "WHERE app_id = $1"),
+    ("RELEASE_ANSWER", "WHERE app_id = $1"),
+    ("LOOKUP_INSTANCE_VALUE", "WHERE name = $1"),
+    ("ADD_COMMIT_MARK", "INTO commit_marks (mark,"),
+    ("BEGIN", "BEGIN"),
+    ("COMMIT", "COMMIT"),
+    ("ROLLBACK", "ROLLBACK"),
+];
+
+/// Statements of starting, of operators, of upkeep, and of workers that look for work among all links.
+const COLD: &[&str] = &[
+    "ADD_FENCE_MARK",
+    "ADD_GUARD",
+    "CHOOSE_JOBS",
+    "CLAIM_CLIENT",
+    "CLEANUP_ANSWERS",
+    "CLEANUP_EVENTS",
+    "CLEANUP_JOBS",
+    "CLEANUP_MARKS",
+    "CLEANUP_TOKENS",
+    "CREATE_GUARD",
+    "DATABASE_SIZE",
+    "DELETE_TOKENS_OF_WITHDRAWN_SECRETS",
+    "END",
+    "EXAMINE",
+    "FIRST_WATCHED_TIME",
+    "FORGET_MASTER_KEY",
+    "IMPATIENCE",
+    "INSERT_INSTANCE_VALUE",
+    "INSERT_MASTER_KEY",
+    "INSERT_ROOT_VALUE",
+    "LIST_ALIVE",
+    "LIST_APPS",
+    "LIST_CLIENTS",
+    "LIST_DELETED",
+    "LIST_MASTER_KEYS",
+    "LIST_MASTER_KEY_USES",
+    "LIST_OLD_DATA_KEYS",
+    "LIST_OLD_INSTANCE_VALUES",
+    "LIST_TIMED_JOBS",
+    "LOOKUP_ACTIVE_VERSION",
+    "LOOKUP_CHECK_VALUE",
+    "LOOKUP_DOCUMENT_FORMAT",
+    "LOOKUP_LINK_REMAINS",
+    "LOOKUP_LINK_UNSCOPED",
+    "LOOKUP_MARK",
+    "LOOKUP_ROOT_VALUE",
+    "LOOKUP_SCHEMA_VERSION",
+    "LOOKUP_WATCHED_TIME",
+    "NEWEST_REAL_TIME",
+    "NEWEST_TIME",
+    "NEXT_FREE",
+    "NEXT_LEASED",
+    "NEXT_WATCHED_TIME",
+    "PATIENCE",
+    "PING",
+    "READ_CLOCK",
+    "REMEMBER_MASTER_KEY",
+    "RESEAL_INSTANCE_VALUES",
+    "RETIME_JOBS",
+    "REWRAP_DATA_KEYS",
+    "SETTINGS",
+    "SET_CLOCK",
+    "SHOW_DURABILITY",
+    "SHOW_ENCODING",
+    "SHOW_VERSION",
+    "TAKE_GUARD",
+    "UPDATE_CLIENT",
+    "WIPE_EXPIRED_SESSIONS",
+    "WRITE_APP",
+];
+
+/// What no statement and no migration may contain, in lower case.
+const FORBIDDEN: &[&str] = &[
+    "listen",
+    "notify",
+    "advisory",
+    "serial",
+    "create sequence",
+    "nextval",
+    "identity",
+    "isolation",
+    "serializable",
+    "repeatable read",
+    "->",
+    "#>",
+    "@>",
+    "jsonb",
+    "for share",
+    "lock table",
+    "create trigger",
+    "create function",
+];
+
+const VERBS: &[&str] = &[
+    "ALTER",
+    "BEGIN",
+    "CALL",
+    "COMMIT",
+    "CREATE",
+    "DECLARE",
+    "DELETE",
+    "DO",
+    "DROP",
+    "EXECUTE",
+    "INSERT",
+    "LISTEN",
+    "LOCK",
+    "MERGE",
+    "NOTIFY",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "TRUNCATE",
+    "UPDATE",
+    "WITH",
+];
+
+struct Statement {
+    /// The constant that holds it; empty when none does.
+    name: String,
+    text: String,
+}
+
+fn directory(path: &str) -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let mut files: Vec<_> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// The string literals of a Rust source that begin with a verb of SQL.
+fn statements_of(source: &str) -> Vec<Statement> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut statements = Vec::new();
+    let mut name = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(['"', '/', ';', 'c']) {
+        let (found, after) = rest.split_at(at);
+        let starts_a_word = !found.ends_with(|before: char| before.is_alphanumeric() || before == '_');
+        if after.starts_with("//") {
+            rest = after.split_once('\n').map_or("", |(_, next)| next);
+        } else if starts_a_word && after.starts_with("const ") {
+            name = after["const ".len()..].split(':').next().unwrap_or_default().trim().to_owned();
+            // The type may hold a semicolon; what ends the constant comes after the equals sign.
+            rest = after.split_once('=').map_or("", |(_, value)| value);
+        } else if let Some(literal) = after.strip_prefix('"') {
+            let (text, next) = literal_text(literal);
+            if VERBS.contains(&text.split_whitespace().next().unwrap_or_default()) {
+                statements.push(Statement { name: name.clone(), text });
+            }
+            rest = next;
+        } else {
+            if after.starts_with(';') {
+                name.clear();
+            }
+            rest = &after[1..];
+        }
+    }
+    statements
+}
+
+/// The text of a literal whose quotation mark was taken, and what follows it.
+fn literal_text(literal: &str) -> (String, &str) {
+    let mut text = String::new();
+    let mut rest = literal;
+    loop {
+        let at = rest.find(['"', '\\']).expect("a literal ends");
+        text.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if literal.as_bytes()[literal.len() - rest.len() - 1] == b'"' {
+            return (text, rest);
+        }
+        if rest.starts_with('\n') {
+            rest = rest.trim_start();
+        } else {
+            text.push_str("\\");
+            text.push_str(&rest[..1]);
+            rest = &rest[1..];
+        }
+    }
+}
+
+fn statements() -> Vec<Statement> {
+    directory("src/postgres").iter().flat_map(|(_, source)| statements_of(source)).collect()
+}
+
+fn forbidden_in(text: &str) -> Option<&'static str> {
+    let text = text.to_lowercase();
+    FORBIDDEN.iter().find(|forbidden| text.contains(**forbidden)).copied()
+}
+
+#[test]
+fn the_reader_of_sources_finds_statements_and_whatever_hides_one() {
+    let source = "// const NO: &str = \"SELECT 0\";\nconst ONE: &str = \"SELECT \\\n    1 \\\"x\\\"\";\n\
+        fn f() { g(\"DELETE FROM a\"); h(\"not one\") }\nconst TWO: [&str; 2] = [\"BEGIN\", \"COMMIT\"];";
+    let found: Vec<_> = statements_of(source).into_iter().map(|statement| (statement.name, statement.text)).collect();
+    let expected = [("ONE", "SELECT 1 \\\"x\\\""), ("", "DELETE FROM a"), ("TWO", "BEGIN"), ("TWO", "COMMIT")];
+    assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    assert_eq!(forbidden_in("SELECT pg_try_ADVISORY_lock(1)"), Some("advisory"));
+    assert_eq!(forbidden_in("SELECT 1"), None);
+}
+
+#[test]
+fn every_statement_is_a_constant_and_in_one_table() {
+    let statements = statements();
+    assert!(statements.len() > 100, "{}", statements.len());
+    for statement in &statements {
+        assert!(!statement.name.is_empty(), "not a constant: {}", statement.text);
+        let name = statement.name.as_str();
+        let (hot, cold) = (HOT.iter().any(|(hot, _)| *hot == name), COLD.contains(&name));
+        assert!(hot != cold, "{name} must be in one of the two tables");
+    }
+    let names: BTreeSet<&str> = statements.iter().map(|statement| statement.name.as_str()).collect();
+    for listed in HOT.iter().map(|(name, _)| *name).chain(COLD.iter().copied()) {
+        assert!(names.contains(listed), "{listed} does not exist any more");
+    }
+}
+
+#[test]
+fn no_statement_and_no_migration_uses_what_other_engines_lack() {
+    for statement in statements() {
+        let found = forbidden_in(&statement.text);
+        assert!(found.is_none(), "{found:?} in {}: {}", statement.name, statement.text);
+    }
+    let migrations = directory("migrations/postgres");
+    assert!(migrations.len() >= 4);
+    for (name, text) in migrations {
+        let code: String =
+            text.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+        let found = forbidden_in(&code);
+        assert!(found.is_none(), "{found:?} in {name}");
+    }
+}
+
+#[test]
+fn every_statement_of_a_hot_path_has_its_key() {
+    for statement in statements() {
+        if let Some((name, key)) = HOT.iter().find(|(name, _)| *name == statement.name) {
+            assert!(statement.text.contains(key), "{name} lacks `{key}`: {}", statement.text);
+        }
+    }
+}
+
+#[test]
+fn no_transaction_is_begun_at_an_isolation_level_of_its_own() {
+    for (name, source) in directory("src/postgres") {
+        for forbidden in ["build_transaction", "isolation_level", "IsolationLevel"] {
+            assert!(!source.contains(forbidden), "{name} uses {forbidden}");
+        }
+    }
+}
