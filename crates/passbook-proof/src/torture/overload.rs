@@ -69,7 +69,7 @@ async fn experiment(conduct: &mut Conduct, options: &OverloadOptions) -> Result<
     let offered = tokio::spawn(open_loop::run(offer));
     tokio::time::sleep(duration / 3).await;
     let withdrawn_in = withdraw(conduct, &server, &withdrawn).await.context("in the middle of the overload")?;
-    let outcome = offered.await??;
+    let outcome = offered.await?;
     let after = rss_anon_kib(server.pid())?;
     let normal_in = wait_until_normal(&server, &requests).await?;
     let (health, unwell) = watch.stop().await?;
@@ -203,7 +203,9 @@ async fn withdraw(conduct: &Conduct, server: &Server, client: &Access) -> Result
     let first = connection.exchange_status(&read).await?;
     ensure!(first == 200, "the client's token was answered {first} before it was withdrawn");
     let begun = Instant::now();
-    operate(&conduct.plan, &["clients", "revoke", &client.client_id])?;
+    let (plan, id) = (conduct.plan.clone(), client.client_id.clone());
+    // On a thread of its own: the load goes on.
+    tokio::task::spawn_blocking(move || operate(&plan, &["clients", "revoke", &id])).await??;
     let withdrawn = Instant::now();
     while connection.exchange_status(&read).await? != 401 {
         ensure!(withdrawn.elapsed() < WITHDRAWN_AFTER_MAX, "a withdrawn client still gets in");
