@@ -102,7 +102,7 @@ async fn jump(
         ("TZ", "UTC".to_owned()),
     ];
     plan.environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let ground = Ground::Embedded(plan.clone());
+    let ground = Ground::Embedded(Box::new(plan.clone()));
     let running = ground.start().await?;
     let address = running.addresses[0];
     let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);

@@ -176,7 +176,7 @@ impl WorkDay {
 
     /// Whether a worker has gone home before the end: a request of its has no answer.
     pub fn was_cut_off(&mut self) -> bool {
-        self.tasks.len() > 0 && {
+        !self.tasks.is_empty() && {
             let gone = self.tasks.try_join_next();
             // It goes back at the end like the others.
             let was_cut_off = gone.is_some();
