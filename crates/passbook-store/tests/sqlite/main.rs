@@ -10,8 +10,8 @@ mod examples;
 mod inconsistent;
 mod master_keys;
 mod opening;
-mod reservations;
 mod reading;
+mod reservations;
 mod speed;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@
 //! conformance run and the torture runs all use it. What cannot run on this machine is skipped by name.
 
 mod conformance;
+mod hosted;
 mod packages;
 mod rust;
 
@@ -47,6 +48,19 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
     Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture_kill },
     Step { name: "torture-full-disk", about: "short form of `cargo xtask torture full-disk`", run: torture_full_disk },
+    Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
+    Step {
+        name: "torture-refresh-limits",
+        about: "short form of `torture refresh-limits`",
+        run: hosted::refresh_limits,
+    },
+    Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
+    Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
+    Step {
+        name: "torture-store-restarts",
+        about: "short form of `torture store-restarts`",
+        run: hosted::store_restarts,
+    },
 ];
 
 /// Runs the chosen steps.
