@@ -86,9 +86,10 @@ impl Guard {
 }
 
 /// Applies what is missing.
-pub(super) async fn bring_up_to_date(connector: &Connector, guard: &Guard) -> Result<(), OpenError> {
-    refuse_newer(stored_version(guard.client()).await?)?;
+pub(super) async fn bring_up_to_date(connector: &Connector, _held: &Guard) -> Result<(), OpenError> {
+    // Asked outside of the guard's transaction: in an empty database the question fails, which would end that.
     let mut client = connector.open_patient().await?;
+    refuse_newer(stored_version(&client).await?)?;
     client.batch_execute(IMPATIENCE).await?;
     let mut tries = 0;
     while let Err(error) = migrations::migrations::runner().run_async(&mut *client).await {
