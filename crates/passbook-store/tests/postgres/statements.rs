@@ -235,7 +235,7 @@ fn literal_text(literal: &str) -> (String, &str) {
         if rest.starts_with('\n') {
             rest = rest.trim_start();
         } else {
-            text.push_str("\\");
+            text.push('\\');
             text.push_str(&rest[..1]);
             rest = &rest[1..];
         }
