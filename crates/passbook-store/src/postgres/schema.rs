@@ -86,9 +86,11 @@ impl Guard {
 }
 
 /// Applies what is missing.
-pub(super) async fn bring_up_to_date(connector: &Connector, guard: &Guard) -> Result<(), OpenError> {
-    refuse_newer(stored_version(guard.client()).await?)?;
+///
+/// On a connection of its own: a statement that fails would end the guard's transaction.
+pub(super) async fn bring_up_to_date(connector: &Connector, _guard: &Guard) -> Result<(), OpenError> {
     let mut client = connector.open_patient().await?;
+    refuse_newer(stored_version(&client).await?)?;
     client.batch_execute(IMPATIENCE).await?;
     let mut tries = 0;
     while let Err(error) = migrations::migrations::runner().run_async(&mut *client).await {
