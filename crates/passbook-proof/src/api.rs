@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use crate::server::{Access, Server};
 
 /// Longer than any documented wait of the server (10 s), so that a slow answer is not taken for a lost one.
 const CALL_MAX: Duration = Duration::from_secs(20);
+/// How long a busy server is asked again, and how often.
+const BUSY_MAX: Duration = Duration::from_secs(60);
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How often one call asks for a new token before its 401 is believed.
 const TOKENS_PER_CALL: usize = 3;
 
@@ -94,12 +97,31 @@ impl Api {
         }
     }
 
-    /// A read, which may be repeated without harm when a connection was closed under it.
-    pub async fn get(&mut self, path: &str) -> Result<Answer> {
-        if let Ok(answer) = self.call("GET", path, Body::Empty).await {
-            return Ok(answer);
+    /// A call that is made again while the server refuses it as too busy, which leaves it without effect.
+    pub async fn call_until_admitted(&mut self, method: &str, path: &str, json: &Value) -> io::Result<Answer> {
+        let begun = Instant::now();
+        loop {
+            let answer = self.call(method, path, Body::Json(json)).await?;
+            if !is_busy(&answer) || begun.elapsed() > BUSY_MAX {
+                return Ok(answer);
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
         }
-        self.call("GET", path, Body::Empty).await.with_context(|| format!("GET {path}"))
+    }
+
+    /// A read, which may be repeated without harm: when a connection was closed under it, or the server is busy.
+    pub async fn get(&mut self, path: &str) -> Result<Answer> {
+        let begun = Instant::now();
+        loop {
+            let answer = match self.call("GET", path, Body::Empty).await {
+                Ok(answer) => answer,
+                Err(_) => self.call("GET", path, Body::Empty).await.with_context(|| format!("GET {path}"))?,
+            };
+            if !is_busy(&answer) || begun.elapsed() > BUSY_MAX {
+                return Ok(answer);
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
     }
 
     /// A read that must succeed.
@@ -146,6 +168,11 @@ impl Api {
         *kept = Some(connection);
         Ok(answer)
     }
+}
+
+/// Whether the server asks to come again later.
+fn is_busy(answer: &Answer) -> bool {
+    answer.status == 503 && answer.header("retry-after").is_some()
 }
 
 /// The body of `POST /sandbox/links` for a user with every product.

@@ -47,7 +47,7 @@ impl Deployment {
     pub async fn new(shape: &Shape<'_>) -> Result<Self> {
         let cluster = Self::make_cluster().await?;
         let url = cluster.url(DATABASE);
-        Self::on(cluster, shape, &url)
+        Self::on(cluster, shape, &url).await
     }
 
     /// A cluster with an empty database.
@@ -59,14 +59,16 @@ impl Deployment {
     }
 
     /// As [`Deployment::new`], on a cluster that is there and with this way to its database.
-    pub fn on(cluster: Cluster, shape: &Shape<'_>, url: &str) -> Result<Self> {
+    pub async fn on(cluster: Cluster, shape: &Shape<'_>, url: &str) -> Result<Self> {
         let key = shape.directory.join("master.key");
         write_private(&key, MasterKey::generate().to_file_text().as_bytes())?;
         let mut plans = Vec::new();
         for number in 0..shape.replicas {
             plans.push(plan(shape, number, &key, url)?);
         }
-        let access = make_client(&plans[0])?;
+        // In a thread of its own: the way to the database may be a proxy on this one.
+        let first = plans.first().context("no replicas")?.clone();
+        let access = tokio::task::spawn_blocking(move || make_client(&first)).await??;
         for hosted in plans.iter_mut().filter_map(|plan| plan.hosted.as_mut()) {
             hosted.access = access.clone();
         }

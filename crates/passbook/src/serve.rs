@@ -37,7 +37,7 @@ pub async fn run(
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let instance = Instance::open(opened.store.as_ref()).await?;
-    let services = compose(&opened, clock, &instance, directory);
+    let services = compose(&opened, clock, &instance, directory, config.workers.lease);
     let server = Server::start(services, &opened, &instance, listener, plan(config, certificates.clone()))?;
     if let Some(certificates) = certificates {
         // Lives as long as the process.

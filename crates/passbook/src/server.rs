@@ -6,6 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -63,6 +64,7 @@ pub fn compose(
     clock: Arc<dyn Clock>,
     instance: &Instance,
     directory: Directory,
+    lease: SignedDuration,
 ) -> Arc<Services> {
     let (store, keys) = (opened.store.clone(), opened.keys.clone());
     Arc::new(Services {
@@ -80,6 +82,7 @@ pub fn compose(
         keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
+        lease,
     })
 }
 

@@ -14,7 +14,7 @@ use super::ExchangeOptions;
 use super::conduct::Conduct;
 use super::ground::{Ground, Running, StoreKind};
 use super::store_files::Jobs;
-use crate::api::{Api, Body, sandbox_link};
+use crate::api::{Api, sandbox_link};
 use crate::http::Answer;
 
 const EXCHANGE: &str = "/link-session/exchange-token";
@@ -90,7 +90,7 @@ async fn make_tokens(running: &Running, customers: &'static str, count: usize) -
             for number in (maker..count).step_by(MAKERS) {
                 let mut body = sandbox_link(&format!("{customers}-{number}"));
                 body["exchange"] = json!(false);
-                let answer = api.call("POST", "/sandbox/links", Body::Json(&body)).await?;
+                let answer = api.call_until_admitted("POST", "/sandbox/links", &body).await?;
                 let text = |name: &str| answer.json()[name].as_str().map(ToOwned::to_owned);
                 let (Some(link_id), Some(token)) = (text("link_id"), text("exchangeable_token")) else {
                     bail!("a sign-in answered {}: {}", answer.status, String::from_utf8_lossy(&answer.body));
@@ -151,7 +151,7 @@ async fn race_for(token: &Token, apis: &mut Vec<Api>) -> Result<Race> {
 
 async fn exchange(api: &mut Api, token: &str) -> Result<Answer> {
     let body = json!({ "exchangeable_token": token });
-    api.call("POST", EXCHANGE, Body::Json(&body)).await.context("an exchange was cut off")
+    api.call_until_admitted("POST", EXCHANGE, &body).await.context("an exchange was cut off")
 }
 
 fn note(conduct: &mut Conduct, races: &[Race]) {

@@ -17,7 +17,7 @@ use super::conduct::Conduct;
 use super::exchange::settle;
 use super::ground::{Ground, Running, StoreKind};
 use super::store_files::Jobs;
-use crate::api::{Api, Body, sandbox_link};
+use crate::api::{Api, sandbox_link};
 
 const REPLICAS: usize = 3;
 /// Parallel callers.
@@ -91,7 +91,7 @@ pub async fn make_links(running: &Running, customers: &'static str, count: usize
             let mut links = Vec::new();
             for number in (maker..count).step_by(MAKERS) {
                 let body = sandbox_link(&format!("{customers}-{number}"));
-                let answer = api.call("POST", "/sandbox/links", Body::Json(&body)).await?;
+                let answer = api.call_until_admitted("POST", "/sandbox/links", &body).await?;
                 let answered = || format!("a sign-in answered {}: {}", answer.status, answer.json());
                 ensure!(answer.status == 201, "{}", answered());
                 links.push(answer.json()["link_id"].as_str().with_context(answered)?.to_owned());
@@ -109,7 +109,7 @@ pub async fn make_links(running: &Running, customers: &'static str, count: usize
 /// Moves the app's clock and waits until every server goes by the new one.
 pub async fn advance(running: &Running, seconds: u64) -> Result<()> {
     let body = json!({ "advance_seconds": seconds });
-    let answer = running.api(0).call("POST", "/sandbox/clock", Body::Json(&body)).await?;
+    let answer = running.api(0).call_until_admitted("POST", "/sandbox/clock", &body).await?;
     ensure!(answer.status == 200, "moving the clock answered {}", answer.status);
     let wanted = answer.json()["now"].as_str().context("no time")?.to_owned();
     let begun = Instant::now();
@@ -138,7 +138,7 @@ async fn ask(running: &Running, links: &Arc<Vec<String>>, calls: usize) -> Resul
                 let (position, product) = (refresh / PRODUCTS.len(), PRODUCTS[refresh % PRODUCTS.len()]);
                 let Some(link) = links.get(position) else { return anyhow::Ok(seen) };
                 let body = json!({ "products": [product] });
-                let answer = api.call("POST", &format!("/links/{link}/products"), Body::Json(&body)).await?;
+                let answer = api.call_until_admitted("POST", &format!("/links/{link}/products"), &body).await?;
                 match answer.status {
                     202 => *seen.accepted.entry((position, product)).or_default() += 1,
                     429 if answer.header("retry-after").is_some() => seen.limited += 1,

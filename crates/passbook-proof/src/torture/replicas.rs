@@ -17,7 +17,6 @@ use super::conduct::Conduct;
 use super::ground::{Ground, Running, StoreKind};
 use super::refresh_limits::{advance, make_links};
 use super::store_files::Jobs;
-use crate::api::Body;
 use crate::database::Database;
 use crate::http::{Connection, request};
 use crate::process::signal;
@@ -97,7 +96,7 @@ fn ask_all(running: &Running, links: &[String]) -> Vec<JoinHandle<Result<()>>> {
         tokio::spawn(async move {
             let body = json!({ "products": PRODUCTS });
             api.set_patience(TAKEN_OVER_WITHIN * 2);
-            let answer = api.call("POST", &path, Body::Json(&body)).await.context("a refresh")?;
+            let answer = api.call_until_admitted("POST", &path, &body).await.context("a refresh")?;
             ensure!(answer.status == 202, "a refresh answered {}: {}", answer.status, answer.json());
             Ok(())
         })

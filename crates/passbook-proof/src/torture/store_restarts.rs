@@ -72,7 +72,7 @@ impl<'a> Restarts<'a> {
         let cluster = Deployment::make_cluster().await?;
         let proxy = FaultProxy::start(([127, 0, 0, 1], cluster.port()).into()).await?;
         let url = format!("postgres://passbook@{}/{DATABASE}", proxy.address());
-        let deployment = Deployment::on(cluster, &shape, &url)?;
+        let deployment = Deployment::on(cluster, &shape, &url).await?;
         let ground = Ground::Hosted(Box::new(deployment));
         let running = ground.start().await?;
         let mut crew = Crew::new(options.writers, options.common.seed, &conduct.journal);

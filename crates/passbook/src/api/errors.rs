@@ -239,7 +239,8 @@ impl From<Fault> for ApiError {
                 Self::unavailable()
             }
             Fault::KeyTakenOver => Self::key_taken_over(),
-            Fault::Internal(_) => {
+            // Not 503, which promises that nothing changed.
+            Fault::OutcomeUnknown(_) | Fault::Internal(_) => {
                 tracing::error!(error = chain, cause = %causes(chain), "request failed");
                 Self::internal()
             }

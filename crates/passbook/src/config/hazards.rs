@@ -6,6 +6,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::{Config, Place, Problems};
 
+/// How long a bank may take for one product; see `workers`.
+const FETCH_SECONDS_MAX: i64 = 60;
+
 pub(super) fn judge(config: &Config, problems: &mut Problems) {
     let server = &config.server;
     let is_public = !server.listen.ip().to_canonical().is_loopback();
@@ -45,6 +48,10 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.sandbox.enabled {
         warnings.push("sandbox.enabled: the calls under /sandbox have no request limits".to_owned());
+    }
+    if config.workers.lease.as_secs() <= FETCH_SECONDS_MAX {
+        warnings
+            .push("workers.lease_seconds: a job of a slow bank is taken over while it runs, and fetched twice".into());
     }
     if config.limits.enabled && config.limits.factor > 1 {
         warnings.push(format!("limits.factor: {} times the contract's limits are allowed", config.limits.factor));

@@ -15,6 +15,7 @@ mod secret;
 mod server;
 mod settings;
 mod store;
+mod workers;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -27,6 +28,7 @@ pub use self::{
     server::{Role, Server, Tls},
     settings::Settings,
     store::{Place, Store},
+    workers::Workers,
 };
 
 /// The reference: every setting with its default.
@@ -41,6 +43,8 @@ pub struct Config {
     pub store: Store,
     /// Master keys.
     pub keys: Keys,
+    /// Background work.
+    pub workers: Workers,
     /// Request limits.
     pub limits: Limits,
     /// The sandbox control calls.
@@ -73,6 +77,7 @@ impl Config {
             server: Server::read(&mut settings),
             store: Store::read(&mut settings),
             keys: Keys::read(&mut settings),
+            workers: Workers::read(&mut settings),
             limits: Limits::read(&mut settings),
             sandbox: Sandbox::read(&mut settings),
             log: Log::read(&mut settings),

@@ -69,6 +69,8 @@ pub struct Services {
     pub files_held: tokio::sync::Semaphore,
     /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
     pub import_turns: tokio::sync::Semaphore,
+    /// How long a worker may keep a job without a sign of life.
+    pub lease: jiff::SignedDuration,
 }
 
 /// The caller of a use case: whose data, and who is asking.
@@ -91,7 +93,10 @@ pub enum Fault {
     /// The request held an idempotency key for so long that another one took it over. Nothing changed.
     #[error("the idempotency key was taken over")]
     KeyTakenOver,
-    /// Stored data cannot be understood, nobody knows whether a change was stored, or a bug.
+    /// The store went away under a commit and could not be asked afterwards: the change is there, or it is not.
+    #[error("it is not known whether the change was stored")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Stored data cannot be understood, or a bug.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -100,7 +105,9 @@ impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unavailable(Box::new(error)),
-            StoreError::Inconsistent { .. } | StoreError::OutcomeUnknown(_) => Self::Internal(Box::new(error)),
+            // Not `Internal`: a job that meets this is not given up, it runs again.
+            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Box::new(error)),
+            StoreError::Inconsistent { .. } => Self::Internal(Box::new(error)),
         }
     }
 }

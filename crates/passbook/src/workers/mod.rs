@@ -25,8 +25,9 @@ use crate::{
 
 /// Jobs that run at once in one process.
 const RUNNING_MAX: usize = 16;
-/// How long a lease holds; longer than one fetch may take, renewed between fetches.
-const LEASE: SignedDuration = SignedDuration::from_secs(90);
+/// How long a lease holds unless the configuration says otherwise; longer than one fetch may take, renewed between
+/// fetches.
+pub const LEASE: SignedDuration = SignedDuration::from_secs(90);
 /// How often a job is begun before it is given up: it takes its process down every time, or its store.
 const ATTEMPTS_MAX: u64 = 100;
 /// How often work of other replicas is looked for when no bell rings.
@@ -106,7 +107,7 @@ impl Workers {
         match self.services.store.next_due_at().await? {
             Some(due) if due <= now => {
                 let limit = u32::try_from(free).unwrap_or(u32::MAX);
-                self.services.store.lease_jobs(&self.owner, now, later(now, LEASE), limit).await
+                self.services.store.lease_jobs(&self.owner, now, later(now, self.services.lease), limit).await
             }
             _ => Ok(Vec::new()),
         }
@@ -207,7 +208,7 @@ impl Workers {
 
     /// Gives a job back, as soon as the store takes it. Should the store stay down, the lease runs out.
     async fn give_back(&self, job: &LeasedJob, pause_of_job: SignedDuration) {
-        let tries = LEASE.unsigned_abs().as_millis() / PAUSE_AFTER_FAULT.as_millis();
+        let tries = self.services.lease.unsigned_abs().as_millis() / PAUSE_AFTER_FAULT.as_millis();
         for _ in 0..tries {
             let due_at = later(self.services.store.now(), pause_of_job);
             if self.services.store.release_job(&job.lease, due_at).await.is_ok() || self.stop.is_cancelled() {
@@ -228,5 +229,5 @@ async fn pause(span: Duration, stop: &CancellationToken) {
 
 /// The end of the lease, from now.
 fn lease_until(services: &Services) -> jiff::Timestamp {
-    later(services.store.now(), LEASE)
+    later(services.store.now(), services.lease)
 }

@@ -348,6 +348,7 @@ fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -
         keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
+        lease: passbook::workers::LEASE,
     })
 }
 

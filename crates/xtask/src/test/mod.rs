@@ -4,6 +4,7 @@
 //! conformance run and the torture runs all use it. What cannot run on this machine is skipped by name.
 
 mod conformance;
+mod hosted;
 mod packages;
 mod rust;
 mod torture;
@@ -62,6 +63,19 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
     Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
     Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
+    Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
+    Step {
+        name: "torture-refresh-limits",
+        about: "short form of `torture refresh-limits`",
+        run: hosted::refresh_limits,
+    },
+    Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
+    Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
+    Step {
+        name: "torture-store-restarts",
+        about: "short form of `torture store-restarts`",
+        run: hosted::store_restarts,
+    },
 ];
 
 /// Runs the chosen steps.

@@ -38,7 +38,7 @@ pub fn postgres(context: &Context) -> Result<Outcome> {
 }
 
 /// Where distributions put the server's programs, or the search path. `postgres-cluster` looks in the same places.
-fn has_postgres() -> bool {
+pub fn has_postgres() -> bool {
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     installed.map(|version| version.path().join("bin/postgres")).any(|program| program.is_file())
         || answers(command("postgres").arg("--version"))

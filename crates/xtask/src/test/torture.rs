@@ -59,7 +59,7 @@ pub fn overload(context: &Context) -> Result<Outcome> {
     }
     // A short run on a shared machine: the bars are wide here and meant in the long form.
     let bars = ["--goodput-percent-min", "40", "--accepted-p99-ms-max", "1000", "--refused-p99-ms-max", "200"];
-    short(&[&["overload", "--secs", "5"], bars.as_slice()].concat())
+    short(&[&["overload", "--secs", "5", "--offered-factor-min", "1.5"], bars.as_slice()].concat())
 }
 
 pub fn drain(context: &Context) -> Result<Outcome> {

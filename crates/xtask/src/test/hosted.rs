@@ -1,0 +1,45 @@
+//! The steps that run short forms of experiments on hosted servers, over a PostgreSQL cluster of their own.
+
+use anyhow::Result;
+
+use super::Context;
+use super::rust::has_postgres;
+use crate::command::{command, run};
+use crate::pipeline::Outcome;
+use crate::proof::{built, server};
+
+/// 30 tokens raced for over three replicas, and 100 on the embedded store.
+pub fn exchange(_: &Context) -> Result<Outcome> {
+    short(&["exchange", "--tokens", "100"])?;
+    on_postgres(&["exchange", "--store", "postgres", "--tokens", "30"])
+}
+
+pub fn refresh_limits(_: &Context) -> Result<Outcome> {
+    short(&["refresh-limits", "--links", "5", "--calls", "20"])?;
+    on_postgres(&["refresh-limits", "--store", "postgres", "--links", "5", "--calls", "20"])
+}
+
+pub fn kill(_: &Context) -> Result<Outcome> {
+    on_postgres(&["kill", "--store", "postgres", "--rounds", "5", "--secs-max", "2"])
+}
+
+pub fn replicas(_: &Context) -> Result<Outcome> {
+    on_postgres(&["replicas", "--jobs", "300", "--zombies", "3"])
+}
+
+pub fn store_restarts(_: &Context) -> Result<Outcome> {
+    on_postgres(&["store-restarts", "--rounds", "3", "--writers", "20"])
+}
+
+fn on_postgres(experiment: &[&str]) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    short(experiment)?;
+    Ok(Outcome::Passed)
+}
+
+fn short(experiment: &[&str]) -> Result<()> {
+    let program = built("ci", "passbook-proof")?;
+    run(command(program).arg("torture").args(experiment).arg("--server").arg(server("ci")?))
+}
