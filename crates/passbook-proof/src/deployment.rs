@@ -13,7 +13,7 @@ use postgres_cluster::{Binaries, Cluster, Place};
 use serde_json::Value;
 
 use crate::database::Database;
-use crate::server::{Access, Hosted, Plan};
+use crate::server::{Access, Hosted, Plan, Server};
 
 /// The one database of a deployment.
 pub const DATABASE: &str = "passbook";
@@ -66,9 +66,12 @@ impl Deployment {
         for number in 0..shape.replicas {
             plans.push(plan(shape, number, &key, url)?);
         }
-        // In a thread of its own: the way to the database may be a proxy on this one.
+        // The first start makes what commands build on.
         let first = plans.first().context("no replicas")?.clone();
+        let server = Server::start(&first).await?;
+        // In a thread of its own: the way to the database may be a proxy on this one.
         let access = tokio::task::spawn_blocking(move || make_client(&first)).await??;
+        server.stop().await?;
         for hosted in plans.iter_mut().filter_map(|plan| plan.hosted.as_mut()) {
             hosted.access = access.clone();
         }
@@ -109,7 +112,6 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
 }
 
 fn make_client(plan: &Plan) -> Result<Access> {
-    operate(plan, &["migrate"])?;
     operate(plan, &["apps", "add", APP])?;
     let client = operate(plan, &["clients", "add", "--app", APP, "--environment", "sandbox"])?;
     let field = |name: &str| client[name].as_str().map(ToOwned::to_owned).with_context(|| format!("no {name}"));

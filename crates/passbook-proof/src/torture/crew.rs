@@ -46,21 +46,35 @@ impl Crew {
         Self { workers, journal: journal.clone(), store_may_be_away: false }
     }
 
-    /// Sends every worker to work on these servers. The first one moves the sandbox clock on before it begins.
+    /// Sends every worker to work on one server. The first one moves the sandbox clock on before it begins.
     pub fn begin(&mut self, running: &Running, advance_seconds: u64) -> WorkDay {
+        self.send(running, Some(advance_seconds))
+    }
+
+    /// Sends every worker to work, and leaves the clock alone: with several servers it has to be moved beforehand, because
+    /// the others learn of it a second later and tokens end by that clock.
+    pub fn begin_by_this_clock(&mut self, running: &Running) -> WorkDay {
+        self.send(running, None)
+    }
+
+    fn send(&mut self, running: &Running, advance_seconds: Option<u64>) -> WorkDay {
         let (steps, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let clock_moves = Arc::new(AtomicBool::new(true));
+        let clock_moves = Arc::new(AtomicBool::new(advance_seconds.is_some()));
         let store_may_be_away = self.store_may_be_away;
         let mut tasks = JoinSet::new();
         for mut worker in self.workers.drain(..) {
             let (mut api, journal) = (running.api(worker.number as usize), self.journal.clone());
             let (steps, is_over, clock_moves) = (Arc::clone(&steps), Arc::clone(&is_over), Arc::clone(&clock_moves));
             tasks.spawn(async move {
-                let is_first = worker.number == 0;
+                let advance = advance_seconds.filter(|_| worker.number == 0);
                 let (worker_at_work, api, journal) = (&mut worker, &mut api, &journal);
                 let clock_moves = &clock_moves;
                 let mut shift = Shift { worker: worker_at_work, api, journal, clock_moves, store_may_be_away };
-                if !is_first || shift.advance_clock(advance_seconds).await.is_ok() {
+                let may_begin = match advance {
+                    Some(seconds) => shift.advance_clock(seconds).await.is_ok(),
+                    None => true,
+                };
+                if may_begin {
                     while !is_over.load(Ordering::Relaxed) && shift.step().await.is_ok() {
                         steps.fetch_add(1, Ordering::Relaxed);
                     }

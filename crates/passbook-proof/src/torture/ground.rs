@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -14,6 +15,9 @@ use super::store_files::{Jobs, check_store, copy_files, databases_in};
 use crate::api::Api;
 use crate::deployment::{DATABASE, Deployment, Shape, operate};
 use crate::server::{Access, Plan, Server};
+
+/// Refreshes that were accepted and have not ended.
+const OPEN_REFRESHES: &str = "SELECT COUNT(*) FROM jobs WHERE state = 'open' AND work LIKE '%efresh%'";
 
 /// Which store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -101,6 +105,19 @@ impl Ground {
         deployment.cluster()?.amcheck(DATABASE)?;
         let broken = broken_in_postgres(&deployment.database().await?, jobs == Jobs::HaveEnded).await?;
         ensure!(broken.is_empty(), "{}", broken.join("; "));
+        Ok(())
+    }
+
+    /// Waits until no refresh is open in a hosted store; the servers may run. The embedded store has no other process whose
+    /// leases had to be waited for.
+    pub async fn wait_for_jobs(&self, within: Duration) -> Result<()> {
+        let Self::Hosted(deployment) = self else { return Ok(()) };
+        let database = deployment.database().await?;
+        let begun = Instant::now();
+        while database.number(OPEN_REFRESHES).await? > 0 {
+            ensure!(begun.elapsed() < within, "a refresh did not end in {} s", within.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         Ok(())
     }
 

@@ -20,6 +20,10 @@ use crate::record::{Proof, commit, today};
 use crate::rng::Rng;
 use crate::server::Plan;
 
+/// A killed server's leases hold until they run out, on a store that others may be using.
+const SETTINGS: &str = "[workers]\nlease_seconds = 10\n";
+/// How long jobs of links that were deleted under them may take to end.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How long a restart may take until `/readyz` is green, unless told otherwise.
 const READY_MS_MAX_EMBEDDED: u64 = 2_000;
 const READY_MS_MAX_POSTGRES: u64 = 5_000;
@@ -66,7 +70,7 @@ impl Campaign {
         let common = &options.common;
         let arguments = vec!["--seed".to_owned(), common.seed.to_string()];
         let plan = Plan::new(binary(common.server.clone())?, directory.path(), arguments)?;
-        let ground = Ground::new(common, &plan, directory.path(), 1).await?;
+        let ground = Ground::with_settings(common, &plan, directory.path(), 1, SETTINGS).await?;
         let journal = Journal::create(&directory.path().join("journal.tsv"))?;
         let crew = Crew::new(options.workers, common.seed, &journal);
         let rng = Rng::new(common.seed, 0);
@@ -88,6 +92,7 @@ impl Campaign {
         }
         self.crew.settle(&running).await?;
         self.crew.check_list(&running).await?;
+        self.ground.wait_for_jobs(SETTLE_MAX).await?;
         running.stop().await?;
         self.ground.check(Jobs::HaveEnded).await
     }

@@ -39,8 +39,6 @@ const DAY_SECONDS: u64 = 90_000;
 /// A run that cannot make its zombies ends.
 const ROUNDS_MAX: u64 = 400;
 
-const OPEN_REFRESHES: &str = "SELECT COUNT(*) FROM jobs WHERE state = 'open' AND work LIKE '%efresh%'";
-
 /// A job under a lease: its fence and who holds it.
 struct Held {
     fence: i64,
@@ -74,7 +72,7 @@ async fn experiment(conduct: &mut Conduct, options: &ReplicasOptions) -> Result<
             call.await??;
             jobs += 1;
         }
-        wait_for_end(&database).await?;
+        ground.wait_for_jobs(TAKEN_OVER_WITHIN).await?;
         conduct.rounds += 1;
     }
     conduct.tally.acked = jobs;
@@ -150,15 +148,6 @@ async fn fences(database: &mut Database, jobs: impl Iterator<Item = &String>) ->
     let ids: Vec<&String> = jobs.collect();
     let rows = database.client().query("SELECT job_id, fence FROM jobs WHERE job_id = ANY($1)", &[&ids]).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
-}
-
-async fn wait_for_end(database: &Database) -> Result<()> {
-    let begun = Instant::now();
-    while database.number(OPEN_REFRESHES).await? > 0 {
-        ensure!(begun.elapsed() < TAKEN_OVER_WITHIN, "a job did not end in {} s", TAKEN_OVER_WITHIN.as_secs());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 /// Runs of jobs that found their lease lost, as every replica counts them.

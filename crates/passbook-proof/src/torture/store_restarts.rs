@@ -12,9 +12,10 @@ use serde_json::json;
 
 use super::StoreRestartsOptions;
 use super::conduct::{Conduct, milliseconds};
-use super::crew::Crew;
+use super::crew::{Crew, WorkDay};
 use super::ground::{Ground, Running};
 use super::kill::binary;
+use super::refresh_limits::advance;
 use super::store_files::Jobs;
 use crate::api::{Api, Body};
 use crate::deployment::{DATABASE, Deployment, Shape};
@@ -89,12 +90,19 @@ impl<'a> Restarts<'a> {
         self.crew.settle(&self.running).await?;
         self.crew.check(&self.running, true).await?;
         self.crew.check_list(&self.running).await?;
+        self.ground.wait_for_jobs(PATIENCE).await?;
         self.expect_no_leak().await
+    }
+
+    /// Moves the clock on every server, so that refresh limits open again, and lets the writers begin.
+    async fn begin(&mut self) -> Result<WorkDay> {
+        advance(&self.running, HOUR_SECONDS).await?;
+        Ok(self.crew.begin_by_this_clock(&self.running))
     }
 
     /// Stops and starts the database so many times under load, then compares.
     async fn restart(&mut self, how: Stop, rounds: u64) -> Result<()> {
-        let mut day = self.crew.begin(&self.running, HOUR_SECONDS);
+        let mut day = self.begin().await?;
         for round in 0..rounds {
             self.work().await;
             let down_for = Duration::from_millis(self.rng.below(DOWN_MS_MAX));
@@ -110,7 +118,7 @@ impl<'a> Restarts<'a> {
     }
 
     async fn cut(&mut self, rounds: u64) -> Result<()> {
-        let mut day = self.crew.begin(&self.running, HOUR_SECONDS);
+        let mut day = self.begin().await?;
         for round in 0..rounds {
             let cut = if round % 2 == 0 { Cut::Before } else { Cut::After };
             tokio::time::sleep(Duration::from_millis(self.rng.below(WORK_MS.start))).await;
