@@ -54,7 +54,7 @@ pub fn overload(context: &Context) -> Result<Outcome> {
         return Ok(Outcome::Skipped("the server and the load need a core each".to_owned()));
     }
     // A short run on a shared machine: the bars are wide here and meant in the long form.
-    let bars = ["--goodput-percent-min", "40", "--accepted-p99-ms-max", "1000", "--refused-p99-ms-max", "200"];
+    let bars = ["--goodput-percent-min", "40", "--accepted-p99-ms-max", "1500", "--refused-p99-ms-max", "500"];
     short(&[&["overload", "--secs", "5", "--offered-factor-min", "1.5"], bars.as_slice()].concat())
 }
 
