@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use passbook_store::sealing::MasterKey;
-use postgres_cluster::{Binaries, Cluster};
+use postgres_cluster::{Binaries, Cluster, Place};
 use serde_json::Value;
 
 use crate::database::Database;
@@ -53,7 +53,7 @@ impl Deployment {
     /// A cluster with an empty database.
     pub async fn make_cluster() -> Result<Cluster> {
         let binaries = Binaries::find().context("PostgreSQL is not installed; `apt-get install postgresql`")?;
-        let cluster = Cluster::start(&binaries, &[])?;
+        let cluster = Cluster::start(&binaries, Place::Disk, &[])?;
         Database::connect(&cluster.url("postgres")).await?.create(DATABASE).await?;
         Ok(cluster)
     }
