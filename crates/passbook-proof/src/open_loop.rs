@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -86,38 +85,34 @@ enum Verdict {
 }
 
 /// Sends everything and waits for the answers.
-///
-/// # Errors
-/// When a connection cannot be opened.
-pub async fn run(offer: Offer) -> Result<Outcome> {
+pub async fn run(offer: Offer) -> Outcome {
     let mut outcome = Outcome::default();
     let mut rng = Rng::new(offer.seed, 0);
     let (sender, mut replies) = mpsc::unbounded_channel::<Reply>();
     let mut idle = Vec::new();
-    let (mut opened, mut tasks) = (0, JoinSet::new());
+    let (mut open, mut tasks) = (0, JoinSet::new());
     let begun = Instant::now();
     let mut due = 0_u64;
     while begun.elapsed() < offer.duration {
         while let Ok(reply) = replies.try_recv() {
-            idle.extend(outcome.note(&offer, reply));
+            let kept = outcome.note(&offer, reply);
+            open -= usize::from(kept.is_none());
+            idle.extend(kept);
         }
         let due_now = (begun.elapsed().as_secs_f64() * offer.per_second) as u64;
         while due < due_now {
             due += 1;
-            let connection = match idle.pop() {
-                Some(connection) => connection,
-                None if opened < offer.connections => {
-                    opened += 1;
-                    Connection::open(offer.address).await.context("connecting")?
-                }
-                None => {
+            let connection = idle.pop();
+            if connection.is_none() {
+                if open == offer.connections {
                     outcome.unsent += 1;
                     continue;
                 }
-            };
+                open += 1;
+            }
             outcome.sent += 1;
             let position = rng.index(offer.requests.len());
-            tasks.spawn(send(connection, Arc::clone(&offer.requests), position, sender.clone()));
+            tasks.spawn(send(offer.clone(), connection, position, sender.clone()));
         }
         while tasks.try_join_next().is_some() {}
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -127,24 +122,27 @@ pub async fn run(offer: Offer) -> Result<Outcome> {
         outcome.note(&offer, reply);
     }
     outcome.took = begun.elapsed();
-    Ok(outcome)
+    outcome
 }
 
-async fn send(
-    mut connection: Connection,
-    requests: Arc<Vec<Request>>,
-    position: usize,
-    replies: mpsc::UnboundedSender<Reply>,
-) {
-    let request = &requests[position];
+async fn send(offer: Offer, connection: Option<Connection>, position: usize, replies: mpsc::UnboundedSender<Reply>) {
+    let request = &offer.requests[position];
     let sent = Instant::now();
-    let answer = connection.exchange(&request.bytes).await;
+    let exchanged = async {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => Connection::open(offer.address).await?,
+        };
+        let answer = connection.exchange(&request.bytes).await?;
+        std::io::Result::Ok((connection, answer))
+    };
+    let exchanged = exchanged.await;
     let took = sent.elapsed();
-    let reply = match answer {
+    let reply = match exchanged {
         Err(error) => {
             Reply { connection: None, position, took, verdict: Verdict::Wrong(format!("no answer: {error}")) }
         }
-        Ok(answer) => {
+        Ok((connection, answer)) => {
             let says_when = answer.header("retry-after").is_some();
             let closes = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
             let holds = || String::from_utf8_lossy(&answer.body).contains(&request.holds);

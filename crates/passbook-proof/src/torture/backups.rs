@@ -39,7 +39,7 @@ pub async fn run(options: BackupsOptions) -> Result<()> {
 }
 
 async fn experiment(conduct: &mut Conduct, options: &BackupsOptions) -> Result<()> {
-    let ground = Ground::Embedded(conduct.plan.clone());
+    let ground = Ground::Embedded(Box::new(conduct.plan.clone()));
     let running = ground.start().await?;
     let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);
     let mut others = Crew::numbered(OTHERS, conduct.seed, &conduct.journal);
@@ -139,7 +139,7 @@ async fn restore_and_check(conduct: &Conduct, backup: &Path, directory: &Path, c
     let mut plan = Plan::new(conduct.plan.binary.clone(), &target, conduct.plan.arguments.clone())?;
     plan.log.clone_from(&conduct.plan.log);
     restore(conduct, backup, &plan.data)?;
-    let ground = Ground::Embedded(plan);
+    let ground = Ground::Embedded(Box::new(plan));
     let running = ground.start().await.context("on the restored store")?;
     let took = begun.elapsed();
     crew.check(&running, true).await.context("on the restored store")?;

@@ -102,12 +102,13 @@ async fn jump(
         ("TZ", "UTC".to_owned()),
     ];
     plan.environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
-    let ground = Ground::Embedded(plan.clone());
+    let ground = Ground::Embedded(Box::new(plan.clone()));
     let running = ground.start().await?;
     let address = running.addresses[0];
     let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);
     work(&mut crew, &running, options).await?;
     crew.settle(&running).await?;
+    crew.forget_clock();
     set(&setting, pattern.setting)?;
     let noticed = match pattern.is_noticed {
         true => Some(wait_for_readiness(address, 503).await.context("the wrong clock was not noticed")?),
@@ -118,6 +119,7 @@ async fn jump(
     crew.check(&running, true).await?;
     work(&mut crew, &running, options).await?;
     crew.settle(&running).await?;
+    crew.forget_clock();
     set(&setting, TRUE_TIME)?;
     wait_for_readiness(address, 200).await.context("the right clock was not noticed")?;
     work(&mut crew, &running, options).await?;

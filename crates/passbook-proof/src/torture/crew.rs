@@ -161,10 +161,15 @@ impl Crew {
         &mut self.workers[0]
     }
 
+    /// Forgets what the sandbox clock said: it goes by the wall clock, which an experiment is about to set.
+    pub fn forget_clock(&mut self) {
+        self.workers.iter_mut().for_each(|worker| worker.clock.clear());
+    }
+
     /// Fails when a promise was broken so far or a request was left without an answer.
     pub fn ensure_sound(&self) -> Result<()> {
         let tally = self.tally();
-        ensure!(tally.findings.is_empty(), "a promise is broken");
+        ensure!(tally.findings.is_empty(), "a promise is broken: {}", tally.findings.join("; "));
         ensure!(tally.uncertain == 0, "{} writes were not answered", tally.uncertain);
         Ok(())
     }
@@ -185,7 +190,7 @@ impl WorkDay {
 
     /// Whether a worker has gone home before the end: a request of its has no answer.
     pub fn was_cut_off(&mut self) -> bool {
-        self.tasks.len() > 0 && {
+        !self.tasks.is_empty() && {
             let gone = self.tasks.try_join_next();
             // It goes back at the end like the others.
             let was_cut_off = gone.is_some();

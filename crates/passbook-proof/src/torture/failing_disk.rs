@@ -44,7 +44,7 @@ pub async fn run(options: FailingDiskOptions) -> Result<()> {
 }
 
 async fn experiment(conduct: &mut Conduct, options: &FailingDiskOptions) -> Result<()> {
-    let ground = Ground::Embedded(conduct.plan.clone());
+    let ground = Ground::Embedded(Box::new(conduct.plan.clone()));
     let mut crew = Crew::new(WORKERS, conduct.seed, &conduct.journal);
     crew.store_may_be_away = true;
     let mut rng = Rng::new(conduct.seed, 1000);

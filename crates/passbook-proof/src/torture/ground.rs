@@ -31,7 +31,7 @@ pub enum StoreKind {
 /// See the module page.
 pub enum Ground {
     /// `passbook dev` on a directory.
-    Embedded(Plan),
+    Embedded(Box<Plan>),
     /// `passbook serve` on PostgreSQL.
     Hosted(Box<Deployment>),
 }
@@ -61,7 +61,7 @@ impl Ground {
         settings: &str,
     ) -> Result<Self> {
         if common.store == StoreKind::Sqlite {
-            return Ok(Self::Embedded(embedded.clone()));
+            return Ok(Self::Embedded(Box::new(embedded.clone())));
         }
         let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, settings };
         Ok(Self::Hosted(Box::new(Deployment::new(&shape).await?)))
@@ -70,7 +70,7 @@ impl Ground {
     /// How each server is started.
     pub fn plans(&self) -> &[Plan] {
         match self {
-            Self::Embedded(plan) => std::slice::from_ref(plan),
+            Self::Embedded(plan) => std::slice::from_ref(plan.as_ref()),
             Self::Hosted(deployment) => &deployment.plans,
         }
     }

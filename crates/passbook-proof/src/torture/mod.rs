@@ -219,6 +219,9 @@ pub struct OverloadOptions {
     /// Seconds of the search for the capacity, and of the overload.
     #[arg(long, default_value_t = 20)]
     secs: u64,
+    /// How many times the capacity must really have been offered; the generator tries five times.
+    #[arg(long, default_value_t = 4.0)]
+    offered_factor_min: f64,
     /// What must still get done, in percent of the capacity.
     #[arg(long, default_value_t = 75.0)]
     goodput_percent_min: f64,

@@ -14,14 +14,19 @@ use super::{
 use crate::{
     port::{AnswerKey, Guard, Reservation},
     sealing::Keys,
-    stored::{columns::Columns, prepare::PreparedAnswer, rows, values::micros},
+    stored::{
+        columns::Columns,
+        prepare::PreparedAnswer,
+        rows,
+        values::{fresh_fence, micros},
+    },
 };
 
 // A row whose life is over counts as absent, a reservation that ran out as free.
 const RESERVE_ANSWER: &str = "INSERT INTO kept_answers \
     (app_id, environment, key_hash, request_hash, fence, expires_at) \
-    VALUES ($1, $2, $3, $4, 1, $6) ON CONFLICT (app_id, environment, key_hash) DO UPDATE SET \
-    request_hash = excluded.request_hash, fence = kept_answers.fence + 1, \
+    VALUES ($1, $2, $3, $4, $7, $6) ON CONFLICT (app_id, environment, key_hash) DO UPDATE SET \
+    request_hash = excluded.request_hash, fence = excluded.fence, \
     expires_at = excluded.expires_at, status = NULL, body = NULL, link_id = NULL \
     WHERE kept_answers.expires_at <= $5 RETURNING fence";
 const LOOKUP_ANSWER: &str = "SELECT request_hash, status, body FROM kept_answers \
@@ -46,7 +51,7 @@ impl Unit for Reserve {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Reservation, WriteError> {
         let mut values = owner(&self.key);
-        values.extend(values![&self.request_hash[..], micros(self.now), micros(self.until)]);
+        values.extend(values![&self.request_hash[..], micros(self.now), micros(self.until), fresh_fence()]);
         let reserved = work.change(Step::new(RESERVE_ANSWER, values)).await?;
         if let Some(row) = reserved.first() {
             let columns = Columns { row, table: "kept_answers", key: &self.key.hash };

@@ -25,10 +25,11 @@ const CLEANUP_JOBS: &str = "DELETE FROM jobs WHERE job_id IN \
     (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < $1 LIMIT $2)";
 const CLEANUP_EVENTS: &str = "DELETE FROM events WHERE (link_id, sequence) IN \
     (SELECT link_id, sequence FROM events WHERE positioned_at IS NOT NULL AND positioned_at < $1 LIMIT $2)";
-const CLEANUP_ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
-    (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at < $1 LIMIT $2)";
+/// Deletes kept answers whose life ended at or before $1, at most $2.
+pub(super) const CLEANUP_ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
+    (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at <= $1 LIMIT $2)";
 /// Each deletes rows of one kind whose retention ended before $1, at most $2.
-pub(super) const CLEANUP: [&str; 4] = [CLEANUP_TOKENS, CLEANUP_JOBS, CLEANUP_EVENTS, CLEANUP_ANSWERS];
+pub(super) const CLEANUP: [&str; 3] = [CLEANUP_TOKENS, CLEANUP_JOBS, CLEANUP_EVENTS];
 
 /// Adds events; a sequence that exists already means that the link was changed by somebody else.
 pub(super) fn add_events(events: &[Event]) -> Option<Step<'_>> {

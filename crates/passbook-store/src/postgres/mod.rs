@@ -332,7 +332,8 @@ impl Store for PostgresStore {
     }
 
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let mut deleted = 0;
+        let answers = values![micros(self.now()), limit];
+        let mut deleted = self.writers.execute(events::CLEANUP_ANSWERS, answers).await?;
         for sql in events::CLEANUP {
             deleted += self.writers.execute(sql, values![micros(before), limit]).await?;
         }

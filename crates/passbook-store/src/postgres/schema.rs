@@ -86,8 +86,9 @@ impl Guard {
 }
 
 /// Applies what is missing.
-pub(super) async fn bring_up_to_date(connector: &Connector, _held: &Guard) -> Result<(), OpenError> {
-    // Asked outside of the guard's transaction: in an empty database the question fails, which would end that.
+///
+/// On a connection of its own: a statement that fails would end the guard's transaction.
+pub(super) async fn bring_up_to_date(connector: &Connector, _guard: &Guard) -> Result<(), OpenError> {
     let mut client = connector.open_patient().await?;
     refuse_newer(stored_version(&client).await?)?;
     client.batch_execute(IMPATIENCE).await?;

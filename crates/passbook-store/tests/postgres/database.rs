@@ -15,13 +15,6 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::examples::FixedClock;
 
-const MIGRATIONS: [&str; 4] = [
-    include_str!("../../migrations/postgres/V1__create_store.sql"),
-    include_str!("../../migrations/postgres/V2__keep_answers.sql"),
-    include_str!("../../migrations/postgres/V3__mark_commits.sql"),
-    include_str!("../../migrations/postgres/V4__find_keys.sql"),
-];
-
 /// A database and the master key of the store in it.
 pub struct Database {
     server: String,
@@ -93,7 +86,7 @@ pub async fn connect(url: &str) -> Client {
 /// The database that has the tables, made by whoever comes first.
 async fn template(admin: &Client, server: &str) -> String {
     let mut hasher = DefaultHasher::new();
-    MIGRATIONS.hash(&mut hasher);
+    migrations().hash(&mut hasher);
     let template = format!("template_{:016x}", hasher.finish());
     let found = admin.query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&template]).await;
     if found.expect("the catalogue is read").is_some() {
@@ -118,6 +111,14 @@ async fn template(admin: &Client, server: &str) -> String {
             }
         }
     }
+}
+
+fn migrations() -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres");
+    let files = std::fs::read_dir(directory).expect("the migrations are there").flatten();
+    let mut texts: Vec<_> = files.map(|file| std::fs::read_to_string(file.path()).expect("a text")).collect();
+    texts.sort();
+    texts
 }
 
 fn fresh_name(prefix: &str) -> String {

@@ -78,6 +78,7 @@ const COLD: &[&str] = &[
     "DELETE_TOKENS_OF_WITHDRAWN_SECRETS",
     "END",
     "EXAMINE",
+    "FIRST_WATCHED_TIME",
     "FORGET_MASTER_KEY",
     "IMPATIENCE",
     "INSERT_INSTANCE_VALUE",
@@ -100,10 +101,12 @@ const COLD: &[&str] = &[
     "LOOKUP_MARK",
     "LOOKUP_ROOT_VALUE",
     "LOOKUP_SCHEMA_VERSION",
+    "LOOKUP_WATCHED_TIME",
     "NEWEST_REAL_TIME",
     "NEWEST_TIME",
     "NEXT_FREE",
     "NEXT_LEASED",
+    "NEXT_WATCHED_TIME",
     "PATIENCE",
     "PING",
     "READ_CLOCK",
@@ -232,7 +235,7 @@ fn literal_text(literal: &str) -> (String, &str) {
         if rest.starts_with('\n') {
             rest = rest.trim_start();
         } else {
-            text.push_str("\\");
+            text.push('\\');
             text.push_str(&rest[..1]);
             rest = &rest[1..];
         }

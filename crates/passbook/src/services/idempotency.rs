@@ -89,10 +89,13 @@ struct Progress {
     settled: bool,
 }
 
+/// Makes the answer to an outcome, if it is one to keep.
+type Render<T> = Box<dyn Fn(&T) -> Option<Answer> + Send + Sync>;
+
 /// How a use case keeps its answer; see [`Keep::put`].
 pub struct Keep<T> {
     held: Held,
-    render: Box<dyn Fn(&T) -> Option<Answer> + Send + Sync>,
+    render: Render<T>,
 }
 
 impl Services {

@@ -205,3 +205,23 @@ async fn a_stop_waits_for_running_requests_and_for_nothing_else() {
     timeout(Duration::from_secs(5), server.ended).await.expect("a prompt end").unwrap();
     assert!(rest(&mut running).await.unwrap().ends_with(b"done"));
 }
+
+#[tokio::test]
+async fn a_stop_tells_http2_clients_to_go_away_and_answers_what_they_asked() {
+    let server = Server::start(Bounds::default()).await;
+    let mut client = server.open(&[PREFACE, EMPTY_SETTINGS, GET_SLOW].concat()).await;
+    // The server answers in the order of arrival here, so once this is answered it has seen the request above.
+    assert!(server.get("/").await.ends_with("hello"));
+    drop(server.stop);
+    let (mut answered, mut told) = (Vec::new(), false);
+    while let Ok((kind, payload)) = timeout(PATIENCE, acknowledge(&mut client)).await.expect("a frame or the end") {
+        match kind {
+            DATA => answered.extend(payload),
+            GOAWAY => told = true,
+            _ => {}
+        }
+    }
+    assert!(told, "the client was not told");
+    assert_eq!(answered, b"done");
+    timeout(PATIENCE, server.ended).await.expect("an end").unwrap();
+}

@@ -7,12 +7,13 @@ mod conformance;
 mod hosted;
 mod packages;
 mod rust;
+mod torture;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::check;
 use crate::pipeline::{Outcome, Step, run_steps};
-use crate::{check, command, proof};
 
 /// What `cargo xtask test` accepts.
 #[derive(Args)]
@@ -46,8 +47,22 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "number-oracles", about: "account numbers against independent validators", run: conformance::numbers },
     Step { name: "conformance", about: "the official Python SDK drives the server", run: conformance::sdk },
     Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
-    Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture_kill },
-    Step { name: "torture-full-disk", about: "short form of `cargo xtask torture full-disk`", run: torture_full_disk },
+    Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture::kill },
+    Step { name: "torture-full-disk", about: "short form of `cargo xtask torture full-disk`", run: torture::full_disk },
+    Step { name: "torture-power-cut", about: "short form of `cargo xtask torture power-cut`", run: torture::power_cut },
+    Step {
+        name: "torture-failing-disk",
+        about: "short form of `cargo xtask torture failing-disk`",
+        run: torture::failing_disk,
+    },
+    Step {
+        name: "torture-clock-jumps",
+        about: "short form of `cargo xtask torture clock-jumps`",
+        run: torture::clock_jumps,
+    },
+    Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
+    Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
+    Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",
@@ -81,25 +96,5 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn check_repository(_: &Context) -> Result<Outcome> {
     check::run()?;
-    Ok(Outcome::Passed)
-}
-
-/// Ten kills are enough to notice a broken commit path; the long form looks for what is rare.
-fn torture_kill(_: &Context) -> Result<Outcome> {
-    let program = proof::built("ci", "passbook-proof")?;
-    let server = proof::server("ci")?;
-    let short = ["torture", "kill", "--rounds", "10", "--secs-max", "2", "--server"];
-    command::run(command::command(program).args(short).arg(server))?;
-    Ok(Outcome::Passed)
-}
-
-fn torture_full_disk(_: &Context) -> Result<Outcome> {
-    // The experiment mounts its own small file system; containers often forbid the namespace that allows it.
-    if !command::answers(command::command("unshare").args(["--user", "--map-root-user", "--mount", "true"])) {
-        return Ok(Outcome::Skipped("`unshare --user --map-root-user --mount` is not permitted here".to_owned()));
-    }
-    let program = proof::built("ci", "passbook-proof")?;
-    let server = proof::server("ci")?;
-    command::run(command::command(program).args(["torture", "full-disk", "--levels", "10", "--server"]).arg(server))?;
     Ok(Outcome::Passed)
 }

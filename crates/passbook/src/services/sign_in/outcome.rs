@@ -168,12 +168,15 @@ impl Services {
 
     async fn expiry_job(&self, actor: &Actor, link_id: &LinkId, at: Timestamp) -> Result<NewJob, Fault> {
         let clock = self.clocks.clock(&actor.tenant).await?;
+        // By the wall clock, as apps' clocks are, and from there by the store's: they part when a clock was set.
+        let wait = clock.real_due(at).map(|due| due.duration_since(self.clocks.real_now()));
+        let due_at = wait.and_then(|wait| self.store.now().checked_add(wait).ok());
         Ok(NewJob {
             id: JobId::from_bits(random_bits()),
             tenant: actor.tenant.clone(),
             link_id: link_id.clone(),
             work: JobWork::ExpireExchange,
-            due_at: clock.real_due(at).unwrap_or(Timestamp::MAX),
+            due_at: due_at.unwrap_or(Timestamp::MAX),
             app_due_at: Some(at),
         })
     }

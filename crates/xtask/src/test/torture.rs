@@ -1,0 +1,89 @@
+//! The steps that run short forms of `cargo xtask torture`: enough to notice what is broken for good. The long forms
+//! look for what is rare.
+
+use anyhow::Result;
+
+use super::Context;
+use super::packages::{Package, provide};
+use crate::command::{answers, command, output, run};
+use crate::pipeline::Outcome;
+use crate::proof;
+
+const STRACE: Package = Package { debian: &["strace"], answers: || answers(command("strace").arg("-V")) };
+const FAKETIME: Package = Package { debian: &["faketime"], answers: || answers(command("faketime").arg("--version")) };
+const TASKSET: Package = Package { debian: &["util-linux"], answers: || answers(command("taskset").arg("--version")) };
+const POSTGRESQL: Package = Package {
+    debian: &["postgresql"],
+    answers: || answers(command("sh").args(["-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"])),
+};
+
+pub fn kill(_: &Context) -> Result<Outcome> {
+    short(&["kill", "--rounds", "10", "--secs-max", "2"])
+}
+
+pub fn full_disk(_: &Context) -> Result<Outcome> {
+    // The experiment mounts its own small file system; containers often forbid the namespace that allows it.
+    if !answers(command("unshare").args(["--user", "--map-root-user", "--mount", "true"])) {
+        return Ok(Outcome::Skipped("`unshare --user --map-root-user --mount` is not permitted here".to_owned()));
+    }
+    short(&["full-disk", "--levels", "10"])
+}
+
+pub fn power_cut(context: &Context) -> Result<Outcome> {
+    match traced(context)? {
+        Some(skipped) => Ok(skipped),
+        None => short(&["power-cut", "--images", "8", "--secs", "2"]),
+    }
+}
+
+pub fn failing_disk(context: &Context) -> Result<Outcome> {
+    match traced(context)? {
+        Some(skipped) => Ok(skipped),
+        None => short(&["failing-disk", "--rounds", "4"]),
+    }
+}
+
+pub fn clock_jumps(context: &Context) -> Result<Outcome> {
+    match provide(&[FAKETIME], context.ci)? {
+        Some(skipped) => Ok(skipped),
+        None => short(&["clock-jumps", "--work-ms", "300"]),
+    }
+}
+
+pub fn overload(context: &Context) -> Result<Outcome> {
+    if let Some(skipped) = provide(&[TASKSET], context.ci)? {
+        return Ok(skipped);
+    }
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
+        return Ok(Outcome::Skipped("the server and the load need a core each".to_owned()));
+    }
+    // A short run on a shared machine: the bars are wide here and meant in the long form.
+    let bars = ["--goodput-percent-min", "40", "--accepted-p99-ms-max", "1000", "--refused-p99-ms-max", "200"];
+    short(&[&["overload", "--secs", "5", "--offered-factor-min", "1.5"], bars.as_slice()].concat())
+}
+
+pub fn drain(context: &Context) -> Result<Outcome> {
+    match provide(&[POSTGRESQL], context.ci)? {
+        Some(skipped) => Ok(skipped),
+        None => short(&["drain", "--rounds", "4"]),
+    }
+}
+
+pub fn backups(_: &Context) -> Result<Outcome> {
+    short(&["backups", "--rounds", "4"])
+}
+
+/// Whether a process may be traced here; containers often forbid it.
+fn traced(context: &Context) -> Result<Option<Outcome>> {
+    if let Some(skipped) = provide(&[STRACE], context.ci)? {
+        return Ok(Some(skipped));
+    }
+    let is_permitted = output(command("strace").args(["-f", "-o", "/dev/null", "true"])).is_ok();
+    Ok((!is_permitted).then(|| Outcome::Skipped("`strace` is not permitted here".to_owned())))
+}
+
+fn short(arguments: &[&str]) -> Result<Outcome> {
+    let program = proof::built("ci", "passbook-proof")?;
+    run(command(program).arg("torture").args(arguments).arg("--server").arg(proof::server("ci")?))?;
+    Ok(Outcome::Passed)
+}
