@@ -120,6 +120,10 @@ async fn jump(
     work(&mut crew, &running, options).await?;
     crew.settle(&running).await?;
     crew.forget_clock();
+    if pattern.name == "1970" {
+        // What was deleted then was deleted more than 90 days ago, from now on.
+        crew.forget_gone();
+    }
     set(&setting, TRUE_TIME)?;
     wait_for_readiness(address, 200).await.context("the right clock was not noticed")?;
     work(&mut crew, &running, options).await?;

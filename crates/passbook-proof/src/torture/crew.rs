@@ -166,6 +166,11 @@ impl Crew {
         self.workers.iter_mut().for_each(|worker| worker.clock.clear());
     }
 
+    /// Forgets which links were deleted: their stubs end after 90 days of a clock that an experiment is about to set.
+    pub fn forget_gone(&mut self) {
+        self.workers.iter_mut().for_each(|worker| worker.gone.clear());
+    }
+
     /// Fails when a promise was broken so far or a request was left without an answer.
     pub fn ensure_sound(&self) -> Result<()> {
         let tally = self.tally();

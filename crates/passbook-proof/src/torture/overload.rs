@@ -38,7 +38,7 @@ const WITHDRAWN_AFTER_MAX: Duration = Duration::from_secs(2);
 const ADMITTED_MAX: Duration = Duration::from_secs(5);
 /// Connections of the closed loop, and of the open one at most.
 const CLOSED: usize = 32;
-const OPEN_MAX: usize = 1_800;
+const OPEN_MAX: usize = 900;
 
 /// Runs the experiment.
 pub async fn run(options: OverloadOptions) -> Result<()> {
