@@ -55,6 +55,8 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
 
 async fn reads(bench: &Bench, deployment: &Deployment, directory: &Path, report: &mut Report) -> Result<()> {
     let ids = fill(deployment, directory, bench.scale.usual).await.context("seeding")?;
+    note_size(deployment, "links", "A link of three accounts without its transactions, jobs and events", report)
+        .await?;
     let server = Server::start(&deployment.plans[0]).await?;
     let subject = Subject::of(&server, numbers_requests(&server, &ids).await?);
     let yardstick = Yardstick::start(bench, &server, &ids[0], Arc::clone(&subject.requests)).await?;
@@ -70,6 +72,14 @@ async fn reads(bench: &Bench, deployment: &Deployment, directory: &Path, report:
         used * 1e6 / reads
     ));
     server.stop().await
+}
+
+/// What one row of a table takes, with its indexes.
+async fn note_size(deployment: &Deployment, table: &str, what: &str, report: &mut Report) -> Result<()> {
+    let size = format!("SELECT pg_total_relation_size('{table}') / GREATEST(COUNT(*), 1) FROM {table}");
+    let bytes = deployment.database().await?.number(&size).await?;
+    report.note(&format!("{what} takes {bytes} bytes of the database, indexes counted."));
+    Ok(())
 }
 
 /// Commits links to the database as a sign-in does, for the deployment's client.
@@ -189,6 +199,7 @@ async fn imports(bench: &Bench, deployment: &Deployment, report: &mut Report) ->
     let server = Server::start(&deployment.plans[0]).await?;
     let mut api = Api::new(&server);
     let link_id = import(&mut api, 0).await?.0;
+    note_size(deployment, "transactions", "A transaction", report).await?;
     let mut database = deployment.database().await?;
     let client = database.client();
     // The same columns and rows, without keys to other tables, so that another link's rows can be made up.

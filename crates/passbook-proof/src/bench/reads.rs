@@ -40,6 +40,9 @@ pub struct Subject {
 /// The usual store against the yardstick.
 pub async fn against_yardstick(bench: &Bench, report: &mut Report) -> Result<()> {
     let ids = prepare(bench, "usual", bench.scale.usual).await?;
+    let bytes = std::fs::metadata(bench.plan("usual").data.join("passbook.db"))?.len();
+    let each = bytes as f64 / bench.scale.usual as f64 / 1024.0;
+    report.note(&format!("A link of three accounts without transactions takes {each:.1} KiB of the embedded store."));
     let server = Server::start(&bench.plan("usual")).await?;
     let subject = Subject::of(&server, numbers_requests(&server, &ids).await?);
     let yardstick = Yardstick::start(bench, &server, &ids[0], Arc::clone(&subject.requests)).await?;
