@@ -20,6 +20,9 @@ pub const DATABASE: &str = "passbook";
 /// The app that owns everything; the name is unique in a fresh store.
 const APP: &str = "experiment";
 
+/// Experiments ask more often than the limits allow.
+pub const NO_LIMITS: &str = "enabled = false";
+
 /// What to deploy.
 pub struct Shape<'a> {
     /// The server binary.
@@ -28,6 +31,8 @@ pub struct Shape<'a> {
     pub directory: &'a Path,
     /// Servers on the database.
     pub replicas: usize,
+    /// Settings of the request limits.
+    pub limits: &'a str,
     /// Lines of the configuration beside the needed ones, each a section with its settings.
     pub settings: &'a str,
 }
@@ -99,10 +104,11 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
     let text = format!(
         "[server]\nlisten = \"{address}\"\nreplicas = {replicas}\ndrain_seconds = 0\n\
          [store]\nkind = \"postgres\"\ndata = \"{data}\"\nurl = \"{url}\"\n\
-         [keys]\nmaster_key_file = \"{key}\"\n[sandbox]\nenabled = true\n[limits]\nenabled = false\n{settings}\n",
+         [keys]\nmaster_key_file = \"{key}\"\n[sandbox]\nenabled = true\n[limits]\n{limits}\n{settings}\n",
         replicas = shape.replicas,
         data = plan.data.display(),
         key = key.display(),
+        limits = shape.limits,
         settings = shape.settings,
     );
     // The database's URL counts as a secret.

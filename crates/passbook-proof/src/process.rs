@@ -14,6 +14,27 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     parse_cpu_seconds(&stat).with_context(|| format!("/proc/{pid}/stat has no processor times"))
 }
 
+/// Seconds of processor time that the process, its children and the children that have ended have used so far.
+pub fn cpu_seconds_of_children(parent: u32) -> Result<f64> {
+    let mut used = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse::<u32>() else { continue };
+        // A process may end while it is looked at.
+        let Ok(stat) = read(pid, "stat") else { continue };
+        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_ascii_whitespace().collect();
+        let is_child = fields.get(1).is_some_and(|field| *field == parent.to_string());
+        if is_child || pid == parent {
+            used += parse_cpu_seconds(&stat).unwrap_or(0.0);
+        }
+        if pid == parent {
+            // proc(5): fields 16 and 17, children that were waited for.
+            let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+            used += (ticks(13) + ticks(14)) / TICKS_PER_SECOND;
+        }
+    }
+    Ok(used)
+}
+
 /// KiB of anonymous memory (heap and stacks, no mapped files) the process holds.
 pub fn rss_anon_kib(pid: u32) -> Result<u64> {
     let status = read(pid, "status")?;

@@ -5,7 +5,7 @@
 //! loopback. It ends with its owner, however that ends: a watcher holds a pipe to the owner, stops the server when the
 //! pipe closes, and removes the directory.
 //!
-//! Tests call [`shared`]: one cluster for every process of a test run, or one of their own, or none on a machine without
+//! Tests call [`shared()`]: one cluster for every process of a test run, or one of their own, or none on a machine without
 //! server binaries.
 #![deny(missing_docs)]
 

@@ -15,7 +15,8 @@ use crate::server::Server;
 use crate::statement::Account;
 use crate::torture::databases_in;
 
-const TRANSACTIONS: u32 = 4_000;
+/// Transactions in the file.
+pub const TRANSACTIONS: u32 = 4_000;
 
 /// The rows one import wrote into one table.
 struct Rows {
@@ -52,7 +53,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// Imports a new account's file; gives the link's id and the milliseconds until the durable answer.
-async fn import(api: &mut Api, position: u32) -> Result<(String, f64)> {
+pub async fn import(api: &mut Api, position: u32) -> Result<(String, f64)> {
     let file = Account::new(0, position).statement(0..TRANSACTIONS);
     let path = import_file_path(&format!("bench-import-{position}"));
     // The token is not part of an import.

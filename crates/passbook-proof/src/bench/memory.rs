@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Bench;
-use super::reads::subject;
+use super::reads::numbers_requests;
 use super::report::Report;
 use super::seeding::prepare;
 use crate::load::{Load, Until, run};
@@ -24,10 +24,10 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let server = Server::start(&bench.plan("small")).await?;
     tokio::time::sleep(IDLE).await;
     let idle = rss_anon_kib(server.pid())?;
-    let subject = subject(&server, &ids).await?;
+    let requests = numbers_requests(&server, &ids).await?;
     let load = |reads| Load {
-        address: subject.address,
-        requests: Arc::clone(&subject.requests),
+        address: server.address,
+        requests: Arc::clone(&requests),
         connections: bench.scale.connections,
         until: Until::Requests(reads),
         seed: 1,

@@ -3,6 +3,7 @@
 //! Absolute figures of a shared machine mean little. So everything is measured in alternating pairs, and what is
 //! reported is the ratio pair by pair, with its spread.
 
+mod hosted;
 mod import;
 mod memory;
 mod pairs;
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::record::root;
 use crate::server::Plan;
-use crate::torture::binary;
+use crate::torture::{StoreKind, binary};
 
 /// Seed of every store.
 const SEED: u64 = 1;
@@ -32,6 +33,9 @@ pub struct Options {
     /// The server binary; by default the one built beside this program.
     #[arg(long)]
     server: Option<PathBuf>,
+    /// Which store; each has a section of its own in the report.
+    #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
+    store: StoreKind,
     /// A short trial with small stores; prints the report and leaves bench/RESULTS.md alone.
     #[arg(long)]
     quick: bool,
@@ -84,15 +88,22 @@ pub async fn run(options: Options) -> Result<()> {
     let parent = options.directory.unwrap_or_else(std::env::temp_dir);
     let directory = TempDir::with_prefix_in("passbook-bench-", parent)?;
     let bench = Bench { scale, binary: binary(options.server)?, directory };
-    let mut report = report::Report::new(&bench.scale, quick);
-    memory::measure(&bench, &mut report).await.context("memory")?;
-    reads::against_yardstick(&bench, &mut report).await.context("reads against the yardstick")?;
-    import::measure(&bench, &mut report).await.context("import")?;
-    reads::large_against_small(&bench, &mut report).await.context("reads of a large store")?;
+    let mut report = report::Report::new(&bench.scale, options.store, quick);
+    match options.store {
+        StoreKind::Sqlite => {
+            memory::measure(&bench, &mut report).await.context("memory")?;
+            reads::against_yardstick(&bench, &mut report).await.context("reads against the yardstick")?;
+            import::measure(&bench, &mut report).await.context("import")?;
+            reads::large_against_small(&bench, &mut report).await.context("reads of a large store")?;
+        }
+        StoreKind::Postgres => hosted::measure(&bench, &mut report).await.context("PostgreSQL")?,
+    }
     let text = report.text();
     println!("{text}");
     if !quick {
-        std::fs::write(root().join("bench/RESULTS.md"), text).context("bench/RESULTS.md")?;
+        let path = root().join("bench/RESULTS.md");
+        let known = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(&path, report::with_section(&known, &text)).context("bench/RESULTS.md")?;
     }
     Ok(())
 }

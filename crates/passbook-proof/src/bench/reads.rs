@@ -40,12 +40,15 @@ pub struct Subject {
 /// The usual store against the yardstick.
 pub async fn against_yardstick(bench: &Bench, report: &mut Report) -> Result<()> {
     let ids = prepare(bench, "usual", bench.scale.usual).await?;
+    let bytes = std::fs::metadata(bench.plan("usual").data.join("passbook.db"))?.len();
+    let each = bytes as f64 / bench.scale.usual as f64 / 1024.0;
+    report.note(&format!("A link of three accounts without transactions takes {each:.1} KiB of the embedded store."));
     let server = Server::start(&bench.plan("usual")).await?;
-    let subject = subject(&server, &ids).await?;
+    let subject = Subject::of(&server, numbers_requests(&server, &ids).await?);
     let yardstick = Yardstick::start(bench, &server, &ids[0], Arc::clone(&subject.requests)).await?;
     let pairs = compare(bench, &subject, &yardstick.subject).await?;
     let title = format!("numbers read, {} links / static answer", bench.scale.usual);
-    add_rows(report, &title, &pairs);
+    report_reads(report, &title, &pairs);
     server.stop().await
 }
 
@@ -54,20 +57,28 @@ pub async fn large_against_small(bench: &Bench, report: &mut Report) -> Result<(
     let small_ids = prepare(bench, "small", bench.scale.small).await?;
     let large_ids = prepare(bench, "large", bench.scale.large).await?;
     let (small, large) = (Server::start(&bench.plan("small")).await?, Server::start(&bench.plan("large")).await?);
-    let pairs = compare(bench, &subject(&large, &large_ids).await?, &subject(&small, &small_ids).await?).await?;
+    let large_subject = Subject::of(&large, numbers_requests(&large, &large_ids).await?);
+    let small_subject = Subject::of(&small, numbers_requests(&small, &small_ids).await?);
+    let pairs = compare(bench, &large_subject, &small_subject).await?;
     let title = format!("numbers read, {} links / {} links", bench.scale.large, bench.scale.small);
-    add_rows(report, &title, &pairs);
+    report_reads(report, &title, &pairs);
     small.stop().await?;
     large.stop().await
 }
 
 /// The numbers reads of a server's links, evenly sampled.
-pub async fn subject(server: &Server, ids: &[String]) -> Result<Subject> {
+pub async fn numbers_requests(server: &Server, ids: &[String]) -> Result<Arc<Vec<Vec<u8>>>> {
     let token = Api::new(server).token().await?;
     let bearer = format!("Bearer {token}");
     let every = ids.len().div_ceil(REQUESTS_MAX);
-    let requests = ids.iter().step_by(every).map(|id| numbers_request(id, &bearer)).collect();
-    Ok(Subject { address: server.address, pid: server.pid(), requests: Arc::new(requests) })
+    Ok(Arc::new(ids.iter().step_by(every).map(|id| numbers_request(id, &bearer)).collect()))
+}
+
+impl Subject {
+    /// A server that is asked these.
+    pub fn of(server: &Server, requests: Arc<Vec<Vec<u8>>>) -> Self {
+        Self { address: server.address, pid: server.pid(), requests }
+    }
 }
 
 fn numbers_request(id: &str, bearer: &str) -> Vec<u8> {
@@ -75,7 +86,8 @@ fn numbers_request(id: &str, bearer: &str) -> Vec<u8> {
     request("GET", &format!("/links/{id}/accounts/numbers"), &headers, b"")
 }
 
-async fn compare(bench: &Bench, first: &Subject, second: &Subject) -> Result<Vec<(Sample, Sample)>> {
+/// Loads both in turn.
+pub async fn compare(bench: &Bench, first: &Subject, second: &Subject) -> Result<Vec<(Sample, Sample)>> {
     for subject in [first, second] {
         sample(bench, subject, Until::Elapsed(WARM_UP)).await?;
     }
@@ -108,20 +120,23 @@ async fn sample(bench: &Bench, subject: &Subject, until: Until) -> Result<Sample
     })
 }
 
-fn add_rows(report: &mut Report, title: &str, pairs: &[(Sample, Sample)]) {
+/// Rows for throughput, processor time and latency.
+pub fn report_reads(report: &mut Report, title: &str, pairs: &[(Sample, Sample)]) {
     report.add(&format!("{title}: requests/s"), &Comparison::of(pairs, |sample| sample.per_second));
     report.add(&format!("{title}: server CPU us/request"), &Comparison::of(pairs, |sample| sample.cpu_us));
     report.add(&format!("{title}: p99 us"), &Comparison::of(pairs, |sample| sample.p99_us));
 }
 
 /// The static answer in a process of its own; dropping it kills it.
-struct Yardstick {
+pub struct Yardstick {
     child: Child,
-    subject: Subject,
+    /// What it answers.
+    pub subject: Subject,
 }
 
 impl Yardstick {
-    async fn start(bench: &Bench, server: &Server, id: &str, requests: Arc<Vec<Vec<u8>>>) -> Result<Self> {
+    /// Answers every request as `server` answers the numbers read of this link.
+    pub async fn start(bench: &Bench, server: &Server, id: &str, requests: Arc<Vec<Vec<u8>>>) -> Result<Self> {
         let answer = Api::new(server).get(&format!("/links/{id}/accounts/numbers")).await?;
         ensure!(answer.status == 200, "the numbers read to capture answered {}", answer.status);
         let path = bench.path("captured.json");

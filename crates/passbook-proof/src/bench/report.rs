@@ -5,6 +5,11 @@ use std::fmt::Write as _;
 use super::Scale;
 use super::pairs::{Comparison, Spread};
 use crate::record::{commit, machine, today};
+use crate::torture::StoreKind;
+
+/// Titles of the sections.
+const EMBEDDED: &str = "# Measurements";
+const POSTGRES: &str = "# Measurements with PostgreSQL";
 
 /// A report being collected.
 pub struct Report {
@@ -15,10 +20,14 @@ pub struct Report {
 
 impl Report {
     /// An empty report that says where and how it was made.
-    pub fn new(scale: &Scale, quick: bool) -> Self {
-        let command = if quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
+    pub fn new(scale: &Scale, store: StoreKind, quick: bool) -> Self {
+        let (title, command) = match store {
+            StoreKind::Sqlite => (EMBEDDED, "cargo xtask bench"),
+            StoreKind::Postgres => (POSTGRES, "cargo xtask bench -- --store postgres"),
+        };
+        let command = if quick { format!("{command} --quick") } else { command.to_owned() };
         let head = format!(
-            "# Measurements\n\nMade by `{command}` on {}, commit {}, {}.\n\n\
+            "{title}\n\nMade by `{command}` on {}, commit {}, {}.\n\n\
              Load generator, server and yardstick share the machine. {} connections, closed loop; {} alternating pairs of \
              {} s; the ratio is taken pair by pair. The yardstick (static answer) is the same HTTP stack answering the \
              same headers and body from memory. CPU is the process's own user and system time.\n",
@@ -62,6 +71,14 @@ impl Report {
     }
 }
 
+/// `known` with its section of the same title replaced by `section`; the embedded store's comes first.
+pub fn with_section(known: &str, section: &str) -> String {
+    let at = known.find(POSTGRES).unwrap_or(known.len());
+    let (embedded, postgres) = known.split_at(at);
+    let (embedded, postgres) = if section.starts_with(POSTGRES) { (embedded, section) } else { (section, postgres) };
+    [embedded, postgres].map(str::trim).join("\n\n").trim().to_owned() + "\n"
+}
+
 fn shown(spread: &Spread) -> String {
     // Three significant figures: no measurement here is better than that.
     let number = |value: f64| match value.abs() {
@@ -75,6 +92,14 @@ fn shown(spread: &Spread) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_section_replaces_its_own_and_leaves_the_other() {
+        let both = with_section(EMBEDDED, POSTGRES);
+        assert_eq!(both, format!("{EMBEDDED}\n\n{POSTGRES}\n"));
+        assert_eq!(with_section(&both, &format!("{POSTGRES}\nnew\n")), format!("{EMBEDDED}\n\n{POSTGRES}\nnew\n"));
+        assert_eq!(with_section(&both, &format!("{EMBEDDED}\nnew\n")), format!("{EMBEDDED}\nnew\n\n{POSTGRES}\n"));
+    }
 
     #[test]
     fn figures_are_shown_with_three_digits_and_their_spread() {

@@ -13,7 +13,7 @@ use super::invariants::broken_in_postgres;
 use super::kill::binary;
 use super::store_files::{Jobs, check_store, copy_files, databases_in};
 use crate::api::Api;
-use crate::deployment::{DATABASE, Deployment, Shape, operate};
+use crate::deployment::{DATABASE, Deployment, NO_LIMITS, Shape, operate};
 use crate::server::{Access, Plan, Server};
 
 /// Refreshes that were accepted and have not ended.
@@ -63,7 +63,7 @@ impl Ground {
         if common.store == StoreKind::Sqlite {
             return Ok(Self::Embedded(Box::new(embedded.clone())));
         }
-        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, settings };
+        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, limits: NO_LIMITS, settings };
         Ok(Self::Hosted(Box::new(Deployment::new(&shape).await?)))
     }
 

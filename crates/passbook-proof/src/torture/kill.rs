@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::server::Plan;
 
 /// A killed server's leases hold until they run out, on a store that others may be using.
-const SETTINGS: &str = "[workers]\nlease_seconds = 10\n";
+const SETTINGS: &str = "[workers]\nlease_seconds = 2\n";
 /// How long jobs of links that were deleted under them may take to end.
 const SETTLE_MAX: Duration = Duration::from_secs(60);
 /// How long a restart may take until `/readyz` is green, unless told otherwise.

@@ -170,10 +170,11 @@ async fn late_writes_refused(running: &Running) -> Result<u64> {
 
 /// Each accepted refresh has one `completed` event for each product, and no link has more.
 async fn expect_one_end_each(conduct: &mut Conduct, database: &mut Database, jobs: u64) -> Result<()> {
-    const ENDS: &str = "SELECT COUNT(*) FROM events WHERE CAST(body AS jsonb) ->> 'state' IN ('completed', 'failed')
-        AND CAST(body AS jsonb) ->> 'product' = $1";
-    const PENDING: &str = "SELECT COUNT(*) FROM events WHERE CAST(body AS jsonb) ->> 'state' = 'pending'
-        AND CAST(body AS jsonb) ->> 'product' = $1";
+    const ENDS: &str =
+        "SELECT COUNT(*) FROM events WHERE CAST(body AS jsonb) #>> '{kind,state}' IN ('completed', 'failed')
+        AND CAST(body AS jsonb) #>> '{kind,product}' = $1";
+    const PENDING: &str = "SELECT COUNT(*) FROM events WHERE CAST(body AS jsonb) #>> '{kind,state}' = 'pending'
+        AND CAST(body AS jsonb) #>> '{kind,product}' = $1";
     let done = database.number("SELECT COUNT(*) FROM jobs WHERE state = 'done' AND work LIKE '%efresh%'").await?;
     conduct.figure("jobs_done", done);
     ensure!(u64::try_from(done)? == jobs, "{done} jobs are done, {jobs} were accepted");

@@ -18,7 +18,7 @@ use super::kill::binary;
 use super::refresh_limits::advance;
 use super::store_files::Jobs;
 use crate::api::{Api, Body};
-use crate::deployment::{DATABASE, Deployment, Shape};
+use crate::deployment::{DATABASE, Deployment, NO_LIMITS, Shape};
 use crate::proxy::{Cut, FaultProxy};
 use crate::rng::Rng;
 use crate::server::is_ready;
@@ -69,7 +69,8 @@ impl<'a> Restarts<'a> {
     async fn prepare(conduct: &'a mut Conduct, options: &StoreRestartsOptions) -> Result<Self> {
         let directory = conduct.directory().to_owned();
         let server = binary(options.common.server.clone())?;
-        let shape = Shape { binary: server, directory: &directory, replicas: REPLICAS, settings: "" };
+        let shape =
+            Shape { binary: server, directory: &directory, replicas: REPLICAS, limits: NO_LIMITS, settings: "" };
         let cluster = Deployment::make_cluster().await?;
         let proxy = FaultProxy::start(([127, 0, 0, 1], cluster.port()).into()).await?;
         let url = format!("postgres://passbook@{}/{DATABASE}", proxy.address());

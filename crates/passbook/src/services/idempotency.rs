@@ -125,7 +125,10 @@ impl Services {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = FIRST_LOOK;
         loop {
-            let reserving = reserve(Arc::clone(&self.store), Arc::clone(&self.keys_at_work), request.clone());
+            // A request is no longer without a sign of life than a job may be.
+            let held_for = RESERVED_FOR.min(self.lease);
+            let (store, at_work) = (Arc::clone(&self.store), Arc::clone(&self.keys_at_work));
+            let reserving = reserve(store, at_work, request.clone(), held_for);
             // On a task of its own: a client that goes away just now would leave a key that nobody knows to be reserved.
             // So the task ends all the same, and drops what nobody takes from it.
             match tokio::spawn(reserving).await.map_err(|error| Fault::Internal(Box::new(error)))?? {
@@ -140,9 +143,14 @@ impl Services {
 }
 
 /// Looks once.
-async fn reserve(store: Arc<dyn Store>, at_work: Arc<KeysAtWork>, request: KeyedRequest) -> Result<Begun, StoreError> {
+async fn reserve(
+    store: Arc<dyn Store>,
+    at_work: Arc<KeysAtWork>,
+    request: KeyedRequest,
+    held_for: SignedDuration,
+) -> Result<Begun, StoreError> {
     let (now, KeyedRequest { key, content }) = (store.now(), request);
-    let fence = match store.reserve_answer(&key, &content, now, later(now, RESERVED_FOR)).await? {
+    let fence = match store.reserve_answer(&key, &content, now, later(now, held_for)).await? {
         Reservation::Reserved { fence } => fence,
         Reservation::Running => return Ok(Begun::StillRunning),
         Reservation::OtherRequest => return Ok(Begun::OtherRequest),

@@ -20,7 +20,7 @@ pub fn refresh_limits(_: &Context) -> Result<Outcome> {
 }
 
 pub fn kill(_: &Context) -> Result<Outcome> {
-    on_postgres(&["kill", "--store", "postgres", "--rounds", "5", "--secs-max", "2"])
+    on_postgres(&["kill", "--store", "postgres", "--rounds", "5", "--secs-max", "1"])
 }
 
 pub fn replicas(_: &Context) -> Result<Outcome> {
