@@ -151,7 +151,7 @@ pub enum ClientsCommand {
 /// See [`OperatorCommand::Origins`].
 #[derive(Debug, Subcommand)]
 pub enum OriginsCommand {
-    /// Add an origin, such as https://app.example; for this machine also http, and the port `*`.
+    /// Add an origin, such as `https://app.example`; for this machine also http, and the port `*`.
     Add {
         /// Id or name of the app.
         #[arg(long)]
