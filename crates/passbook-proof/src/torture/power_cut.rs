@@ -140,13 +140,9 @@ async fn step(shift: &mut Shift<'_>) -> Result<(), CutOff> {
 async fn finished(output: &Path) -> Result<Vec<u8>> {
     let begun = Instant::now();
     loop {
-        let trace = std::fs::read(output).context("the trace")?;
-        // The process's own thread, which began the trace, ends it.
-        let main = trace.split(|byte| *byte == b' ').next().unwrap_or_default();
-        let line = [main, b" +++ exited"].concat();
-        if trace.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).is_some_and(|last| last.starts_with(&line))
-        {
-            return Ok(trace);
+        let written = std::fs::read(output).context("the trace")?;
+        if trace::is_finished(&written) {
+            return Ok(written);
         }
         ensure!(begun.elapsed() < TRACE_MAX, "the tracer did not finish");
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -70,8 +70,7 @@ pub fn read(trace: &[u8], directory: &Path) -> Result<Vec<Event>> {
     // By thread: where its unfinished call is in `events`, if it is one that is kept.
     let mut unfinished: HashMap<&[u8], Option<usize>> = HashMap::new();
     for (place, line) in trace.split(|byte| *byte == b'\n').enumerate() {
-        let Some(space) = line.iter().position(|byte| *byte == b' ') else { continue };
-        let (thread, rest) = (&line[..space], line[space..].trim_ascii_start());
+        let Some((thread, rest)) = split_thread(line) else { continue };
         if rest.starts_with(b"<... ") {
             if let Some(position) = unfinished.remove(thread).flatten() {
                 let event: &mut Event = &mut events[position];
@@ -95,6 +94,20 @@ pub fn read(trace: &[u8], directory: &Path) -> Result<Vec<Event>> {
         events.extend(call.map(|call| Event { call, begun: place, ended }));
     }
     Ok(events)
+}
+
+/// Whether the process's own thread, which began the trace, has ended it.
+pub fn is_finished(trace: &[u8]) -> bool {
+    let mut lines = trace.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let Some((first, last)) = lines.next().zip(lines.next_back()) else { return false };
+    let (Some((first, _)), Some((thread, rest))) = (split_thread(first), split_thread(last)) else { return false };
+    thread == first && rest.starts_with(b"+++ exited")
+}
+
+/// A line's thread id and what follows; ids of fewer than five digits are padded with spaces.
+fn split_thread(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = line.iter().position(|byte| *byte == b' ')?;
+    Some((&line[..space], line[space..].trim_ascii_start()))
 }
 
 /// The value behind the last ` = `.
@@ -212,6 +225,17 @@ mod tests {
 
     fn hex(text: &str) -> String {
         text.bytes().fold(String::new(), |hex, byte| format!("{hex}\\x{byte:02x}"))
+    }
+
+    #[test]
+    fn a_trace_is_finished_when_the_first_thread_has_exited() {
+        for thread in ["7    ", "1629 ", "123456"] {
+            let begun = format!("{thread} fsync(3) = 0\n1630  +++ exited with 0 +++\n");
+            assert!(!is_finished(begun.as_bytes()), "{begun}");
+            let ended = format!("{begun}{thread} +++ exited with 0 +++\n");
+            assert!(is_finished(ended.as_bytes()), "{ended}");
+        }
+        assert!(!is_finished(b""));
     }
 
     #[test]
