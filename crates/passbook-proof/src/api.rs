@@ -15,6 +15,9 @@ const CALL_MAX: Duration = Duration::from_secs(20);
 /// How long a busy server is asked again, and how often.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// Connections idle for longer are not used again: the server closes them after 10 s, and a call that meets the closing
+/// would have an unknown outcome.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How often one call asks for a new token before its 401 is believed.
 const TOKENS_PER_CALL: usize = 3;
 
@@ -22,12 +25,18 @@ const TOKENS_PER_CALL: usize = 3;
 pub struct Api {
     access: Access,
     /// The servers, each with a connection while that holds.
-    servers: Vec<(SocketAddr, Option<Connection>)>,
+    servers: Vec<(SocketAddr, Option<Kept>)>,
     /// Which server gets the next call.
     turn: usize,
     token: Option<String>,
     /// How long one answer may take.
     patience: Duration,
+}
+
+/// An idle connection.
+struct Kept {
+    connection: Connection,
+    since: Instant,
 }
 
 /// What a body is.
@@ -161,11 +170,11 @@ impl Api {
         self.turn += 1;
         let (address, kept) = &mut self.servers[position];
         let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => Connection::open(*address).await?,
+            Some(kept) if kept.since.elapsed() < IDLE_MAX => kept.connection,
+            _ => Connection::open(*address).await?,
         };
         let answer = tokio::time::timeout(self.patience, connection.exchange(bytes)).await??;
-        *kept = Some(connection);
+        *kept = Some(Kept { connection, since: Instant::now() });
         Ok(answer)
     }
 }

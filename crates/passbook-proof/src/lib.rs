@@ -13,6 +13,7 @@ pub mod deployment;
 pub mod histogram;
 pub mod http;
 pub mod load;
+pub mod metrics;
 pub mod open_loop;
 pub mod process;
 pub mod proxy;

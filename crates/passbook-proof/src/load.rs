@@ -16,14 +16,48 @@ use crate::rng::Rng;
 pub struct Load {
     /// Where to.
     pub address: SocketAddr,
-    /// The requests to choose from, at random with the seed; not empty.
-    pub requests: Arc<Vec<Vec<u8>>>,
+    /// The requests to choose from, at random with the seed.
+    pub requests: Arc<Requests>,
     /// Parallel connections.
     pub connections: usize,
     /// When to stop.
     pub until: Until,
     /// Seed of the choice.
     pub seed: u64,
+}
+
+/// Requests that differ in one part, put together when they are sent.
+///
+/// Tens of thousands of whole ones would not fit the processor's caches: the load itself would slow down with the number
+/// of links that it asks for.
+pub struct Requests {
+    before: Vec<u8>,
+    /// All parts, one after the other, and where each ends.
+    parts: Vec<u8>,
+    ends: Vec<usize>,
+    after: Vec<u8>,
+}
+
+impl Requests {
+    /// One request for each part; at least one.
+    pub fn new(before: &[u8], parts: impl IntoIterator<Item = impl AsRef<[u8]>>, after: &[u8]) -> Self {
+        let (mut all, mut ends) = (Vec::new(), Vec::new());
+        for part in parts {
+            all.extend_from_slice(part.as_ref());
+            ends.push(all.len());
+        }
+        Self { before: before.to_owned(), parts: all, ends, after: after.to_owned() }
+    }
+
+    /// Writes one of them.
+    fn write_one(&self, rng: &mut Rng, request: &mut Vec<u8>) {
+        let position = rng.index(self.ends.len());
+        let start = position.checked_sub(1).map_or(0, |previous| self.ends[previous]);
+        request.clear();
+        request.extend_from_slice(&self.before);
+        request.extend_from_slice(&self.parts[start..self.ends[position]]);
+        request.extend_from_slice(&self.after);
+    }
 }
 
 /// When a load stops.
@@ -94,10 +128,11 @@ async fn drive(mut connection: Connection, load: Load, stream: u64, begun: Insta
         Until::Requests(total) => total.div_ceil(load.connections as u64),
         Until::Elapsed(_) => u64::MAX,
     };
+    let mut request = Vec::new();
     for _ in 0..share {
-        let request = &load.requests[rng.index(load.requests.len())];
+        load.requests.write_one(&mut rng, &mut request);
         let sent = Instant::now();
-        let status = connection.exchange_status(request).await.context("a request of the load")?;
+        let status = connection.exchange_status(&request).await.context("a request of the load")?;
         outcome.latencies.record(sent.elapsed());
         *outcome.statuses.entry(status).or_default() += 1;
         if let Until::Elapsed(limit) = load.until

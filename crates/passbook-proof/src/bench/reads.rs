@@ -14,14 +14,14 @@ use super::report::Report;
 use super::seeding::prepare;
 use crate::api::Api;
 use crate::http::request;
-use crate::load::{Load, Until, run};
+use crate::load::{Load, Requests, Until, run};
 use crate::process::cpu_seconds;
 use crate::server::Server;
 use crate::yardstick::Captured;
 
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Requests made beforehand; choosing among them costs nothing while measuring. Above this a store is sampled evenly.
-const REQUESTS_MAX: usize = 50_000;
+/// Links that are asked for. Above this a store is sampled evenly.
+const LINKS_MAX: usize = 50_000;
 
 /// What one run has shown.
 pub struct Sample {
@@ -34,7 +34,7 @@ pub struct Sample {
 pub struct Subject {
     pub address: SocketAddr,
     pub pid: u32,
-    pub requests: Arc<Vec<Vec<u8>>>,
+    pub requests: Arc<Requests>,
 }
 
 /// The usual store against the yardstick.
@@ -67,23 +67,22 @@ pub async fn large_against_small(bench: &Bench, report: &mut Report) -> Result<(
 }
 
 /// The numbers reads of a server's links, evenly sampled.
-pub async fn numbers_requests(server: &Server, ids: &[String]) -> Result<Arc<Vec<Vec<u8>>>> {
+pub async fn numbers_requests(server: &Server, ids: &[String]) -> Result<Arc<Requests>> {
     let token = Api::new(server).token().await?;
     let bearer = format!("Bearer {token}");
-    let every = ids.len().div_ceil(REQUESTS_MAX);
-    Ok(Arc::new(ids.iter().step_by(every).map(|id| numbers_request(id, &bearer)).collect()))
+    let every = ids.len().div_ceil(LINKS_MAX);
+    let headers =
+        [("authorization", bearer.as_str()), ("accept", "application/json"), ("moneykit-version", "2023-02-18")];
+    let after = request("GET", "/accounts/numbers", &headers, b"");
+    let after = after.strip_prefix(b"GET ").context("a request begins with its method")?;
+    Ok(Arc::new(Requests::new(b"GET /links/", ids.iter().step_by(every), after)))
 }
 
 impl Subject {
     /// A server that is asked these.
-    pub fn of(server: &Server, requests: Arc<Vec<Vec<u8>>>) -> Self {
+    pub fn of(server: &Server, requests: Arc<Requests>) -> Self {
         Self { address: server.address, pid: server.pid(), requests }
     }
-}
-
-fn numbers_request(id: &str, bearer: &str) -> Vec<u8> {
-    let headers = [("authorization", bearer), ("accept", "application/json"), ("moneykit-version", "2023-02-18")];
-    request("GET", &format!("/links/{id}/accounts/numbers"), &headers, b"")
 }
 
 /// Loads both in turn.
@@ -136,7 +135,7 @@ pub struct Yardstick {
 
 impl Yardstick {
     /// Answers every request as `server` answers the numbers read of this link.
-    pub async fn start(bench: &Bench, server: &Server, id: &str, requests: Arc<Vec<Vec<u8>>>) -> Result<Self> {
+    pub async fn start(bench: &Bench, server: &Server, id: &str, requests: Arc<Requests>) -> Result<Self> {
         let answer = Api::new(server).get(&format!("/links/{id}/accounts/numbers")).await?;
         ensure!(answer.status == 200, "the numbers read to capture answered {}", answer.status);
         let path = bench.path("captured.json");

@@ -17,6 +17,7 @@ use super::ground::{Ground, Running};
 use super::model::Tally;
 use super::store_files::Jobs;
 use crate::http::{Connection, request};
+use crate::metrics;
 use crate::server::Plan;
 
 /// One way to set a clock.
@@ -54,8 +55,6 @@ const PATTERNS: [Pattern; 12] = [
     years("2038", "@2038-01-19 03:14:00"),
     years("1970", "@1970-01-01 00:00:10"),
 ];
-/// How the server counts jobs by how they ended.
-const JOBS_METRIC: &str = "passbook_jobs_total{";
 const TRUE_TIME: &str = "+0";
 /// How soon readiness must tell that the clock is wrong, or right again.
 const NOTICE_MAX: Duration = Duration::from_secs(5);
@@ -132,7 +131,7 @@ async fn jump(
     crew.settle(&running).await?;
     crew.check(&running, true).await?;
     crew.check_list(&running).await?;
-    let lost_leases = leases_lost(address).await?;
+    let lost_leases = metrics::leases_lost(address).await?;
     running.stop().await?;
     ground.check(Jobs::HaveEnded).await?;
     let tally = crew.tally();
@@ -181,17 +180,6 @@ async fn wait_for_readiness(address: SocketAddr, status: u16) -> Result<Duration
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(begun.elapsed())
-}
-
-/// How many jobs ended without their lease, as the server counts them.
-async fn leases_lost(address: SocketAddr) -> Result<u64> {
-    let mut connection = Connection::open(address).await?;
-    let answer = connection.exchange(&request("GET", "/metrics", &[], b"")).await?;
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
-    let jobs: Vec<_> = text.lines().filter(|line| line.starts_with(JOBS_METRIC)).collect();
-    ensure!(!jobs.is_empty(), "the metrics do not count jobs");
-    let lost = jobs.iter().filter(|line| line.contains("\"lost\"")).filter_map(|line| line.rsplit(' ').next());
-    lost.map(|count| count.parse::<u64>().context("a count")).sum()
 }
 
 /// The library that fakes the time, where distributions put it.

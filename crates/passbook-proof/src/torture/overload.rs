@@ -18,13 +18,14 @@ use super::OverloadOptions;
 use super::conduct::{Conduct, milliseconds};
 use super::store_files::{Jobs, check_store, databases_in};
 use super::work::numbers_path;
-use crate::api::Api;
+use crate::api::{Api, Body, import_file_path};
 use crate::deployment::operate;
 use crate::http::{Connection, request};
-use crate::load::{Load, Until};
+use crate::load::{Load, Requests, Until};
 use crate::open_loop::{self, Offer, Outcome, Request};
 use crate::process::rss_anon_kib;
 use crate::server::{Access, Server};
+use crate::statement::Account;
 
 /// How many times the capacity is offered.
 const FACTOR: f64 = 5.0;
@@ -39,6 +40,9 @@ const ADMITTED_MAX: Duration = Duration::from_secs(5);
 /// Connections of the closed loop, and of the open one at most.
 const CLOSED: usize = 32;
 const OPEN_MAX: usize = 900;
+
+/// Transactions of a long page.
+const LISTED: u32 = 500;
 
 /// Runs the experiment.
 pub async fn run(options: OverloadOptions) -> Result<()> {
@@ -118,9 +122,12 @@ fn pin_to_the_other_core() -> Result<()> {
     Ok(())
 }
 
-/// Mostly writes: reads by key cost little more than refusing them, so they are never refused.
+/// What apps ask of a server: sessions begun, tokens, long lists of transactions, account numbers.
+///
+/// Mostly what can be refused: reads by key cost little more than refusing them, so they are never refused.
 async fn requests(server: &Server) -> Result<Vec<Request>> {
     let mut api = Api::new(server);
+    let listed = link_of_many_transactions(&mut api).await?;
     let bearer = format!("Bearer {}", api.token().await?);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let link_id = server.access.link_id.as_str();
@@ -145,8 +152,8 @@ async fn requests(server: &Server) -> Result<Vec<Request>> {
         holds: "access_token".to_owned(),
         name: "token",
     };
-    let path = format!("/links/{link_id}/transactions");
-    let transactions = Request {
+    let path = format!("/links/{listed}/transactions?size={LISTED}");
+    let transactions = || Request {
         bytes: request("GET", &path, &headers, b""),
         expected: 200,
         holds: "\"transactions\"".to_owned(),
@@ -158,7 +165,8 @@ async fn requests(server: &Server) -> Result<Vec<Request>> {
         holds: "account_number".to_owned(),
         name: "numbers",
     };
-    let requests = vec![sessions(), sessions(), sessions(), sessions(), sessions(), token, transactions, numbers];
+    let lists = [transactions(), transactions(), transactions()];
+    let requests = [sessions(), sessions(), sessions(), token, numbers].into_iter().chain(lists).collect::<Vec<_>>();
     for one in &requests {
         let answer = Connection::open(server.address).await?.exchange(&one.bytes).await?;
         let body = String::from_utf8_lossy(&answer.body);
@@ -167,11 +175,22 @@ async fn requests(server: &Server) -> Result<Vec<Request>> {
     Ok(requests)
 }
 
+/// A link whose transactions fill one long page.
+async fn link_of_many_transactions(api: &mut Api) -> Result<String> {
+    let statement = Account::new(0, 0).statement(0..LISTED);
+    let path = import_file_path("overload");
+    let answer = api.call("POST", &path, Body::Statement(&statement)).await?;
+    answer.json()["links"][0]["link_id"]
+        .as_str()
+        .map(ToOwned::to_owned)
+        .with_context(|| format!("no link in {path}'s answer"))
+}
+
 /// Requests a second that a closed loop gets done.
 async fn capacity(server: &Server, requests: &[Request], duration: Duration, seed: u64) -> Result<f64> {
     let load = Load {
         address: server.address,
-        requests: Arc::new(requests.iter().map(|request| request.bytes.clone()).collect()),
+        requests: Arc::new(Requests::new(b"", requests.iter().map(|request| &request.bytes), b"")),
         connections: CLOSED,
         until: Until::Elapsed(duration),
         seed,

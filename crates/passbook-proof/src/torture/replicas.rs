@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::ReplicasOptions;
 use super::conduct::Conduct;
@@ -18,7 +18,7 @@ use super::ground::{Ground, Running, StoreKind};
 use super::refresh_limits::{advance, make_links};
 use super::store_files::Jobs;
 use crate::database::Database;
-use crate::http::{Connection, request};
+use crate::metrics;
 use crate::process::signal;
 use crate::rng::Rng;
 
@@ -152,20 +152,11 @@ async fn fences(database: &mut Database, jobs: impl Iterator<Item = &String>) ->
 
 /// Runs of jobs that found their lease lost, as every replica counts them.
 async fn late_writes_refused(running: &Running) -> Result<u64> {
-    let mut readers = JoinSet::new();
-    for address in running.addresses.clone() {
-        readers.spawn(async move {
-            let answer = Connection::open(address).await?.exchange(&request("GET", "/metrics", &[], b"")).await?;
-            let text = String::from_utf8_lossy(&answer.body).into_owned();
-            let lost = text.lines().find(|line| line.starts_with("passbook_jobs_total") && line.contains("\"lost\""));
-            anyhow::Ok(lost.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default())
-        });
+    let mut refused = 0;
+    for address in &running.addresses {
+        refused += metrics::leases_lost(*address).await?;
     }
-    let mut refused = 0.0;
-    while let Some(count) = readers.join_next().await {
-        refused += count??;
-    }
-    Ok(refused as u64)
+    Ok(refused)
 }
 
 /// Each accepted refresh has one `completed` event for each product, and no link has more.

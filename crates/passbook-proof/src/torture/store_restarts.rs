@@ -19,6 +19,7 @@ use super::refresh_limits::advance;
 use super::store_files::Jobs;
 use crate::api::{Api, Body};
 use crate::deployment::{DATABASE, Deployment, NO_LIMITS, Shape};
+use crate::metrics;
 use crate::proxy::{Cut, FaultProxy};
 use crate::rng::Rng;
 use crate::server::is_ready;
@@ -88,6 +89,13 @@ impl<'a> Restarts<'a> {
             self.restart(how, options.rounds).await.with_context(|| format!("{how:?} stops"))?;
         }
         self.cut(options.rounds).await.context("cuts at COMMIT")?;
+        let mut shed = 0;
+        for address in &self.running.addresses {
+            shed += metrics::requests_shed(*address).await?;
+        }
+        // Too many at once says nothing about the database; the other refusals were about it.
+        self.conduct.figure("shed_503", shed);
+        ensure!(self.crew.tally().refused > shed, "no writer noticed that the database was away");
         self.crew.settle(&self.running).await?;
         self.crew.check(&self.running, true).await?;
         self.crew.check_list(&self.running).await?;
@@ -208,9 +216,6 @@ impl<'a> Restarts<'a> {
         self.conduct.tally.add(&tally);
         if slowest > RECOVERY_MAX {
             self.conduct.tally.find(format!("recovery took {} ms", slowest.as_millis()));
-        }
-        if tally.refused == 0 {
-            self.conduct.tally.find("no writer noticed that the database was away".to_owned());
         }
     }
 }

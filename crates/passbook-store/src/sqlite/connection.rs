@@ -15,6 +15,9 @@ const READER_CACHE_KIB: i64 = 1024;
 const READER_MAP_BYTES: i64 = 1 << 40;
 /// Page cache of the writer in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
+/// Page size of a new file. A link's row fits one page, so reading it needs no second, overflowing one; in a store of a
+/// million links that is a tenth of the throughput of numbers reads.
+const PAGE_BYTES: i64 = 8_192;
 /// The write-ahead log is cut back to this after a checkpoint that emptied it.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
 /// Distinct statements of the store; all stay prepared.
@@ -33,6 +36,8 @@ pub(super) fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, WRITER_CACHE_KIB)?;
     // The writer must learn of an I/O error as one: it decides what was stored.
     connection.pragma_update(None, "mmap_size", 0)?;
+    // Without effect on a file that exists.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
