@@ -118,6 +118,26 @@ impl Api {
         }
     }
 
+    /// A call that is made again while it is refused as too busy, and when it was cut off: the idempotency key keeps it
+    /// from having its effect twice.
+    pub async fn call_until_answered(
+        &mut self,
+        method: &str,
+        path: &str,
+        json: &Value,
+        key: &str,
+    ) -> io::Result<Answer> {
+        let begun = Instant::now();
+        loop {
+            let outcome = self.call_once(method, path, Body::Json(json), Some(key)).await;
+            let is_final = outcome.as_ref().is_ok_and(|answer| !is_busy(answer));
+            if is_final || begun.elapsed() > BUSY_MAX {
+                return outcome;
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
+    }
+
     /// A read, which may be repeated without harm: when a connection was closed under it, or the server is busy.
     pub async fn get(&mut self, path: &str) -> Result<Answer> {
         let begun = Instant::now();

@@ -65,7 +65,7 @@ async fn experiment(conduct: &mut Conduct, options: &ReplicasOptions) -> Result<
         ensure!(conduct.rounds < ROUNDS_MAX, "only {zombies} zombies in {ROUNDS_MAX} rounds");
         advance(&running, DAY_SECONDS).await?;
         let victim = rng.index(REPLICAS);
-        let calls = ask_all(&running, &links);
+        let calls = ask_all(&running, &links, conduct.rounds);
         tokio::time::sleep(Duration::from_millis(rng.below(STOP_AFTER_MS))).await;
         zombies += stop_and_go_on(&running, victim, &mut database).await?;
         for call in calls {
@@ -88,13 +88,17 @@ async fn experiment(conduct: &mut Conduct, options: &ReplicasOptions) -> Result<
 }
 
 /// One refresh of all products of every link, over all replicas; an unanswered call waits for its replica to go on.
-fn ask_all(running: &Running, links: &[String]) -> Vec<JoinHandle<Result<()>>> {
+///
+/// A replica that was stopped for longer than its time limits closes connections whose request it has not read yet, so
+/// calls carry an idempotency key and are made again.
+fn ask_all(running: &Running, links: &[String], round: u64) -> Vec<JoinHandle<Result<()>>> {
     let call = |(position, link): (usize, &String)| {
         let (mut api, path) = (running.api(position), format!("/links/{link}/products"));
+        let key = format!("round {round} {link}");
         tokio::spawn(async move {
             let body = json!({ "products": PRODUCTS });
             api.set_patience(TAKEN_OVER_WITHIN * 2);
-            let answer = api.call_until_admitted("POST", &path, &body).await.context("a refresh")?;
+            let answer = api.call_until_answered("POST", &path, &body, &key).await.context("a refresh")?;
             ensure!(answer.status == 202, "a refresh answered {}: {}", answer.status, answer.json());
             Ok(())
         })
