@@ -16,6 +16,6 @@ mod watcher;
 
 pub use self::{
     binaries::Binaries,
-    cluster::{Cluster, Place, Stop},
-    shared::{REQUIRED, URL, shared},
+    cluster::{Certificate, Cluster, Place, Stop},
+    shared::{REQUIRED, URL, binaries_for_tests, shared},
 };
