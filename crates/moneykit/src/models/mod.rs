@@ -13,7 +13,7 @@
 //! - **Field order** is the contract's order.
 //! - **`Debug`** never shows account numbers, tokens, balances, or personal data; serialise a value to see them.
 //!
-//! Not here: products' investment and sync operations, imports, per-user listings and webhooks.
+//! Not here: products' investment operations, imports, per-user listings and webhooks.
 
 mod access_token;
 mod account_numbers;
@@ -26,6 +26,7 @@ mod jwks;
 mod link_session;
 mod links;
 mod products;
+mod transaction_sync;
 mod transactions;
 
 pub use access_token::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
@@ -48,6 +49,7 @@ pub use products::{
     LinkProductError, LinkProductResponse, LinkProducts, Product, ProductRefreshStatus, ProductSettings,
     ProductsSettings, RefreshProductsRequest, TransactionsLinkProduct, TransactionsProductSettings,
 };
+pub use transaction_sync::{TransactionSync, TransactionSyncResponse};
 pub use transactions::{
     GetTransactionsResponse, TransactionCategoryResponse, TransactionEnrichmentResponse, TransactionMerchantResponse,
     TransactionProcessorResponse, TransactionRecurrenceResponse, TransactionResponse, TransactionSubcategoryResponse,

@@ -72,10 +72,14 @@ pub struct TransactionResponse {
     /// The caller's own id, for imported transactions.
     #[serde(default)]
     pub original_id: Option<String>,
+    /// The pending transaction that this one was before it posted, as far as is known. Passbook's own field: other
+    /// servers do not send it.
+    #[serde(default)]
+    pub pending_transaction_id: Option<TransactionId>,
 }
 
 debug_redacted!(TransactionResponse {
-    show: [transaction_id, account_id, transaction_type, currency, date, pending],
+    show: [transaction_id, account_id, transaction_type, currency, date, pending, pending_transaction_id],
     hide: [amount, datetime, description, raw_description, category, enrichment, original_id]
 });
 

@@ -33,3 +33,4 @@ mod stopping;
 mod stored_rows;
 mod tenant_walls;
 mod transactions;
+mod transactions_sync;
