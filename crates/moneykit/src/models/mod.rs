@@ -13,21 +13,27 @@
 //! - **Field order** is the contract's order.
 //! - **`Debug`** never shows account numbers, tokens, balances, or personal data; serialise a value to see them.
 //!
-//! Not here: products' investment operations, imports, per-user listings and webhooks.
+//! - **Signs**: the contract writes amounts in three ways, which are three [types](TransactionAmount) here.
 
 mod access_token;
 mod account_numbers;
 mod accounts;
+mod amounts;
+mod enrichment;
 pub mod errors;
 mod identity;
 mod ids;
+mod imports;
 mod institutions;
+mod investments;
 mod jwks;
 mod link_session;
 mod links;
 mod products;
-mod transaction_sync;
+mod sync;
 mod transactions;
+mod users;
+mod webhooks;
 
 pub use access_token::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
 pub use account_numbers::{
@@ -35,23 +41,40 @@ pub use account_numbers::{
     InternationalNumber,
 };
 pub use accounts::{AccountBalances, AccountResponse, GetAccountResponse, GetAccountsResponse};
+pub use amounts::{ImportAmount, InvestmentAmount, TransactionAmount};
+pub use enrichment::{BudCategory, BudPrimaryCategory, BudSubcategory, CorrectEnrichmentResponse};
 pub use identity::{AccountIdentity, Address, Email, IdentityResponse, Owner, PhoneNumber, PhoneNumberType};
-pub use ids::{AccountId, InstitutionId, LinkId, TransactionId};
+pub use ids::{AccountId, CustomerUserId, InstitutionId, InvestmentTransactionId, LinkId, SecurityId, TransactionId};
+pub use imports::{AccountImportData, ImportLinkRequest, ImportTransactionsRequest, ModelDate, TransactionImportData};
 pub use institutions::{Country, CursorPagination, GetInstitutionsResponse, Institution};
+pub use investments::{
+    GetHoldingsResponse, GetInvestmentTransactionsResponse, HoldingResponse, InvestmentTransactionKind,
+    InvestmentTransactionResponse, SecurityResponse, SecurityType,
+};
 pub use jwks::{JWKSet, JsonWebKey};
 pub use link_session::{
     CreateLinkSessionRequest, CreateLinkSessionResponse, CustomSandboxAccount, CustomSandboxData, CustomerUser,
     CustomerUserEmail, CustomerUserPhone, ExchangeTokenRequest, ExchangeTokenResponse, LinkSessionSettingOverrides,
     MoneyKitConnectFeatures,
 };
-pub use links::{GetLinksLink, GetLinksResponse, LinkCommon, Provider, PublicLinkError, PublicLinkState};
+pub use links::{
+    GetLinksLink, GetLinksResponse, LinkCommon, Provider, PublicLinkError, PublicLinkState, UpdateLinkRequest,
+    WebhookChange,
+};
 pub use products::{
     LinkProductError, LinkProductResponse, LinkProducts, Product, ProductRefreshStatus, ProductSettings,
     ProductsSettings, RefreshProductsRequest, TransactionsLinkProduct, TransactionsProductSettings,
 };
-pub use transaction_sync::{TransactionSync, TransactionSyncResponse};
+pub use sync::{TransactionSync, TransactionSyncResponse};
 pub use transactions::{
     GetTransactionsResponse, TransactionCategoryResponse, TransactionEnrichmentResponse, TransactionMerchantResponse,
     TransactionProcessorResponse, TransactionRecurrenceResponse, TransactionResponse, TransactionSubcategoryResponse,
     TransactionType,
+};
+pub use users::{
+    AccountGroup, BasicAccountDetails, GetUserAccountsResponse, GetUserLinksResponse, GetUserTransactionsResponse,
+};
+pub use webhooks::{
+    AppLinkStateChangedWebhook, LinkProductState, ProductStateChangedWebhook, TransactionUpdatesAvailableWebhook,
+    WebhookLinkTestEvent, WebhookTestLinkRequest, WebhookTestLinkResponse,
 };

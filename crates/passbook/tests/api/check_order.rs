@@ -48,6 +48,8 @@ async fn an_unknown_or_deleted_link_comes_before_the_body_and_the_query() {
     {
         let refresh = server.call(&server.a, "POST", &format!("/links/{id}/products")).body("not json").send().await;
         refresh.expect(status, code);
+        let import = format!("/links/{id}/import/transactions");
+        server.call(&server.a, "POST", &import).body("not json").send().await.expect(status, code);
         server.get(&server.a, &format!("/links/{id}/transactions?page=0")).await.expect(status, code);
         server.get(&server.a, &format!("/links/{id}/transactions/sync?cursor=x")).await.expect(status, code);
     }

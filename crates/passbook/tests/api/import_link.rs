@@ -57,9 +57,12 @@ async fn an_imported_link_shows_expired_access_and_is_readable() {
     assert_eq!(server.get(&server.a, &format!("/links/{id}")).await.ok(200), link);
 
     let accounts = server.get(&server.a, &format!("/links/{id}/accounts")).await.ok(200);
-    let shown: Vec<_> = accounts["accounts"].as_array().unwrap().iter().map(|account| {
-        (text(&account["original_id"]), text(&account["account_type"]), text(&account["account_mask"]))
-    }).collect();
+    let shown: Vec<_> = accounts["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|account| (text(&account["original_id"]), text(&account["account_type"]), text(&account["account_mask"])))
+        .collect();
     let expected = [("one", "depository.checking", "1111"), ("two", "liability.credit_card", "2222")];
     assert_eq!(shown, expected.map(|(id, kind, mask)| (id.to_owned(), kind.to_owned(), mask.to_owned())));
     assert_eq!(accounts["accounts"][0]["balances"]["current"], json!(0.1));
@@ -67,13 +70,17 @@ async fn an_imported_link_shows_expired_access_and_is_readable() {
     assert_eq!(server.get(&server.a, &format!("/links/{id}/accounts/{first}")).await.status, 200);
 
     let rows = rows(&server, &id).await;
-    let shown: Vec<_> = rows.iter().map(|row| json!([row["original_id"], row["amount"], row["type"], row["date"]])).collect();
-    assert_eq!(shown, [
-        json!([null, "5.00", "debit", "2024-04-03"]),
-        json!([null, "5.00", "debit", "2024-04-03"]),
-        json!(["t2", "1200.00", "credit", "2024-04-02"]),
-        json!(["t1", "7.10", "debit", "2024-04-01"]),
-    ]);
+    let shown: Vec<_> =
+        rows.iter().map(|row| json!([row["original_id"], row["amount"], row["type"], row["date"]])).collect();
+    assert_eq!(
+        shown,
+        [
+            json!([null, "5.00", "debit", "2024-04-03"]),
+            json!([null, "5.00", "debit", "2024-04-03"]),
+            json!(["t2", "1200.00", "credit", "2024-04-02"]),
+            json!(["t1", "7.10", "debit", "2024-04-01"]),
+        ]
+    );
     assert_eq!(rows[2]["datetime"], "2024-04-03T04:30:00.000000Z");
     let synced = server.get(&server.a, &format!("/links/{id}/transactions/sync")).await.ok(200);
     assert_eq!(synced["transactions"]["created"].as_array().unwrap().len(), 4);
@@ -98,15 +105,22 @@ async fn more_transactions_are_added_and_known_ids_are_changed() {
     add(&server, &id, &again).await.ok(200);
     assert_eq!(rows(&server, &id).await, before, "the same again changes nothing");
 
-    let link = add(&server, &id, &[
-        transaction("one", Some("t1"), "-8", "2024-04-01"),
-        transaction("two", Some("t1"), "-9", "2024-04-01"),
-        transaction("one", Some("t9"), "1", "2024-04-09"),
-    ]).await.ok(200);
+    let link = add(
+        &server,
+        &id,
+        &[
+            transaction("one", Some("t1"), "-8", "2024-04-01"),
+            transaction("two", Some("t1"), "-9", "2024-04-01"),
+            transaction("one", Some("t9"), "1", "2024-04-09"),
+        ],
+    )
+    .await
+    .ok(200);
     assert_eq!((&link["link_id"], &link["state"]), (&json!(id), &json!("error")));
     let after = rows(&server, &id).await;
     assert_eq!(after.len(), before.len() + 2, "an id is unique within its account");
-    let changed = |rows: &[Value]| rows.iter().find(|row| row["original_id"] == "t1" && row["amount"] != "9.00").unwrap().clone();
+    let changed =
+        |rows: &[Value]| rows.iter().find(|row| row["original_id"] == "t1" && row["amount"] != "9.00").unwrap().clone();
     assert_eq!(changed(&after)["transaction_id"], changed(&before)["transaction_id"]);
     assert_eq!(changed(&after)["amount"], "8.00");
     let changes = server.get(&server.a, &format!("{sync}?cursor={cursor}")).await.ok(200)["transactions"].clone();
@@ -169,7 +183,8 @@ async fn only_imported_links_take_transactions() {
     let failed = server.link_at(&server.a, "credentials_bank", "user_bad").await;
     add(&server, &failed, &one).await.expect(403, "link_error.forbidden_action");
     let id = text(&import(&server, &import_body()).await.ok(200)["link_id"]);
-    let foreign = server.post(&server.b, &format!("/links/{id}/import/transactions"), &json!({"transactions": one})).await;
+    let foreign =
+        server.post(&server.b, &format!("/links/{id}/import/transactions"), &json!({"transactions": one})).await;
     foreign.expect(404, "link_error.not_found");
     assert_eq!(server.delete(&server.a, &format!("/links/{id}")).await.status, 204);
     add(&server, &id, &one).await.expect(410, "link_error.deleted");
@@ -192,15 +207,33 @@ async fn a_reconnect_finds_the_accounts_by_mask_and_neither_loses_nor_doubles_tr
     // What the bank will show, as another link of the same person shows it.
     let live = server.link(&server.a).await;
     let seen = server.get(&server.a, &format!("/links/{live}/accounts")).await.ok(200);
-    let checking = seen["accounts"].as_array().unwrap().iter().find(|account| account["account_type"] == "depository.checking").unwrap().clone();
-    let history: Vec<_> = rows(&server, &live).await.into_iter()
-        .filter(|row| row["account_id"] == checking["account_id"] && row["pending"] == false).collect();
-    let transactions: Vec<_> = history.iter().zip(0..).map(|(row, n)| {
-        let sign = if row["type"] == "debit" { "-" } else { "" };
-        let mut imported = transaction("mine", Some(&format!("t{n}")), &format!("{sign}{}", text(&row["amount"])), row["date"].as_str().unwrap());
-        imported["description"] = row["description"].clone();
-        imported
-    }).collect();
+    let checking = seen["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|account| account["account_type"] == "depository.checking")
+        .unwrap()
+        .clone();
+    let history: Vec<_> = rows(&server, &live)
+        .await
+        .into_iter()
+        .filter(|row| row["account_id"] == checking["account_id"] && row["pending"] == false)
+        .collect();
+    let transactions: Vec<_> = history
+        .iter()
+        .zip(0..)
+        .map(|(row, n)| {
+            let sign = if row["type"] == "debit" { "-" } else { "" };
+            let mut imported = transaction(
+                "mine",
+                Some(&format!("t{n}")),
+                &format!("{sign}{}", text(&row["amount"])),
+                row["date"].as_str().unwrap(),
+            );
+            imported["description"] = row["description"].clone();
+            imported
+        })
+        .collect();
     let mut body = import_body();
     body["accounts"] = json!([account("mine", "checking", checking["account_mask"].as_str().unwrap())]);
     body["transactions"] = json!(transactions);
@@ -215,12 +248,20 @@ async fn a_reconnect_finds_the_accounts_by_mask_and_neither_loses_nor_doubles_tr
     let link = server.get(&server.a, &format!("/links/{id}")).await.ok(200);
     assert_eq!((&link["state"], &link["error_code"]), (&json!("connected"), &Value::Null));
     let accounts = server.get(&server.a, &format!("/links/{id}/accounts")).await.ok(200);
-    let found = accounts["accounts"].as_array().unwrap().iter().find(|account| account["account_id"] == imported["account_id"]).unwrap();
+    let found = accounts["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|account| account["account_id"] == imported["account_id"])
+        .unwrap();
     assert_eq!((&found["name"], &found["original_id"]), (&checking["name"], &json!("mine")));
     add(&server, &id, &[transaction("mine", None, "1", "2024-04-08")]).await.expect(403, "link_error.forbidden_action");
 
-    let after: Vec<_> = rows(&server, &id).await.into_iter()
-        .filter(|row| row["account_id"] == imported["account_id"] && row["pending"] == false).collect();
+    let after: Vec<_> = rows(&server, &id)
+        .await
+        .into_iter()
+        .filter(|row| row["account_id"] == imported["account_id"] && row["pending"] == false)
+        .collect();
     assert_eq!(after.len(), history.len(), "neither lost nor doubled");
     assert!(after.iter().all(|row| row["original_id"].is_string()), "they are the imported ones");
 }

@@ -15,6 +15,7 @@ mod idempotency;
 mod idempotency_cut_off;
 mod import_accounts;
 mod import_file;
+mod import_link;
 mod instance;
 mod institutions;
 mod link_session;
