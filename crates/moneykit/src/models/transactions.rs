@@ -71,8 +71,8 @@ pub struct TransactionResponse {
     #[serde(default)]
     pub original_id: Option<String>,
     /// The pending transaction that this one was before it posted, as far as is known. Passbook's own field: other
-    /// servers do not send it.
-    #[serde(default)]
+    /// servers do not send it, and it is left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_transaction_id: Option<TransactionId>,
 }
 

@@ -489,6 +489,52 @@ mod tests {
         assert!(reconcile_transactions(&mut link, stored, original, &derivation()).is_empty());
     }
 
+    fn window(items: Vec<BankTransaction>) -> BankTransactions {
+        BankTransactions { complete_since: Some("2026-01-01".parse().unwrap()), items, withdrawn: Vec::new() }
+    }
+
+    #[test]
+    fn a_pending_item_that_posts_under_another_key_is_named_by_the_posted_one() {
+        for complete in [true, false] {
+            let mut link = link();
+            let mut stored = Vec::new();
+            let report = |items| if complete { window(items) } else { file(items) };
+            let pending = report(vec![item(Some("p"), "2026-01-05", "-5", true)]);
+            apply(&mut stored, &reconcile_transactions(&mut link, vec![], pending, &derivation()));
+            let posted = report(vec![item(Some("x"), "2026-01-07", "-5", false)]);
+            let changes = reconcile_transactions(&mut link, stored.clone(), posted, &derivation());
+            assert_eq!(changes.created[0].pending_id.as_ref(), Some(&stored[0].id));
+            apply(&mut stored, &changes);
+            assert_eq!((stored.len(), stored[0].upstream_key.as_str()), (1, "x"), "complete: {complete}");
+        }
+    }
+
+    #[test]
+    fn a_bank_that_renames_everything_neither_doubles_nor_loses_anything() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let dates = ["2025-12-31", "2026-01-02", "2026-01-02", "2026-01-09"];
+        let rows = |prefix: &str| {
+            let item = |(n, date): (usize, &&str)| item(Some(&format!("{prefix}{n}")), date, "-5", false);
+            dates.iter().enumerate().map(item).collect::<Vec<_>>()
+        };
+        apply(&mut stored, &reconcile_transactions(&mut link, vec![], window(rows("a")), &derivation()));
+        let ids = |rows: &[Transaction]| {
+            let mut ids: Vec<_> = rows.iter().map(|row| (row.id.clone(), row.details.date)).collect();
+            ids.sort();
+            ids
+        };
+        let before = ids(&stored);
+        let changes = reconcile_transactions(&mut link, stored.clone(), window(rows("b")), &derivation());
+        assert_eq!((changes.created.len(), changes.updated.len(), changes.removed.len()), (0, 4, 0));
+        apply(&mut stored, &changes);
+        assert_eq!(ids(&stored), before);
+        assert!(stored.iter().all(|row| row.upstream_key.starts_with('b')));
+        // In a file nothing is missing that is not named: there, other keys are other transactions.
+        let changes = reconcile_transactions(&mut link, stored, file(rows("c")), &derivation());
+        assert_eq!((changes.created.len(), changes.updated.len(), changes.removed.len()), (4, 0, 0));
+    }
+
     #[test]
     fn ids_do_not_depend_on_upstream_keys() {
         let ids = |first: &str, second: &str| {

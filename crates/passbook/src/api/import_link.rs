@@ -207,8 +207,10 @@ fn read_transactions(problems: &mut Problems, transactions: Vec<TransactionBody>
     read
 }
 
-/// A date alone, or a date-time, whose date is the one that was written: not the one it is in UTC.
+/// A date alone, or a date-time, whose date is the one that was written: not the one it is in UTC. The official Python
+/// SDK 0.2.3 quotes it twice.
 fn date_of(text: &str) -> Option<(Date, Option<Timestamp>)> {
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     // Longer than a date is a date-time; the parser of dates would silently drop the time.
     if text.len() == 10 {
         return Some((text.parse().ok()?, None));
@@ -253,7 +255,9 @@ mod tests {
     fn dates_are_dates_or_date_times() {
         let date =
             |text: &str| date_of(text).map(|(date, datetime)| (date.to_string(), datetime.map(|at| at.to_string())));
-        assert_eq!(date("2026-01-31"), Some(("2026-01-31".into(), None)));
+        for plain in ["2026-01-31", "\"2026-01-31\""] {
+            assert_eq!(date(plain), Some(("2026-01-31".into(), None)));
+        }
         let instant = Some("2026-02-01T01:00:00Z".to_owned());
         assert_eq!(date("2026-01-31T23:00:00-02:00"), Some(("2026-01-31".into(), instant)));
         let instant = Some("2026-01-31T23:00:00Z".to_owned());
