@@ -99,6 +99,7 @@ async fn followers_end_with_what_is_listed_whatever_happens_between_their_pages(
     let server = TestServer::start().await;
     let id = server.link(&server.a).await;
     let (mut steady, mut slow) = (Follower::default(), Follower::default());
+    steady.follow(&server, &id, 50).await;
     slow.page(&server, &id, 20).await;
     let mut postings = 0;
     for _ in 0..12 {
