@@ -329,7 +329,8 @@ impl Reader {
 
     /// Reads a page of any size; `true` when more wait.
     async fn page(&mut self) -> Result<bool> {
-        let size = 1 + self.rng.below(if self.rng.below(4) == 0 { 500 } else { 20 });
+        let size_max = if self.rng.below(4) == 0 { 500 } else { 20 };
+        let size = 1 + self.rng.below(size_max);
         let cursor = self.cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let body = self.api.get_json(&format!("/links/{}/transactions/sync?size={size}{cursor}", self.link)).await?;
         self.cursor = Some(body["cursor"]["next"].as_str().context("no cursor")?.to_owned());
