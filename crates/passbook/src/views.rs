@@ -119,6 +119,16 @@ pub fn account(account: &Account) -> models::AccountResponse {
     }
 }
 
+/// The account of a transaction in a listing over many links.
+pub fn basic_account(link: &Link, account: &Account) -> models::BasicAccountDetails {
+    models::BasicAccountDetails {
+        name: account.name.clone(),
+        last_synced_at: link.last_synced_at(),
+        institution_id: link.institution.id.as_str().into(),
+        link_id: link.id.as_str().into(),
+    }
+}
+
 /// One transaction.
 pub fn transaction(row: Transaction) -> models::TransactionResponse {
     let details = row.details;

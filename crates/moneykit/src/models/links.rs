@@ -122,6 +122,28 @@ debug_redacted!(LinkCommon {
     hide: [webhook]
 });
 
+/// What to change of a link; what is left out stays. `Debug` hides the webhook.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateLinkRequest {
+    /// The new webhook URL; `Some(None)`, a null on the wire, removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub webhook: Option<Option<String>>,
+    /// The new tags, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_tags: Option<Vec<String>>,
+}
+
+debug_redacted!(UpdateLinkRequest { show: [link_tags], hide: [webhook] });
+
+/// A field that is there, were it null.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// One page of active links: those that connected, have data, and are not deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetLinksResponse {

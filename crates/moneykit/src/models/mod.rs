@@ -27,6 +27,8 @@ mod link_session;
 mod links;
 mod products;
 mod transactions;
+mod users;
+mod webhooks;
 
 pub use access_token::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
 pub use account_numbers::{
@@ -43,7 +45,9 @@ pub use link_session::{
     CustomerUserEmail, CustomerUserPhone, ExchangeTokenRequest, ExchangeTokenResponse, LinkSessionSettingOverrides,
     MoneyKitConnectFeatures,
 };
-pub use links::{GetLinksLink, GetLinksResponse, LinkCommon, Provider, PublicLinkError, PublicLinkState};
+pub use links::{
+    GetLinksLink, GetLinksResponse, LinkCommon, Provider, PublicLinkError, PublicLinkState, UpdateLinkRequest,
+};
 pub use products::{
     LinkProductError, LinkProductResponse, LinkProducts, Product, ProductRefreshStatus, ProductSettings,
     ProductsSettings, RefreshProductsRequest, TransactionsLinkProduct, TransactionsProductSettings,
@@ -53,3 +57,7 @@ pub use transactions::{
     TransactionProcessorResponse, TransactionRecurrenceResponse, TransactionResponse, TransactionSubcategoryResponse,
     TransactionType,
 };
+pub use users::{
+    AccountGroup, BasicAccountDetails, GetUserAccountsResponse, GetUserLinksResponse, GetUserTransactionsResponse,
+};
+pub use webhooks::{WebhookLinkTestEvent, WebhookTestLinkRequest, WebhookTestLinkResponse};

@@ -37,6 +37,7 @@ mod schema;
 mod sessions;
 mod transactions;
 mod upkeep;
+mod users;
 mod values;
 mod work;
 mod writers;
@@ -71,7 +72,7 @@ use crate::{
     port::{
         AnswerKey, App, AppInstitution, Changes, Client, CommitError, Guard, JobState, LeaseRef, LeasedJob, LinkAnswer,
         LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
-        TransactionFilter, TransactionPage,
+        TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -179,6 +180,18 @@ impl Store for PostgresStore {
         limit: u32,
     ) -> Result<Vec<LinkPosition>, StoreError> {
         links::list_links(&self.readers, tenant, after, limit).await
+    }
+
+    async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
+        users::list_user_links(&self.readers, tenant, customer_user_id).await
+    }
+
+    async fn list_user_transactions(
+        &self,
+        tenant: &Tenant,
+        filter: &UserTransactionFilter,
+    ) -> Result<TransactionPage, StoreError> {
+        users::list_user_transactions(&self.readers, tenant, filter).await
     }
 
     async fn list_transactions(

@@ -66,6 +66,12 @@ pub(crate) fn stored_link(row: &impl StoredRow, id: &LinkId) -> Result<StoredLin
     Ok(StoredLink { link, version: columns.integer(0, "version")? })
 }
 
+/// `version, document, link_id`.
+pub(crate) fn stored_link_of_user(row: &impl StoredRow) -> Result<StoredLink, StoreError> {
+    let id = Columns { row, table: LINKS, key: "" }.link_id(2)?;
+    stored_link(row, &id)
+}
+
 /// `numbers, owners, credential, wrapped_key, key_version`; `None` when there is no key.
 pub(crate) fn stored_secrets(
     row: &impl StoredRow,

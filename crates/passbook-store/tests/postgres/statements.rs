@@ -16,6 +16,8 @@ const HOT: &[(&str, &str)] = &[
     ("FIND_LINK_BY_IMPORT_KEY", "WHERE app_id = $1"),
     ("FIND_CONNECTED_LINK", "WHERE app_id = $1"),
     ("LIST_LINKS", "WHERE app_id = $1"),
+    ("LIST_USER_LINKS", "WHERE app_id = $1"),
+    ("LIST_USER_TRANSACTIONS", "WHERE t.link_id = ANY($1) AND l.app_id = $2"),
     ("INSERT_LINK", "INTO links (link_id, app_id,"),
     ("UPDATE_LINK", "WHERE link_id = $1 AND app_id = $2"),
     ("DESTROY_KEYS", "WHERE link_id = $1"),

@@ -1,6 +1,7 @@
 //! Who is calling: the proof of access that every protected handler takes.
 //!
-//! Order of checks (contract, section 2.2): credentials, request limit, scope; then the handler goes on with the link.
+//! Order of checks (contract, section 2.2): credentials, request limit, scope; then the handler goes on with the link,
+//! and only a link that is there gets to hear what is wrong with the rest of the request, its version included.
 //! A wrong secret has a limit of its own, counted after it was found wrong: the right one passes however many others
 //! guess.
 
@@ -26,6 +27,22 @@ use passbook_core::tenant::Environment;
 
 /// A recognised caller who may call this operation.
 pub struct Caller(Arc<Recognised>);
+
+/// A request in a version that is not spoken, about a link that must be looked at first; see [`path::LinkPath`].
+#[derive(Clone)]
+pub struct UnknownVersion(Arc<Recognised>);
+
+impl UnknownVersion {
+    /// Who asks.
+    pub fn actor(&self) -> &Actor {
+        &self.0.actor
+    }
+
+    /// The 422 answer.
+    pub fn refusal(&self) -> ApiError {
+        unknown_version()
+    }
+}
 
 impl std::ops::Deref for Caller {
     type Target = Actor;
@@ -55,13 +72,20 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if operation.sandbox_only() && !(api.sandbox && actor.tenant.environment == Environment::Sandbox) {
             return Err(ApiError::route_not_found());
         }
-        if operation.scope().is_some_and(|scope| !actor.may(scope)) {
+        let scopes = [operation.scope(), operation.further_scope()];
+        if scopes.into_iter().flatten().any(|scope| !actor.may(scope)) {
             return Err(match operation.concerns_link() {
                 true => ApiError::out_of_scope(),
                 false => ApiError::unauthorized("The client's scope does not cover this call"),
             });
         }
-        check_version(&parts.headers)?;
+        match check_version(&parts.headers) {
+            // A link that is unknown or deleted comes before anything wrong with the request.
+            Err(_) if operation.concerns_link() => {
+                parts.extensions.insert(UnknownVersion(recognised.clone()));
+            }
+            checked => checked?,
+        }
         Ok(Self(recognised))
     }
 }
@@ -147,11 +171,12 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
         .get_all("moneykit-version")
         .iter()
         .all(|version| version.is_empty() || version.as_bytes() == b"2023-02-18");
-    if known {
-        return Ok(());
-    }
+    if known { Ok(()) } else { Err(unknown_version()) }
+}
+
+fn unknown_version() -> ApiError {
     let message = "this server speaks version 2023-02-18";
-    Err(ApiError::validation(vec![Problem::field("header", "MoneyKit-Version", "value_error.const", message)]))
+    ApiError::validation(vec![Problem::field("header", "MoneyKit-Version", "value_error.const", message)])
 }
 
 /// For handlers without a caller: the version check alone.

@@ -16,6 +16,7 @@ mod import_file;
 mod institutions;
 mod jwks;
 pub mod limits;
+mod link_changes;
 mod link_session;
 mod link_session_request;
 mod links;
@@ -28,6 +29,7 @@ mod query;
 mod sandbox;
 pub mod shed;
 mod transactions;
+mod users;
 
 use std::sync::Arc;
 
@@ -77,8 +79,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/links", get(observed(Op::GetLinks, links::get_links)))
         .route(
             "/links/{id}",
-            get(observed(Op::GetLink, links::get_link)).delete(observed(Op::DeleteLink, links::delete_link)),
+            get(observed(Op::GetLink, links::get_link))
+                .patch(observed(Op::UpdateLink, link_changes::update_link))
+                .delete(observed(Op::DeleteLink, links::delete_link)),
         )
+        .route("/links/{id}/reset", post(observed(Op::ResetLink, link_changes::reset_link)))
         .route("/links/{id}/products", post(observed(Op::RefreshProducts, products::refresh_products)))
         .route("/links/{id}/accounts", get(observed(Op::GetAccounts, accounts::get_accounts)))
         .route(
@@ -88,6 +93,13 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/links/{id}/accounts/{account_id}", get(observed(Op::GetAccount, accounts::get_account)))
         .route("/links/{id}/identity", get(observed(Op::GetIdentities, identity::get_identities)))
         .route("/links/{id}/transactions", get(observed(Op::GetTransactions, transactions::get_transactions)))
+        .route("/users/{id}/links", get(observed(Op::GetUserLinks, users::get_user_links)))
+        .route("/users/{id}/accounts", get(observed(Op::GetUserAccounts, users::get_user_accounts)))
+        .route("/users/{id}/transactions", get(observed(Op::GetUserTransactions, users::get_user_transactions)))
+        .route(
+            "/webhooks/test/link/{id}",
+            post(observed(Op::TriggerTestLinkWebhookEvent, link_changes::trigger_test_link_webhook_event)),
+        )
         .route("/sandbox/links", post(observed(Op::CreateSandboxLink, sandbox::create_sandbox_link)))
         .route(
             "/sandbox/link-sessions/complete",

@@ -7,11 +7,13 @@ pub mod access;
 pub mod audit;
 pub mod idempotency;
 pub mod imports;
+pub mod link_changes;
 pub mod links;
 pub mod refresh;
 pub mod sandbox_clock;
 pub mod sessions;
 pub mod sign_in;
+pub mod users;
 pub mod waiting_jobs;
 
 use std::sync::Arc;

@@ -182,7 +182,13 @@ impl TestServer {
 
     /// A fresh access token.
     pub async fn token(&self, client: &Client) -> String {
-        let form = format!("grant_type=client_credentials&client_id={}&client_secret={}", client.id, client.secret);
+        self.scoped_token(client, "").await
+    }
+
+    /// A fresh access token for these scopes; none means all that the client has.
+    pub async fn scoped_token(&self, client: &Client, scope: &str) -> String {
+        let (id, secret) = (&client.id, &client.secret);
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}&scope={scope}");
         let answer = self.anonymous("POST", "/auth/token").form(&form).send().await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()["access_token"].as_str().expect("a token").to_owned()
