@@ -80,6 +80,12 @@ const OWNER: &str = r#"{"names":["PERSONAL Name"],"addresses":[{"city":"PERSONAL
 
 const TRANSACTION: &str = r#"{"transaction_id":"txn_1","account_id":"acc_1","amount":"7.10","type":"debit","currency":"USD","date":"2024-01-09","datetime":null,"description":"PERSONAL coffee","raw_description":"PERSONAL COFFEE 123","pending":false,"category":"food_and_drink.coffee_shops","enrichment":{"category":{"value":"food_and_drink","confidence":90},"subcategory":{"value":"coffee","confidence":null},"merchant":{"id":"m","name":"PERSONAL shop","logo":null,"confidence":1},"processor":{"id":null,"name":null,"logo":null,"confidence":null},"recurrence":{"frequency":"monthly","next_predicted_date":"2024-02-09"}},"original_id":null}"#;
 
+const HOLDING: &str = r#"{"account_id":"acc_1","security_id":"sec_1","quantity":"8731.5","price":"8732.10","price_datetime":"2024-01-09T10:32:38.401223Z","value":"8733.00","cost_basis":null}"#;
+
+const SECURITY: &str = r#"{"security_id":"sec_1","name":"A Fund","type":"fund","currency":"USD","ticker":"AFND","isin":"US0378331005","sedol":null,"close_price":"12.30","close_date":"2024-01-08"}"#;
+
+const BOUGHT: &str = r#"{"investment_transaction_id":"it_1","account_id":"acc_1","amount":"8734.10","date":"2024-01-09","datetime":null,"description":"PERSONAL order","type":"buy.buy_to_cover","fees":"8735.10","forex_rate":null,"price":"8736.00","quantity":"8737","security_id":"sec_1"}"#;
+
 #[test]
 fn answers_have_the_contracts_fields_in_its_order() {
     let link: LinkCommon = check("LinkCommon", LINK);
@@ -155,6 +161,171 @@ fn the_other_schemas_have_the_contracts_fields_in_its_order() {
 }
 
 #[test]
+fn changes_of_transactions_have_the_contracts_fields_in_its_order() {
+    let changes = format!(r#"{{"created":[{TRANSACTION}],"updated":[],"removed":["txn_0"]}}"#);
+    let value: TransactionSync = check("TransactionSync", &changes);
+    assert_eq!(serde_json::to_string(&value).unwrap(), changes);
+    assert!(!value.is_empty() && TransactionSync::default().is_empty());
+    let page = format!(
+        r#"{{"transactions":{changes},"accounts":[{}],"cursor":{{"next":"c"}},"has_more":false,"link":{LINK}}}"#,
+        account("")
+    );
+    let value: TransactionSyncResponse = check("TransactionSyncResponse", &page);
+    assert_eq!(serde_json::to_string(&value).unwrap(), page);
+    let corrected =
+        format!(r#"{{"transactions":[{TRANSACTION}],"accounts":[],"link":{LINK},"cursor":{{"next":null}}}}"#);
+    let value: CorrectEnrichmentResponse = check("ApiPublicTransactionsGetTransactionsResponse", &corrected);
+    assert_eq!(serde_json::to_string(&value).unwrap(), corrected);
+    check::<BudCategory>("BudCategory", r#"{"category":"home"}"#);
+}
+
+#[test]
+fn investments_have_the_contracts_fields_in_its_order() {
+    let holding: HoldingResponse = check("HoldingResponse", HOLDING);
+    assert_eq!(serde_json::to_string(&holding).unwrap(), HOLDING);
+    let security: SecurityResponse = check("SecurityResponse", SECURITY);
+    assert_eq!(serde_json::to_string(&security).unwrap(), SECURITY);
+    check::<SecurityResponse>(
+        "SecurityResponse",
+        r#"{"security_id":"sec_1","name":"n","type":"unknown","currency":"USD"}"#,
+    );
+    let bought: InvestmentTransactionResponse = check("InvestmentTransactionResponse", BOUGHT);
+    assert_eq!(serde_json::to_string(&bought).unwrap(), BOUGHT);
+    assert_eq!((bought.kind(), bought.subtype()), (InvestmentTransactionKind::Buy, Some("buy_to_cover")));
+    assert_eq!(bought.amount.direction(), Some(TransactionType::Debit));
+    check::<GetHoldingsResponse>(
+        "GetHoldingsResponse",
+        &format!(r#"{{"holdings":[{HOLDING}],"securities":[{SECURITY}],"accounts":[],"link":{LINK}}}"#),
+    );
+    check::<GetInvestmentTransactionsResponse>(
+        "GetInvestmentTransactionsResponse",
+        &format!(
+            r#"{{"total":1,"page":1,"size":1,"investment_transactions":[{BOUGHT}],"securities":[],"accounts":[],"link":{LINK}}}"#
+        ),
+    );
+    // The contract keeps these two in prose.
+    for kind in SecurityType::KNOWN {
+        assert!(schema("SecurityResponse").iter().any(|line| line.contains(kind.as_str())), "{kind}");
+    }
+    for kind in InvestmentTransactionKind::KNOWN {
+        assert!(schema("InvestmentTransactionResponse").iter().any(|line| line.contains(kind.as_str())), "{kind}");
+    }
+}
+
+#[test]
+fn answers_about_users_have_the_contracts_fields_in_its_order() {
+    check::<GetUserLinksResponse>("GetUserLinksResponse", &format!(r#"{{"links":{{"mk_1":{LINK}}}}}"#));
+    let group = format!(r#"{{"accounts":[{}],"last_synced_at":"2024-01-09T10:32:38.401223Z"}}"#, account(""));
+    let value: AccountGroup = check("AccountGroup", &group);
+    assert_eq!(serde_json::to_string(&value).unwrap(), group);
+    check::<GetUserAccountsResponse>("GetUserAccountsResponse", &format!(r#"{{"links":{{"mk_1":{group}}}}}"#));
+    let details = r#"{"name":"n","institution_id":"chase","link_id":"mk_1"}"#;
+    check::<BasicAccountDetails>("BasicAccountDetails", details);
+    let page =
+        format!(r#"{{"total":1,"page":1,"size":1,"transactions":[{TRANSACTION}],"accounts":{{"acc_1":{details}}}}}"#);
+    check::<GetUserTransactionsResponse>("GetUserTransactionsResponse", &page);
+}
+
+#[test]
+fn imports_have_the_contracts_fields_in_its_order() {
+    let date = "2024-01-09".parse::<jiff::civil::Date>().unwrap();
+    let spent = ImportAmount::from_credit_positive("-7.10".parse().unwrap());
+    let account = AccountImportData::new("a", "n", "checking").nickname("x").mask("6789");
+    let transaction =
+        TransactionImportData::new("a", spent, date).transaction_id("t").description("d").transaction_type("card");
+    let request = ImportLinkRequest::new("user-1", "mx.chase")
+        .provider(Provider::Mx)
+        .account(account.balances(AccountBalances::default()))
+        .transaction(transaction.clone());
+    let value: ImportLinkRequest = check("ImportLinkRequest", &serde_json::to_string(&request).unwrap());
+    assert_eq!(value, request);
+    check::<AccountImportData>("AccountImportData", &serde_json::to_string(&request.accounts[0]).unwrap());
+    let written = serde_json::to_string(&transaction).unwrap();
+    check::<TransactionImportData>("TransactionImportData", &written);
+    assert!(written.contains(r#""amount":"-7.10","date":"2024-01-09""#), "{written}");
+    check::<ImportTransactionsRequest>(
+        "ImportTransactionsRequest",
+        &serde_json::to_string(&ImportTransactionsRequest::new([transaction])).unwrap(),
+    );
+}
+
+#[test]
+fn a_date_of_an_import_may_have_a_time() {
+    for (read, written) in [
+        (r#""2024-01-09""#, r#""2024-01-09""#),
+        (r#""2024-01-09T10:32:38Z""#, r#""2024-01-09T10:32:38.000000Z""#),
+        (r#""2024-01-09T10:32:38""#, r#""2024-01-09T10:32:38.000000Z""#),
+    ] {
+        let date: ModelDate = serde_json::from_str(read).unwrap();
+        assert_eq!(serde_json::to_string(&date).unwrap(), written);
+    }
+    for text in [r#""""#, r#""9 January""#, r#""2024-13-01""#, "20240109", r#""2024-01-09T""#] {
+        assert!(serde_json::from_str::<ModelDate>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_update_says_only_what_it_changes() {
+    assert_eq!(serde_json::to_string(&UpdateLinkRequest::new()).unwrap(), "{}");
+    let all = r#"{"webhook":"https://a.example","link_tags":["a"],"tags":["b"]}"#;
+    let all: UpdateLinkRequest = check("UpdateLinkRequest", all);
+    assert_eq!(all.webhook, WebhookChange::Set("https://a.example".to_owned()));
+    for (json, expected) in [("{}", WebhookChange::Keep), (r#"{"webhook":null}"#, WebhookChange::Remove)] {
+        let read: UpdateLinkRequest = serde_json::from_str(json).unwrap();
+        assert_eq!(read.webhook, expected);
+        assert_eq!(serde_json::to_string(&read).unwrap(), json);
+    }
+}
+
+#[test]
+fn webhooks_have_the_contracts_fields_names_and_order() {
+    let common =
+        r#""webhook_idempotency_key":"k","webhook_timestamp":"2024-01-09T10:32:38Z","link_id":"mk_1","link_tags":[]"#;
+    let changed: AppLinkStateChangedWebhook =
+        check("AppLinkStateChangedWebhook", &format!(r#"{{{common},"state":"error","error":"auth_expired"}}"#));
+    assert_eq!((changed.webhook_major_version, changed.webhook_event.as_str()), (1, "link.state_changed"));
+    let refreshed: ProductStateChangedWebhook = check(
+        "ProductStateChangedWebhook",
+        &format!(
+            r#"{{{common},"product":"accounts","state":"in_progress","state_changed_at":"2024-01-09T10:32:38Z"}}"#
+        ),
+    );
+    assert_eq!(refreshed.state, LinkProductState::InProgress);
+    let updates: TransactionUpdatesAvailableWebhook =
+        check("TransactionUpdatesAvailableWebhook", &format!("{{{common}}}"));
+    for (schema_name, event, default) in [
+        ("AppLinkStateChangedWebhook", AppLinkStateChangedWebhook::EVENT, &changed.webhook_event),
+        ("ProductStateChangedWebhook", ProductStateChangedWebhook::EVENT, &refreshed.webhook_event),
+        ("TransactionUpdatesAvailableWebhook", TransactionUpdatesAvailableWebhook::EVENT, &updates.webhook_event),
+    ] {
+        assert!(schema(schema_name).contains(&format!("          const: {event}").as_str()), "{schema_name}");
+        assert_eq!(default, event);
+    }
+    let test = WebhookTestLinkRequest::new(WebhookLinkTestEvent::LinkStateChanged, "k");
+    check::<WebhookTestLinkRequest>("WebhookTestLinkRequest", &serde_json::to_string(&test).unwrap());
+    check::<WebhookTestLinkResponse>("WebhookTestLinkResponse", r#"{"delivery_token":"t"}"#);
+}
+
+#[test]
+fn every_schema_of_the_contract_has_a_model_that_is_checked_here() {
+    // Anonymous unions, and a filter that servers ignore and clients therefore do not send.
+    const WITHOUT_A_MODEL: [&str; 2] = ["TransactionTypeFilter", "ValidationErrorLocationInner"];
+    let here = include_str!("models.rs");
+    let names: Vec<_> = CONTRACT
+        .lines()
+        .skip_while(|line| *line != "  schemas:")
+        .filter_map(|line| line.strip_prefix("    ")?.strip_suffix(':'))
+        .filter(|name| !name.starts_with(' ') && !WITHOUT_A_MODEL.contains(name))
+        .collect();
+    assert!(names.len() > 80, "{}", names.len());
+    for name in names {
+        let as_text = here.contains(&format!("\"{name}\""));
+        let as_a_word = here.contains(&format!("        {name},")) || here.contains(&format!("from_str::<{name}>"));
+        assert!(as_text || as_a_word, "{name}");
+    }
+}
+
+#[test]
 fn link_session_schemas_have_the_contracts_fields_in_its_order() {
     let user = r#"{"id":"user-1","email":{"address":"a@example.com"},"phone":{"number":"+15555550100"}}"#;
     check::<CustomerUser>("CustomerUser", user);
@@ -226,14 +397,18 @@ fn enums_know_exactly_the_contracts_words() {
         )+ };
     }
     same_words!(
+        BudPrimaryCategory,
+        BudSubcategory,
         Country,
         LinkProductError,
+        LinkProductState,
         PhoneNumberType,
         Product,
         Provider,
         PublicLinkError,
         PublicLinkState,
-        TransactionType
+        TransactionType,
+        WebhookLinkTestEvent,
     );
 }
 
@@ -289,9 +464,20 @@ fn debug_never_shows_numbers_tokens_or_people() {
         .webhook("https://app.example/hook?key=WEBHOOKSECRET")
         .custom_sandbox_data(CustomSandboxData { accounts: vec![sandbox.clone()], owners: Some(vec![owner.clone()]) });
     let session_token = CreateLinkSessionResponse { link_session_token: "TOKEN".to_owned() };
+    let holding: HoldingResponse = serde_json::from_str(HOLDING).unwrap();
+    let bought: InvestmentTransactionResponse = serde_json::from_str(BOUGHT).unwrap();
+    let update = UpdateLinkRequest::new().webhook("https://app.example/hook?key=WEBHOOKSECRET");
+    let import = ImportLinkRequest::new("user-1", "chase")
+        .account(AccountImportData::new("PERSONAL", "PERSONAL", "checking").mask("6789"))
+        .transaction(
+            TransactionImportData::new("PERSONAL", ImportAmount::credit(transaction.amount), transaction.date)
+                .transaction_id("PERSONAL")
+                .description("PERSONAL"),
+        );
+    let more = format!("{holding:?} {bought:?} {update:?} {:?} {import:?} {:?}", update.webhook, transaction.amount);
     let numbers = &numbered.numbers;
     let shown = format!(
-        "{numbered:?} {:?} {:?} {:?} {:?} {owned:?} {owner:?} {:?} {:?} {:?} {link:?} {transaction:?} {token:?} \
+        "{more} {numbered:?} {:?} {:?} {:?} {:?} {owned:?} {owner:?} {:?} {:?} {:?} {link:?} {transaction:?} {token:?} \
          {sandbox:?} {session:?} {session_token:?} {:?} {:#?}",
         numbers.ach,
         numbers.eft,
@@ -318,6 +504,7 @@ fn debug_never_shows_numbers_tokens_or_people() {
         "WEBHOOKSECRET",
         "12345678901234.56",
         "7.10",
+        "873",
         "coffee",
     ] {
         assert!(!shown.contains(secret), "{secret} in {shown}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::http::{Answer, Connection, request};
+use crate::http::{Answer, Connection, IDLE_MAX, request};
 use crate::server::{Access, Server};
 
 /// Longer than any documented wait of the server (10 s), so that a slow answer is not taken for a lost one.
@@ -15,9 +15,6 @@ const CALL_MAX: Duration = Duration::from_secs(20);
 /// How long a busy server is asked again, and how often.
 const BUSY_MAX: Duration = Duration::from_secs(60);
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// Connections idle for longer are not used again: the server closes them after 10 s, and a call that meets the closing
-/// would have an unknown outcome.
-const IDLE_MAX: Duration = Duration::from_secs(5);
 /// How often one call asks for a new token before its 401 is believed.
 const TOKENS_PER_CALL: usize = 3;
 

@@ -5,12 +5,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Answers above this are refused: no answer of the server comes near it.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Connections idle for longer are not to be used again: the server closes them after 10 s, and a call that meets the
+/// closing would have an unknown outcome.
+pub const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// One connection; requests go one after another.
 pub struct Connection {

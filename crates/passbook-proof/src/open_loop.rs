@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::histogram::Histogram;
-use crate::http::Connection;
+use crate::http::{Connection, IDLE_MAX};
 use crate::rng::Rng;
 
 /// What to send.
@@ -97,12 +97,21 @@ pub async fn run(offer: Offer) -> Outcome {
         while let Ok(reply) = replies.try_recv() {
             let kept = outcome.note(&offer, reply);
             open -= usize::from(kept.is_none());
-            idle.extend(kept);
+            idle.extend(kept.map(|connection| (connection, Instant::now())));
         }
         let due_now = (begun.elapsed().as_secs_f64() * offer.per_second) as u64;
         while due < due_now {
             due += 1;
-            let connection = idle.pop();
+            let connection = match idle.pop() {
+                Some((connection, since)) if since.elapsed() < IDLE_MAX => Some(connection),
+                // Those below it are idle for longer.
+                Some(_) => {
+                    open -= 1 + idle.len();
+                    idle.clear();
+                    None
+                }
+                None => None,
+            };
             if connection.is_none() {
                 if open == offer.connections {
                     outcome.unsent += 1;

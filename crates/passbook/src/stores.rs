@@ -126,11 +126,20 @@ impl Stores for DataDirectories {
         Box::pin(async move {
             // A command never makes a store: a mistyped directory would look like an empty one.
             if !self.files(data).database.exists() {
-                return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
+                return Err(no_store(data));
             }
             let opened = open_directory(data).map_err(failure)?;
             Ok(Opened { store: opened.upkeep, keys: opened.keys })
         })
+    }
+
+    fn create<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>> {
+        let refusal = anyhow!(
+            "there is no store in {}, and a mistyped path must not become one; `passbook dev --data` makes one, and \
+             with --config this command does",
+            data.display()
+        );
+        Box::pin(std::future::ready(Err(OpenFailure::Other(refusal))))
     }
 
     fn schema<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Schema, OpenFailure>> {
@@ -163,9 +172,25 @@ impl Stores for DataDirectories {
 pub struct Configured(pub Config);
 
 impl Configured {
-    async fn try_open(&self) -> anyhow::Result<Opened> {
-        let opened = open_configured(&self.0).await?;
+    async fn open_or_create(&self) -> Result<Opened, OpenFailure> {
+        let opened = open_configured(&self.0).await.map_err(|error| match error.downcast_ref::<OpenError>() {
+            Some(OpenError::InUse { .. }) => OpenFailure::InUse,
+            _ => OpenFailure::Other(error),
+        })?;
         Ok(Opened { store: opened.upkeep, keys: opened.keys })
+    }
+
+    /// Whether there is a store to open: a command other than `migrate` makes none.
+    async fn refuse_absent(&self, data: &Path) -> Result<(), OpenFailure> {
+        match &self.0.store.place {
+            Place::Embedded if self.files(data).database.exists() => Ok(()),
+            Place::Embedded => Err(no_store(data)),
+            Place::Server { url, tls_ca_file, .. } => {
+                let schema = self.server_schema(url, tls_ca_file.as_deref()).await.map_err(OpenFailure::Other)?;
+                let absent = || anyhow!("there is no store in the database; `passbook migrate` makes one");
+                schema.found.map(|_| ()).ok_or_else(|| OpenFailure::Other(absent()))
+            }
+        }
     }
 
     async fn server_schema(&self, url: &SecretBytes, tls_ca_file: Option<&Path>) -> anyhow::Result<Schema> {
@@ -183,14 +208,14 @@ impl Stores for Configured {
 
     fn open<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>> {
         Box::pin(async move {
-            if matches!(self.0.store.place, Place::Embedded) && !self.files(data).database.exists() {
-                return Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())));
-            }
-            self.try_open().await.map_err(|error| match error.downcast_ref::<OpenError>() {
-                Some(OpenError::InUse { .. }) => OpenFailure::InUse,
-                _ => OpenFailure::Other(error),
-            })
+            self.refuse_absent(data).await?;
+            self.open_or_create().await
         })
+    }
+
+    fn create<'a>(&'a self, _data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>> {
+        // A configuration was written on purpose; what it names is meant.
+        Box::pin(self.open_or_create())
     }
 
     fn schema<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Schema, OpenFailure>> {
@@ -236,6 +261,10 @@ fn restore_into(
         master_key_version: restored.manifest.master_key_version,
         key_at_hand: restored.key_at_hand,
     })
+}
+
+fn no_store(data: &Path) -> OpenFailure {
+    OpenFailure::Other(anyhow!("there is no store in {}", data.display()))
 }
 
 fn failure(error: OpenError) -> OpenFailure {

@@ -135,7 +135,7 @@ pub fn transaction(row: Transaction) -> models::TransactionResponse {
     models::TransactionResponse {
         transaction_id: row.id.as_str().into(),
         account_id: row.account_id.as_str().into(),
-        amount: with_minor_digits(details.amount, &details.currency),
+        amount: models::TransactionAmount::magnitude_of(with_minor_digits(details.amount, &details.currency)),
         transaction_type: match details.direction {
             Direction::Credit => models::TransactionType::Credit,
             Direction::Debit => models::TransactionType::Debit,

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     net::TcpListener,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -38,6 +38,11 @@ log_min_messages = fatal
 log_min_error_statement = panic
 ";
 
+/// In the data directory, as the server expects them.
+const CERTIFICATE_FILE: &str = "server.crt";
+const KEY_FILE: &str = "server.key";
+const TLS_SETTINGS: &str = "ssl = on\n";
+
 /// Where a cluster's files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -45,6 +50,15 @@ pub enum Place {
     Memory,
     /// On the disk, for measurements and experiments in which syncing matters.
     Disk,
+}
+
+/// What a server shows of itself on encrypted connections, in PEM. Whoever needs one makes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Certificate<'a> {
+    /// Its certificate, with those between it and an authority.
+    pub chain: &'a str,
+    /// The private key to it.
+    pub key: &'a str,
 }
 
 /// How to stop a server.
@@ -72,11 +86,38 @@ impl Cluster {
     /// # Errors
     /// When a program fails or the server does not come up.
     pub fn start(binaries: &Binaries, place: Place, settings: &[&str]) -> Result<Self> {
+        Self::begin(binaries, place, settings, None)
+    }
+
+    /// The same, with encryption for those who ask for it.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`], and when the server cannot use the certificate.
+    pub fn start_with_tls(
+        binaries: &Binaries,
+        place: Place,
+        settings: &[&str],
+        certificate: Certificate<'_>,
+    ) -> Result<Self> {
+        Self::begin(binaries, place, settings, Some(certificate))
+    }
+
+    fn begin(
+        binaries: &Binaries,
+        place: Place,
+        settings: &[&str],
+        certificate: Option<Certificate<'_>>,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("pg").tempdir_in(place.directory())?.keep();
         hand_over(&directory)?;
         let watcher = Watcher::start(&directory).context("starting the watcher")?;
         let mut cluster = Self { binaries: binaries.clone(), directory, port: 0, postmaster: None, _watcher: watcher };
         cluster.initialise(settings)?;
+        if let Some(certificate) = certificate {
+            cluster.write_certificate(certificate)?;
+            let mut configuration = File::options().append(true).open(cluster.data().join("postgresql.conf"))?;
+            configuration.write_all(TLS_SETTINGS.as_bytes())?;
+        }
         let mut tried = 1;
         loop {
             cluster.port = free_port()?;
@@ -86,6 +127,27 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn write_certificate(&self, certificate: Certificate<'_>) -> Result<()> {
+        for (name, text) in [(CERTIFICATE_FILE, certificate.chain), (KEY_FILE, certificate.key)] {
+            let path = self.data().join(name);
+            // The server refuses a key that others may read.
+            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(text.as_bytes())?;
+            hand_over(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Puts another certificate in place and tells the server. Connections that are there stay; new ones see it a
+    /// moment later.
+    ///
+    /// # Errors
+    /// When the files cannot be written or the server cannot be told.
+    pub fn replace_certificate(&self, certificate: Certificate<'_>) -> Result<()> {
+        self.write_certificate(certificate)?;
+        self.postmaster_id().map_or(Ok(()), |postmaster| send("-HUP", postmaster))
     }
 
     fn initialise(&self, settings: &[&str]) -> Result<()> {

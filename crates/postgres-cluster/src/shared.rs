@@ -1,4 +1,4 @@
-//! The cluster that tests use.
+//! What tests start clusters with, and the cluster that they share.
 
 use std::sync::OnceLock;
 
@@ -22,15 +22,26 @@ pub fn shared() -> Option<String> {
         return Some(url.into_string().unwrap_or_else(|_| panic!("{URL} is not text")));
     }
     let own = OWN.get_or_init(|| {
-        Binaries::find()
-            .map(|binaries| Cluster::start(&binaries, Place::Memory, &[]).expect("a throw-away cluster starts"))
+        let binaries = binaries_for_tests()?;
+        Some(Cluster::start(&binaries, Place::Memory, &[]).expect("a throw-away cluster starts"))
     });
-    if own.is_none() {
+    own.as_ref().map(|cluster| cluster.url("postgres"))
+}
+
+/// The server's programs, for a test that needs a cluster of its own. `None`, with a line that says so, on a machine
+/// without them.
+///
+/// # Panics
+/// When there are none and [`REQUIRED`] says that there must be.
+#[must_use]
+pub fn binaries_for_tests() -> Option<Binaries> {
+    let found = Binaries::find();
+    if found.is_none() {
         assert!(
             std::env::var_os(REQUIRED).is_none_or(|value| value != "1"),
             "no PostgreSQL server binaries were found"
         );
         println!("SKIPPED: no PostgreSQL server binaries were found on this machine");
     }
-    own.as_ref().map(|cluster| cluster.url("postgres"))
+    found
 }

@@ -86,3 +86,15 @@ id! {
     /// An institution: a slug such as `chase`, or one of its aliases.
     InstitutionId
 }
+id! {
+    /// A security (`sec_…`), the same for every holder.
+    SecurityId
+}
+id! {
+    /// An investment transaction (`it_…`).
+    InvestmentTransactionId
+}
+id! {
+    /// An end user, by the id the app gave in `customer_user.id` of a link session.
+    CustomerUserId
+}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Country, InstitutionId, LinkCommon, LinkId, Owner, ProductsSettings, Provider};
+use super::{Country, CustomerUserId, InstitutionId, LinkCommon, LinkId, Owner, ProductsSettings, Provider};
 use crate::wire::{null_as_default, redact::debug_redacted, timestamp};
 
 /// Parameters of a new link session.
@@ -16,7 +16,7 @@ use crate::wire::{null_as_default, redact::debug_redacted, timestamp};
 /// let request = CreateLinkSessionRequest::new("user-17", "https://app.example/oauth")
 ///     .settings(LinkSessionSettingOverrides { products: Some(products), ..Default::default() })
 ///     .link_tags(["payroll"]);
-/// assert_eq!(request.customer_user.id, "user-17");
+/// assert_eq!(request.customer_user.id.as_str(), "user-17");
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateLinkSessionRequest {
@@ -123,7 +123,7 @@ impl CreateLinkSessionRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerUser {
     /// The app's own user id, 4 to 150 characters.
-    pub id: String,
+    pub id: CustomerUserId,
     /// Email.
     #[serde(default)]
     pub email: Option<CustomerUserEmail>,
@@ -134,7 +134,7 @@ pub struct CustomerUser {
 
 impl CustomerUser {
     /// A user known by id only.
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<CustomerUserId>) -> Self {
         Self { id: id.into(), email: None, phone: None }
     }
 }
@@ -147,6 +147,12 @@ impl From<&str> for CustomerUser {
 
 impl From<String> for CustomerUser {
     fn from(id: String) -> Self {
+        Self::new(id)
+    }
+}
+
+impl From<CustomerUserId> for CustomerUser {
+    fn from(id: CustomerUserId) -> Self {
         Self::new(id)
     }
 }

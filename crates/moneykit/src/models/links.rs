@@ -1,7 +1,7 @@
 //! Links (`/links`): one end user's lasting authorisation at one institution.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{InstitutionId, LinkId, LinkProducts, Product};
 use crate::wire::{null_as_default, open_enum::open_enum, redact::debug_redacted, timestamp};
@@ -122,28 +122,6 @@ debug_redacted!(LinkCommon {
     hide: [webhook]
 });
 
-/// What to change of a link; what is left out stays. `Debug` hides the webhook.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpdateLinkRequest {
-    /// The new webhook URL; `Some(None)`, a null on the wire, removes it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    pub webhook: Option<Option<String>>,
-    /// The new tags, all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link_tags: Option<Vec<String>>,
-}
-
-debug_redacted!(UpdateLinkRequest { show: [link_tags], hide: [webhook] });
-
-/// A field that is there, were it null.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    T::deserialize(deserializer).map(Some)
-}
-
 /// One page of active links: those that connected, have data, and are not deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetLinksResponse {
@@ -163,4 +141,99 @@ pub struct GetLinksLink {
     /// Creation time.
     #[serde(with = "timestamp")]
     pub created_at: Timestamp,
+}
+
+/// What to change about a link. What is not named stays.
+///
+/// ```
+/// use moneykit::models::UpdateLinkRequest;
+///
+/// let request = UpdateLinkRequest::new().without_webhook().link_tags(["payroll"]);
+/// assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"webhook":null,"link_tags":["payroll"]}"#);
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateLinkRequest {
+    /// What becomes of the webhook URL. On the wire, null removes it and an absent field keeps it.
+    #[serde(default, skip_serializing_if = "WebhookChange::is_keep")]
+    pub webhook: WebhookChange,
+    /// The whole new list of tags, each under 100 characters and starting with a letter or digit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_tags: Option<Vec<String>>,
+    /// Deprecated alias of `link_tags`, which wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+}
+
+debug_redacted!(UpdateLinkRequest { show: [link_tags, tags], hide: [webhook] });
+
+impl UpdateLinkRequest {
+    /// Changes nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends the link's events to this URL, of 1 to 65536 characters.
+    #[must_use]
+    pub fn webhook(mut self, url: impl Into<String>) -> Self {
+        self.webhook = WebhookChange::Set(url.into());
+        self
+    }
+
+    /// Sends the link's events nowhere.
+    #[must_use]
+    pub fn without_webhook(mut self) -> Self {
+        self.webhook = WebhookChange::Remove;
+        self
+    }
+
+    /// Replaces the tags.
+    #[must_use]
+    pub fn link_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.link_tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+}
+
+/// What becomes of a webhook URL. `Debug` hides the URL, which may carry a secret of the app.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum WebhookChange {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It goes.
+    Remove,
+    /// It becomes this one.
+    Set(String),
+}
+
+impl WebhookChange {
+    fn is_keep(&self) -> bool {
+        *self == Self::Keep
+    }
+}
+
+impl std::fmt::Debug for WebhookChange {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Keep => "Keep",
+            Self::Remove => "Remove",
+            Self::Set(_) => "Set([redacted])",
+        })
+    }
+}
+
+impl Serialize for WebhookChange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Keep | Self::Remove => serializer.serialize_none(),
+            Self::Set(url) => serializer.serialize_str(url),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WebhookChange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Remove, Self::Set))
+    }
 }

@@ -13,19 +13,24 @@
 //! - **Field order** is the contract's order.
 //! - **`Debug`** never shows account numbers, tokens, balances, or personal data; serialise a value to see them.
 //!
-//! Not here: products' investment and sync operations, imports, per-user listings and webhooks.
+//! - **Signs**: the contract writes amounts in three ways, which are three [types](TransactionAmount) here.
 
 mod access_token;
 mod account_numbers;
 mod accounts;
+mod amounts;
+mod enrichment;
 pub mod errors;
 mod identity;
 mod ids;
+mod imports;
 mod institutions;
+mod investments;
 mod jwks;
 mod link_session;
 mod links;
 mod products;
+mod sync;
 mod transactions;
 mod users;
 mod webhooks;
@@ -36,9 +41,16 @@ pub use account_numbers::{
     InternationalNumber,
 };
 pub use accounts::{AccountBalances, AccountResponse, GetAccountResponse, GetAccountsResponse};
+pub use amounts::{ImportAmount, InvestmentAmount, TransactionAmount};
+pub use enrichment::{BudCategory, BudPrimaryCategory, BudSubcategory, CorrectEnrichmentResponse};
 pub use identity::{AccountIdentity, Address, Email, IdentityResponse, Owner, PhoneNumber, PhoneNumberType};
-pub use ids::{AccountId, InstitutionId, LinkId, TransactionId};
+pub use ids::{AccountId, CustomerUserId, InstitutionId, InvestmentTransactionId, LinkId, SecurityId, TransactionId};
+pub use imports::{AccountImportData, ImportLinkRequest, ImportTransactionsRequest, ModelDate, TransactionImportData};
 pub use institutions::{Country, CursorPagination, GetInstitutionsResponse, Institution};
+pub use investments::{
+    GetHoldingsResponse, GetInvestmentTransactionsResponse, HoldingResponse, InvestmentTransactionKind,
+    InvestmentTransactionResponse, SecurityResponse, SecurityType,
+};
 pub use jwks::{JWKSet, JsonWebKey};
 pub use link_session::{
     CreateLinkSessionRequest, CreateLinkSessionResponse, CustomSandboxAccount, CustomSandboxData, CustomerUser,
@@ -47,11 +59,13 @@ pub use link_session::{
 };
 pub use links::{
     GetLinksLink, GetLinksResponse, LinkCommon, Provider, PublicLinkError, PublicLinkState, UpdateLinkRequest,
+    WebhookChange,
 };
 pub use products::{
     LinkProductError, LinkProductResponse, LinkProducts, Product, ProductRefreshStatus, ProductSettings,
     ProductsSettings, RefreshProductsRequest, TransactionsLinkProduct, TransactionsProductSettings,
 };
+pub use sync::{TransactionSync, TransactionSyncResponse};
 pub use transactions::{
     GetTransactionsResponse, TransactionCategoryResponse, TransactionEnrichmentResponse, TransactionMerchantResponse,
     TransactionProcessorResponse, TransactionRecurrenceResponse, TransactionResponse, TransactionSubcategoryResponse,
@@ -60,4 +74,7 @@ pub use transactions::{
 pub use users::{
     AccountGroup, BasicAccountDetails, GetUserAccountsResponse, GetUserLinksResponse, GetUserTransactionsResponse,
 };
-pub use webhooks::{WebhookLinkTestEvent, WebhookTestLinkRequest, WebhookTestLinkResponse};
+pub use webhooks::{
+    AppLinkStateChangedWebhook, LinkProductState, ProductStateChangedWebhook, TransactionUpdatesAvailableWebhook,
+    WebhookLinkTestEvent, WebhookTestLinkRequest, WebhookTestLinkResponse,
+};

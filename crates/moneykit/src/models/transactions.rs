@@ -1,11 +1,10 @@
 //! Transactions (`/links/{id}/transactions`) and their enrichment.
 
 use jiff::{Timestamp, civil::Date};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountId, AccountResponse, LinkCommon, TransactionId};
-use crate::wire::{decimal, open_enum::open_enum, redact::debug_redacted, timestamp};
+use super::{AccountId, AccountResponse, ImportAmount, InvestmentAmount, LinkCommon, TransactionAmount, TransactionId};
+use crate::wire::{open_enum::open_enum, redact::debug_redacted, timestamp};
 
 open_enum! {
     /// The direction of money, the same for every account type.
@@ -43,8 +42,7 @@ pub struct TransactionResponse {
     /// The account it belongs to.
     pub account_id: AccountId,
     /// Amount in major units of `currency`, never negative; the direction is in `transaction_type`.
-    #[serde(with = "decimal::string")]
-    pub amount: Decimal,
+    pub amount: TransactionAmount,
     /// Direction; `type` on the wire.
     #[serde(rename = "type")]
     pub transaction_type: TransactionType,
@@ -78,6 +76,21 @@ debug_redacted!(TransactionResponse {
     show: [transaction_id, account_id, transaction_type, currency, date, pending],
     hide: [amount, datetime, description, raw_description, category, enrichment, original_id]
 });
+
+impl TransactionResponse {
+    /// What it moved, with the sign of imports. `None` if the direction is a word that this release does not know.
+    #[must_use]
+    pub fn import_amount(&self) -> Option<ImportAmount> {
+        ImportAmount::of_transaction(self.amount, &self.transaction_type)
+    }
+
+    /// What it moved, with the sign of investment transactions. `None` if the direction is a word that this release does
+    /// not know.
+    #[must_use]
+    pub fn investment_amount(&self) -> Option<InvestmentAmount> {
+        InvestmentAmount::of_transaction(self.amount, &self.transaction_type)
+    }
+}
 
 /// What is known about a transaction beyond the institution's data. `Debug` hides all of it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Listings over all links of an end user (`/users/{id}`).
+//! What an end user has over all links (`/users/{id}`), by the app's own user id.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::{AccountId, AccountResponse, InstitutionId, LinkCommon, LinkId, TransactionResponse};
 use crate::wire::{redact::debug_redacted, timestamp};
 
-/// The links of an end user.
+/// All links of a user; none for a user nobody knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetUserLinksResponse {
     /// Links by id.
     pub links: BTreeMap<LinkId, LinkCommon>,
 }
 
-/// The accounts of an end user.
+/// All accounts of a user, by link.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetUserAccountsResponse {
-    /// Accounts by the id of their link.
+    /// The accounts of each link, by link id.
     pub links: BTreeMap<LinkId, AccountGroup>,
 }
 
@@ -27,13 +27,13 @@ pub struct GetUserAccountsResponse {
 pub struct AccountGroup {
     /// Accounts.
     pub accounts: Vec<AccountResponse>,
-    /// When anything of the link was last refreshed.
+    /// When the accounts were last brought up to date.
     #[serde(default, with = "timestamp::option")]
     pub last_synced_at: Option<Timestamp>,
 }
 
-/// One page of the transactions of an end user, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One page of the transactions of a user over all links, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GetUserTransactionsResponse {
     /// Number of transactions the whole query matches.
     pub total: u64,
@@ -47,15 +47,15 @@ pub struct GetUserTransactionsResponse {
     pub accounts: BTreeMap<AccountId, BasicAccountDetails>,
 }
 
-/// The account of a transaction in short. `Debug` hides its name.
+/// What a list of transactions needs to know about an account. `Debug` hides its name.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BasicAccountDetails {
     /// Display name.
     pub name: String,
-    /// When anything of the link was last refreshed.
+    /// When the account was last brought up to date.
     #[serde(default, with = "timestamp::option")]
     pub last_synced_at: Option<Timestamp>,
-    /// Institution id.
+    /// The institution of the link.
     pub institution_id: InstitutionId,
     /// The link it belongs to.
     pub link_id: LinkId,

@@ -49,6 +49,25 @@ pub(crate) mod string {
     }
 }
 
+/// `Option<Decimal>` as a decimal string or null.
+pub(crate) mod string_option {
+    use rust_decimal::Decimal;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(amount: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
+        match amount {
+            Some(amount) => super::string::serialize(amount, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Decimal>, D::Error> {
+        #[derive(Deserialize)]
+        struct Amount(#[serde(with = "super::string")] Decimal);
+        Ok(Option::<Amount>::deserialize(deserializer)?.map(|Amount(amount)| amount))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

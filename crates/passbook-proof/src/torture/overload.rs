@@ -102,6 +102,7 @@ fn judge(conduct: &mut Conduct, options: &OverloadOptions, capacity: f64, outcom
     conduct.figure("goodput_percent", (goodput * 100.0).round());
     conduct.figure("accepted_p99_ms", tenth(accepted_p99));
     conduct.figure("refused", outcome.refused);
+    conduct.figure("refused_p50_ms", tenth(outcome.refused_in.quantile_us(0.5) / 1000.0));
     conduct.figure("refused_p99_ms", tenth(refused_p99));
     conduct.figure("unsent", outcome.unsent);
     outcome.wrong.iter().for_each(|wrong| conduct.tally.find(wrong.clone()));
@@ -180,10 +181,7 @@ async fn link_of_many_transactions(api: &mut Api) -> Result<String> {
     let statement = Account::new(0, 0).statement(0..LISTED);
     let path = import_file_path("overload");
     let answer = api.call("POST", &path, Body::Statement(&statement)).await?;
-    answer.json()["links"][0]["link_id"]
-        .as_str()
-        .map(ToOwned::to_owned)
-        .with_context(|| format!("no link in {path}'s answer"))
+    answer.json()["link_id"].as_str().map(ToOwned::to_owned).with_context(|| format!("no link in {path}'s answer"))
 }
 
 /// Requests a second that a closed loop gets done.

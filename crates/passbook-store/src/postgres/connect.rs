@@ -8,7 +8,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_postgres::{
     Client, Config, Error, NoTls,
     config::{Host, SslMode},
@@ -16,10 +16,17 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::open::OpenError;
+use super::{
+    failure::{Late, told, unavailable},
+    open::OpenError,
+};
+use crate::port::StoreError;
 
-/// How long making a connection may take.
+/// How long reaching one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long all of it may take: several addresses, TLS, the password. Whoever accepts and then says nothing would hold
+/// everybody up otherwise.
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that acknowledges nothing for this long is gone.
 const PEER_TIMEOUT: Duration = Duration::from_secs(10);
 /// When an idle connection is probed first, and how often then.
@@ -31,6 +38,30 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// the limits on this side hold anyway.
 const SETTINGS: [&str; 3] =
     ["SET statement_timeout = 10000", "SET lock_timeout = 4000", "SET idle_in_transaction_session_timeout = 15000"];
+
+/// No connection could be made.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    /// Somebody answers there, but not to the end.
+    Late,
+    /// Anything else.
+    Refused(Error),
+}
+
+impl From<Error> for ConnectError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<ConnectError> for StoreError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Late => unavailable(Late),
+            ConnectError::Refused(error) => told(&error),
+        }
+    }
+}
 
 /// Makes connections to one database. Cheap to clone. Never printed: it holds the password.
 #[derive(Clone)]
@@ -56,7 +87,10 @@ impl Connector {
             config.application_name("passbook");
         }
         let by_tcp = config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_)));
+        // An address alone names no host, and is reached by TCP all the same.
+        let by_tcp = by_tcp || !config.get_hostaddrs().is_empty();
         let tls = match tls_roots {
+            Some(_) if by_tcp && config.get_ssl_mode() == SslMode::Disable => return Err(OpenError::TlsDisabled),
             Some(roots) if by_tcp => {
                 config.ssl_mode(SslMode::Require);
                 Some(MakeRustlsConnect::new(client_config(roots)?))
@@ -75,14 +109,16 @@ impl Connector {
     }
 
     /// A connection with its limits set.
-    pub(super) async fn open(&self) -> Result<ClientWrapper, Error> {
-        let (client, connection) = self.open_limited().await?;
+    pub(super) async fn open(&self) -> Result<ClientWrapper, ConnectError> {
+        let opened = timeout(READY_TIMEOUT, self.open_limited()).await;
+        let (client, connection) = opened.map_err(|_| ConnectError::Late)??;
         Ok(ClientWrapper::new(client, connection))
     }
 
     /// A connection that may take its time, for changing the schema.
-    pub(super) async fn open_patient(&self) -> Result<ClientWrapper, Error> {
-        let (client, connection) = self.open_unlimited().await?;
+    pub(super) async fn open_patient(&self) -> Result<ClientWrapper, ConnectError> {
+        let opened = timeout(READY_TIMEOUT, self.open_unlimited()).await;
+        let (client, connection) = opened.map_err(|_| ConnectError::Late)??;
         Ok(ClientWrapper::new(client, connection))
     }
 

@@ -13,9 +13,9 @@ use super::{
     PostgresStore,
     apply::Commit,
     clock::{read_clock, start_upkeep},
-    connect::Connector,
+    connect::{ConnectError, Connector},
     deletions::Deletions,
-    failure::{Told, WriteError},
+    failure::{Late, Told, WriteError},
     links::{lookup_link_unscoped, lookup_remains},
     readers::Readers,
     schema,
@@ -110,6 +110,9 @@ pub enum OpenError {
     /// `sslmode=require` without authorities to trust.
     #[error("the database URL demands TLS, but no certificates of authorities to trust are given")]
     NoTlsRoots,
+    /// `sslmode=disable` beside authorities to trust.
+    #[error("the database URL says sslmode=disable, but certificates of authorities to trust are given")]
+    TlsDisabled,
     /// The certificates cannot be used.
     #[error("the certificates of the database's authorities are malformed")]
     MalformedTlsRoots,
@@ -159,6 +162,15 @@ pub enum OpenError {
 impl From<tokio_postgres::Error> for OpenError {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Database(Box::new(Told::of(&error)))
+    }
+}
+
+impl From<ConnectError> for OpenError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Late => Self::Database(Box::new(Late)),
+            ConnectError::Refused(error) => error.into(),
+        }
     }
 }
 

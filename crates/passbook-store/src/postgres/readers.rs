@@ -155,7 +155,7 @@ impl Slot {
             }
             Err(error) => {
                 *failed = Some(Instant::now());
-                Err(told(&error))
+                Err(error.into())
             }
         }
     }

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_postgres::Error;
 
 use super::{
-    connect::Connector,
+    connect::{ConnectError, Connector},
     failure::{
         Closed, Crowded, Late, WriteError, is_lost, is_rolled_back, is_serialization_failure, told, unavailable,
     },
@@ -203,7 +203,7 @@ impl Writers {
         loop {
             let inquiry = async {
                 let client = self.connector.open().await?;
-                self.inquire(&client, mark).await
+                Ok::<_, ConnectError>(self.inquire(&client, mark).await?)
             };
             let left = deadline.saturating_duration_since(Instant::now());
             match timeout(left, inquiry).await {

@@ -48,17 +48,7 @@ impl Database {
         ledger: &Path,
         master_keys: Vec<MasterKey>,
     ) -> Result<PostgresStore, OpenError> {
-        PostgresStore::open(OpenOptions {
-            url,
-            tls_roots: None,
-            connections: Connections { point_reads: 2, long_reads: 2, writes: 6 },
-            master_keys,
-            deletion_ledger: ledger.to_owned(),
-            wall_clock: Arc::new(FixedClock),
-            renderer: 7,
-            render_stub: &stub,
-        })
-        .await
+        open(url, None, ledger, master_keys).await
     }
 
     pub fn url(&self) -> String {
@@ -70,6 +60,26 @@ impl Database {
         let admin = connect(&self.server).await;
         admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await.expect("the database goes");
     }
+}
+
+/// Opens the store at `url`, with few connections.
+pub async fn open(
+    url: &str,
+    tls_roots: Option<&str>,
+    ledger: &Path,
+    master_keys: Vec<MasterKey>,
+) -> Result<PostgresStore, OpenError> {
+    PostgresStore::open(OpenOptions {
+        url,
+        tls_roots: tls_roots.map(|roots| roots.as_bytes().to_vec()),
+        connections: Connections { point_reads: 2, long_reads: 2, writes: 6 },
+        master_keys,
+        deletion_ledger: ledger.to_owned(),
+        wall_clock: Arc::new(FixedClock),
+        renderer: 7,
+        render_stub: &stub,
+    })
+    .await
 }
 
 fn stub(link: &Link) -> Vec<u8> {

@@ -1,7 +1,8 @@
 //! What only the PostgreSQL store promises: its statements, its schema, several processes on one database, outcomes
-//! that nobody knows, deletions that outlive a restore.
+//! that nobody knows, deletions that outlive a restore, TLS to the server.
 #![cfg(unix)]
 
+mod authority;
 mod database;
 mod deletion;
 #[path = "../behaviour/examples.rs"]
@@ -16,6 +17,7 @@ mod reading;
 mod schema;
 mod speed;
 mod statements;
+mod tls;
 
 /// An open store with a database of its own, and what must live as long.
 struct Home {

@@ -203,3 +203,15 @@ async fn another_process_follows_a_rotation_of_the_master_key() {
     last.close().await;
     home.database.remove().await;
 }
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_given_up() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u:hunter2@{}/x", silent.local_addr().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = directory.path().join("deletions.ledger");
+    let opening = crate::database::open(&url, None, &ledger, vec![MasterKey::generate()]);
+    let opened = tokio::time::timeout(std::time::Duration::from_secs(30), opening).await.expect("it gives up");
+    let Err(OpenError::Database(cause)) = opened else { panic!("it opened, or said something else") };
+    assert_eq!(cause.to_string(), "the database did not answer in time");
+}

@@ -75,6 +75,7 @@ where
             api.metrics.in_flight.inc();
             let mut response = match api.shedder.admit(operation) {
                 Ok(admitted) => {
+                    admitted.take_turn().await;
                     let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
                     // How long a call waited for another one with its key says nothing about load.
                     match &answered {

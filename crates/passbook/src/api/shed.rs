@@ -1,9 +1,11 @@
 //! Refusing early what could only be answered late.
 //!
-//! Requests that write, or scan, wait for the store; when more of them arrive than it can do, all of them wait longer
-//! and none is better off. So the number of such requests that are worked on at once is bounded, and the bound follows
-//! how long they take: it shrinks by a tenth when one took longer than [`TARGET`], and grows by one for every full round
-//! that stayed well below. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
+//! Requests that write, or scan, wait for the store and for the processor; when more of them arrive than can be done,
+//! all of them wait longer and none is better off. So the number of such requests that are worked on at once is bounded,
+//! and the bound follows two measures. It shrinks by a tenth when one took longer than [`TARGET`], whatever it waited
+//! for, or when the runtime took longer than [`QUEUE_TARGET`] to come back to a request that was ready: then every
+//! request waits that long at each step, refusals and reads included. It grows by one for every full round that stayed
+//! well below both. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
 //!
 //! Point reads cost little more than refusing them would and are never refused, nor are health, readiness, metrics and
 //! the withdrawal of access by an operator.
@@ -11,7 +13,7 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,6 +22,8 @@ use super::operation::{Operation, Work};
 
 /// What a short request may take before there are too many of them.
 const TARGET: Duration = Duration::from_millis(100);
+/// How long a request that is ready may wait for its turn on the runtime's threads.
+const QUEUE_TARGET: Duration = Duration::from_millis(4);
 /// Bounds of the number of short requests at once.
 const SHORT_MIN: u32 = 4;
 const SHORT_START: u32 = 64;
@@ -33,6 +37,8 @@ pub struct Shedder {
     long: AtomicU32,
     limit: AtomicU32,
     learning: Mutex<Learning>,
+    /// Somebody measures the wait for a turn; one at a time is enough.
+    is_measuring: AtomicBool,
 }
 
 /// What the limit is learnt from.
@@ -59,6 +65,7 @@ impl Default for Shedder {
             long: AtomicU32::new(0),
             limit: AtomicU32::new(SHORT_START),
             learning: Mutex::new(Learning { quick: 0, last_cut: None }),
+            is_measuring: AtomicBool::new(false),
         }
     }
 }
@@ -92,11 +99,7 @@ impl Shedder {
         let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         if took > TARGET {
             // One cut for everything that was under way together.
-            if learning.last_cut.is_none_or(|cut| now.saturating_duration_since(cut) >= TARGET) {
-                learning.last_cut = Some(now);
-                learning.quick = 0;
-                self.limit.store((limit - limit.div_ceil(10)).max(SHORT_MIN), Ordering::Relaxed);
-            }
+            self.cut(&mut learning, now, TARGET, 0.9);
         } else if took <= TARGET / 2 {
             learning.quick += 1;
             if learning.quick >= limit {
@@ -105,9 +108,44 @@ impl Shedder {
             }
         }
     }
+
+    /// Learns from how long a request that was ready waited for its turn.
+    fn learn_turn(&self, took: Duration, now: Instant) {
+        if took > QUEUE_TARGET / 2 {
+            let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+            learning.quick = 0;
+            if took > QUEUE_TARGET {
+                // The wait is the sum of what the admitted ones compute, so the excess says how many are too many. Each
+                // measure begins after the one before has ended, and sees the cut.
+                let excess = QUEUE_TARGET.as_secs_f64() / took.as_secs_f64();
+                self.cut(&mut learning, now, QUEUE_TARGET, excess.clamp(0.5, 0.9));
+            }
+        }
+    }
+
+    /// Shrinks the limit to this part of it, unless it shrank so shortly before that the effect does not show yet.
+    fn cut(&self, learning: &mut Learning, now: Instant, shows_after: Duration, part: f64) {
+        if learning.last_cut.is_none_or(|cut| now.saturating_duration_since(cut) >= shows_after) {
+            learning.last_cut = Some(now);
+            learning.quick = 0;
+            let limit = (f64::from(self.limit()) * part) as u32;
+            self.limit.store(limit.max(SHORT_MIN), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Admitted<'_> {
+    /// Lets the others that are ready have their turn once, and learns from how long that takes.
+    pub async fn take_turn(&self) {
+        if self.work == Work::Short && !self.shedder.is_measuring.swap(true, Ordering::Acquire) {
+            let began = Instant::now();
+            let measured = Measuring(&self.shedder.is_measuring);
+            tokio::task::yield_now().await;
+            drop(measured);
+            self.shedder.learn_turn(began.elapsed(), Instant::now());
+        }
+    }
+
     /// Ends the work, which `took` this long; the limit is learnt from that.
     pub fn finish(self, took: Duration) {
         self.finish_at(took, Instant::now);
@@ -127,6 +165,15 @@ impl Drop for Admitted<'_> {
             Work::Short => drop(self.shedder.short.fetch_sub(1, Ordering::Relaxed)),
             Work::Long => drop(self.shedder.long.fetch_sub(1, Ordering::Relaxed)),
         }
+    }
+}
+
+/// Ends the measuring, also when the request is dropped in the middle of it.
+struct Measuring<'a>(&'a AtomicBool);
+
+impl Drop for Measuring<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -184,7 +231,36 @@ mod tests {
     fn requests_that_were_slow_together_cut_once() {
         let shedder = Shedder::default();
         finish_all(fill(&shedder), TARGET * 2, Instant::now());
-        assert_eq!(shedder.limit(), SHORT_START - SHORT_START.div_ceil(10));
+        assert_eq!(shedder.limit(), SHORT_START * 9 / 10);
+    }
+
+    #[test]
+    fn the_limit_shrinks_and_does_not_grow_while_requests_wait_for_their_turn() {
+        let (shedder, mut at) = (Shedder::default(), Instant::now());
+        for _ in 0..100 {
+            finish_all(fill(&shedder), TARGET / 10, at);
+            at += QUEUE_TARGET;
+            shedder.learn_turn(QUEUE_TARGET * 2, at);
+        }
+        assert!(shedder.limit() <= SHORT_MIN + 1, "{}", shedder.limit());
+        let shedder = Shedder::default();
+        for _ in 0..1_000 {
+            finish_all(shedder.admit(SHORT).into_iter().collect(), TARGET / 10, at);
+            shedder.learn_turn(QUEUE_TARGET, at);
+        }
+        assert_eq!(shedder.limit(), SHORT_START);
+    }
+
+    #[tokio::test]
+    async fn one_request_at_a_time_measures_and_a_dropped_one_stops() {
+        let shedder = Shedder::default();
+        let admitted = fill(&shedder);
+        let mut turn = Box::pin(admitted[0].take_turn());
+        assert!(futures_util::poll!(&mut turn).is_pending());
+        admitted[1].take_turn().await;
+        drop(turn);
+        let mut turn = Box::pin(admitted[1].take_turn());
+        assert!(futures_util::poll!(&mut turn).is_pending(), "measures again");
     }
 
     #[test]

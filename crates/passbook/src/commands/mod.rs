@@ -64,6 +64,12 @@ pub trait Stores {
     /// [`OpenFailure`].
     fn open<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>>;
 
+    /// Makes the store in `data`, where there is none, as the first start of a server would.
+    ///
+    /// # Errors
+    /// [`OpenFailure`]; also when the command line alone names `data`, because a mistyped path must not become a store.
+    fn create<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>>;
+
     /// Looks at the schema in `data` without changing it.
     ///
     /// # Errors

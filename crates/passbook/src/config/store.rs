@@ -87,26 +87,40 @@ fn check_url(settings: &mut Settings, url: &SecretBytes, knows_signer: bool) {
     let name = "store.url";
     let text = std::str::from_utf8(url.expose()).unwrap_or_default().trim();
     let parsed = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    // The driver knows no fragments: what follows would be read here and there differently.
+    let parsed = parsed.filter(|url| url.fragment().is_none());
     let Some(parsed) = parsed else {
         let remedy = "write it as postgres://user@host/database?sslmode=require";
         settings.problems.add(name, "is not a PostgreSQL URL", remedy);
         return;
     };
-    let parameter = |wanted: &str| parsed.query_pairs().find(|(key, _)| key == wanted).map(|(_, value)| value);
-    let hosts = parameter("host").map(std::borrow::Cow::into_owned);
-    let hosts = hosts.unwrap_or_else(|| percent_decoded(parsed.host_str().unwrap_or_default()));
+    // The driver takes the last of several.
+    let modes = parsed.query_pairs().filter(|(key, _)| key == "sslmode");
+    let mode = modes.last().map_or_else(|| "prefer".to_owned(), |(_, value)| value.into_owned());
+    if !["disable", "prefer", "require"].contains(&mode.as_str()) {
+        let remedy = "write sslmode=require; with store.tls_ca_file certificate and name are always checked";
+        settings.problems.add(name, "has an sslmode that is not known here", remedy);
+    } else if mode == "disable" && knows_signer {
+        let remedy = "leave one of them out";
+        settings.problems.add("store.tls_ca_file", "is given beside sslmode=disable in store.url", remedy);
+    } else if !names_this_machine(&parsed) {
+        if mode != "require" {
+            let remedy = "add sslmode=require to it; account data would cross the network in the clear";
+            settings.problems.add(name, "names another machine without TLS", remedy);
+        } else if !knows_signer {
+            let remedy = "name the PEM file of the authority that signed the database server's certificate";
+            settings.problems.add("store.tls_ca_file", "is missing for a database on another machine", remedy);
+        }
+    }
+}
+
+/// Whether the driver can reach nobody else: it tries every host and address that the URL gives in any place.
+fn names_this_machine(url: &Url) -> bool {
+    let given = url.query_pairs().filter(|(key, _)| key == "host" || key == "hostaddr");
+    let given = given.map(|(_, value)| value.into_owned());
+    let mut hosts = given.chain([percent_decoded(url.host_str().unwrap_or_default())]);
     // A host that begins with a slash is the directory of a socket.
-    let is_local = hosts.split(',').all(|host| host.is_empty() || host.starts_with('/') || is_loopback(host));
-    if is_local {
-        return;
-    }
-    if parameter("sslmode").as_deref() != Some("require") {
-        let remedy = "add sslmode=require to it; account data would cross the network in the clear";
-        settings.problems.add(name, "names another machine without TLS", remedy);
-    } else if !knows_signer {
-        let remedy = "name the PEM file of the authority that signed the database server's certificate";
-        settings.problems.add("store.tls_ca_file", "is missing for a database on another machine", remedy);
-    }
+    hosts.all(|hosts| hosts.split(',').all(|host| host.is_empty() || host.starts_with('/') || is_loopback(host)))
 }
 
 fn percent_decoded(host: &str) -> String {

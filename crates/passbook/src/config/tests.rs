@@ -115,7 +115,15 @@ fn unsafe_settings_are_refused_by_name() {
         (database("postgres://db.internal/p"), "store.url"),
         (database("postgres://db.internal/p?sslmode=prefer"), "store.url"),
         (database("postgres://localhost/p?host=db.internal"), "store.url"),
+        (database("postgres://db.internal/p?host=localhost"), "store.url"),
+        (database("postgres://localhost/p?host=localhost&host=db.internal"), "store.url"),
+        (database("postgres://localhost/p?hostaddr=192.0.2.1"), "store.url"),
+        (database("postgres:///p?hostaddr=192.0.2.1"), "store.url"),
+        (database("postgres://localhost/p?application_name=a#&host=db.internal"), "store.url"),
+        (database("postgres://db.internal/p?sslmode=require&sslmode=disable"), "store.url"),
+        (database("postgres://localhost/p?sslmode=verify-full"), "store.url"),
         (database("postgres://db.internal/p?sslmode=require"), "store.tls_ca_file"),
+        (database("postgres://localhost/p?sslmode=disable") + "tls_ca_file = \"/ca.pem\"\n", "store.tls_ca_file"),
     ];
     for (text, setting) in cases {
         let problems = read_with_key(text).expect_err(text);

@@ -1,4 +1,5 @@
-//! `passbook serve` and `passbook config`: the built binary, as an operator runs it.
+//! `passbook serve` and `passbook config`, and operator commands with a configuration: the built binary, as an operator
+//! runs it.
 
 mod configuration;
 mod draining;
@@ -7,3 +8,19 @@ mod operating;
 mod process;
 mod proxies;
 mod tls;
+
+#[cfg(unix)]
+mod at_rest;
+#[cfg(unix)]
+#[path = "../support/canaries.rs"]
+mod canaries;
+#[cfg(unix)]
+mod hosted;
+#[cfg(unix)]
+mod hosted_clients;
+#[cfg(unix)]
+mod hosted_doctor;
+#[cfg(unix)]
+mod hosted_keys;
+#[cfg(unix)]
+mod migrating;

@@ -161,9 +161,16 @@ pub fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
 
 /// As [`get`], with more lines in the head.
 pub fn request(address: SocketAddr, method: &str, path: &str, head: &str) -> std::io::Result<(u16, String)> {
+    send(address, method, path, head, "")
+}
+
+/// As [`request`], with a body.
+pub fn send(address: SocketAddr, method: &str, path: &str, head: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}\r\n")?;
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}")?;
+    write!(stream, "content-length: {length}\r\n\r\n{body}")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let status = answer.get(9..12).and_then(|digits| digits.parse().ok());
