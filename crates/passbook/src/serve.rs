@@ -16,6 +16,7 @@ use crate::{
     opened_store::OpenedStore,
     server::{Plan, Server, compose},
     signals::{Signals, on_hangup},
+    workers::schedule::Updates,
 };
 
 /// Serves until told to stop.
@@ -37,7 +38,8 @@ pub async fn run(
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let instance = Instance::open(opened.store.as_ref()).await?;
-    let services = compose(&opened, clock, &instance, directory, config.workers.lease);
+    let updates = config.refresh.schedule.map(|schedule| Updates::new(schedule, config.refresh.per_institution));
+    let services = compose(&opened, clock, &instance, directory, config.workers.lease, updates);
     let server = Server::start(services, &opened, &instance, listener, plan(config, certificates.clone()))?;
     if let Some(certificates) = certificates {
         // Lives as long as the process.

@@ -82,6 +82,13 @@ pub trait Store: Send + Sync + 'static {
     /// The links of an end user that are not deleted, in whatever state, by creation time then id.
     async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError>;
 
+    /// Connected links of every tenant that have no open [`JobWork::FollowSchedule`], by id, after `after` (exclusive).
+    async fn list_unscheduled_links(
+        &self,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<(Tenant, LinkId)>, StoreError>;
+
     // ---- transactions
 
     /// As [`Store::list_transactions`], over several links.

@@ -182,6 +182,14 @@ impl Store for PostgresStore {
         links::list_links(&self.readers, tenant, after, limit).await
     }
 
+    async fn list_unscheduled_links(
+        &self,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<(Tenant, LinkId)>, StoreError> {
+        jobs::list_unscheduled_links(&self.readers, after, limit).await
+    }
+
     async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
         users::list_user_links(&self.readers, tenant, customer_user_id).await
     }

@@ -177,6 +177,15 @@ impl Store for SqliteStore {
         self.readers.scan(move |connection| links::list_links(connection, &tenant, after.as_ref(), limit)).await
     }
 
+    async fn list_unscheduled_links(
+        &self,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<(Tenant, LinkId)>, StoreError> {
+        let after = after.cloned();
+        self.readers.scan(move |connection| jobs::list_unscheduled_links(connection, after.as_ref(), limit)).await
+    }
+
     async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
         let (tenant, user) = (tenant.clone(), customer_user_id.to_owned());
         self.readers.scan(move |connection| users::list_user_links(connection, &tenant, &user)).await

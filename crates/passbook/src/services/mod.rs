@@ -71,6 +71,8 @@ pub struct Services {
     pub files_held: tokio::sync::Semaphore,
     /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
     pub import_turns: tokio::sync::Semaphore,
+    /// How links update on their own; `None` when they do not.
+    pub updates: Option<crate::workers::schedule::Updates>,
     /// How long a worker may keep a job without a sign of life.
     pub lease: jiff::SignedDuration,
 }

@@ -35,4 +35,5 @@ mod stored_rows;
 mod tenant_matrix;
 mod tenant_walls;
 mod transactions;
+mod updates;
 mod users;

@@ -107,7 +107,10 @@ async fn each_call_answers_in_each_state_as_the_contract_says() {
             let (id, error_code) = link_in(&server, state).await;
             let (answer, status) = (send(&server, row, &id).await, row.2[column]);
             let place = format!("{} {} {state:?}", row.0, row.1);
-            assert_eq!((answer.status, answer.code().as_str()), (status, code_of(status, row.1)), "{place}");
+            assert_eq!(answer.status, status, "{place}: {}", answer.text());
+            if status >= 400 {
+                assert_eq!(answer.code(), code_of(status, row.1), "{place}");
+            }
             if answer.code() == "link_error.bad_state" {
                 assert_eq!(answer.json()["link_error_code"], error_code, "{place}");
             }

@@ -83,7 +83,9 @@ impl Names {
 
     /// Makes one of everything for `client`, whose end user it calls `user`.
     async fn of(server: &TestServer, client: &Client, user: &str) -> Self {
-        let made = server.import(client, user, &fixture("plain_sgml_crlf.ofx")).await;
+        // The bank is called as the user, so that each tenant's directory has one of its own.
+        let file = String::from_utf8(fixture("plain_sgml_crlf.ofx")).expect("text").replace("Larkspur Bank", user);
+        let made = server.import(client, user, file.as_bytes()).await;
         let made = if made.status == 201 { made.json() } else { panic!("{}", made.text()) };
         let file_link = text(&made["link"]["link_id"]);
         let accounts = server.get(client, &format!("/links/{file_link}/accounts")).await.ok(200);
