@@ -66,7 +66,10 @@ fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
     let proxies = Proxies { trusted: server.trusted_proxies.clone(), header: server.forwarded_header };
     Plan {
         role: server.role,
-        limits: config.limits.enabled.then(|| Limits::new(server.replicas, config.limits.factor)),
+        limits: config
+            .limits
+            .enabled
+            .then(|| Limits::with_own(server.replicas, config.limits.factor, &config.limits.own)),
         sandbox: config.sandbox.enabled,
         edge: Edge { certificates, proxies, ..Edge::default() },
         drain: server.drain,

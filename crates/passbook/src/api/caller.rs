@@ -12,6 +12,7 @@ use http::{Extensions, HeaderMap, header, request::Parts};
 
 use super::{
     Api,
+    allowance::Counted,
     errors::{ApiError, Problem},
     operation::{Narrow, Operation},
     path,
@@ -61,8 +62,9 @@ impl FromRequestParts<Arc<Api>> for Caller {
         let actor = &recognised.actor;
         if let Some(limits) = &api.limits {
             let app = actor.tenant.app_id.as_str();
-            let counted = limits.count_app(operation, app).and_then(|()| match operation.narrow() {
-                Narrow::Link(_) => limits.count_narrow(operation, app, &path::link_key(&parts.uri)),
+            let told = parts.extensions.get::<Counted>();
+            let counted = limits.count_app(operation, app, told).and_then(|()| match operation.narrow() {
+                Narrow::Link(_) => limits.count_narrow(operation, app, &path::link_key(&parts.uri), told),
                 Narrow::User(_) | Narrow::None => Ok(()),
             });
             counted.inspect_err(|_| {

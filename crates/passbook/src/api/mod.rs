@@ -6,6 +6,7 @@
 mod access_token;
 mod account_numbers;
 mod accounts;
+mod allowance;
 mod body;
 pub mod caller;
 mod demo;

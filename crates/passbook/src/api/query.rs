@@ -71,9 +71,10 @@ impl Query {
         }
     }
 
-    /// A calendar date.
+    /// A calendar date. Clients that write every value as JSON put it into quotation marks.
     pub fn date(&mut self, name: &str) -> Option<Date> {
         let text = self.text(name)?;
+        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         let date = (text.len() == 10).then(|| text.parse().ok()).flatten();
         if date.is_none() {
             self.problem(name, "value_error.date", "must be a date such as 2026-01-31");
@@ -155,6 +156,17 @@ mod tests {
             assert!(query.finish().is_err(), "{text}");
         }
         assert_eq!(query("/x?page=0002").number("page", 1, u64::MAX, 7), 2);
+    }
+
+    #[test]
+    fn a_date_may_stand_in_quotation_marks() {
+        let quoted = Some(jiff::civil::date(2026, 1, 31));
+        assert_eq!(query("/x?d=%222026-01-31%22").date("d"), quoted);
+        for text in ["%222026-01-31", "2026-01-31%22", "%22%222026-01-31%22%22", "%22%22", "%22", "'2026-01-31'"] {
+            let mut query = Query::of(&format!("/x?d={text}").parse().unwrap());
+            assert_eq!(query.date("d"), None, "{text}");
+            assert!(query.finish().is_err(), "{text}");
+        }
     }
 
     #[test]
