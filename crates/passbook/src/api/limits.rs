@@ -175,7 +175,7 @@ impl Limits {
 fn share(per_minute: u32, replicas: u32) -> Option<Limit> {
     NonZeroU32::new(per_minute.div_ceil(replicas.max(1))).map(|share| {
         let counters = Counters(quick_cache::sync::Cache::new(COUNTERS_MAX));
-        RateLimiter::new(Quota::per_minute(share), counters, MonotonicClock).with_middleware()
+        RateLimiter::new(Quota::per_minute(share), counters, MonotonicClock)
     })
 }
 

@@ -94,15 +94,15 @@ pub async fn trigger_test_link_webhook_event(
     problems.length(&key, "webhook_idempotency_key", 1, EVENT_KEY_MAX);
     problems.finish()?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
-        let keep = held.keep(test_answer);
+        let keep = held.keep(|token: &String| test_answer(token));
         let delivery_token = api.services.request_test_event(&caller, &id, webhook_event, &key, &keep).await?;
         Ok(test_answer(&delivery_token))
     })
     .await
 }
 
-fn test_answer(delivery_token: &String) -> Answer {
-    let body = WebhookTestLinkResponse { delivery_token: delivery_token.clone() };
+fn test_answer(delivery_token: &str) -> Answer {
+    let body = WebhookTestLinkResponse { delivery_token: delivery_token.to_owned() };
     Answer { status: 200, body: views::json(&body) }
 }
 

@@ -21,7 +21,9 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 
-use super::{Api, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused};
+use super::{
+    Api, allowance::Counted, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused,
+};
 use crate::system::{hex, random_bits};
 
 /// The header that carries the request id.

@@ -11,6 +11,7 @@ mod check_order;
 mod connections;
 mod coverage;
 mod exchange;
+mod hostile_input;
 mod idempotency;
 mod idempotency_cut_off;
 mod import_accounts;

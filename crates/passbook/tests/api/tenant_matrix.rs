@@ -10,8 +10,10 @@ use serde_json::json;
 use super::coverage::{PUBLIC, owned, routes};
 use crate::support::{Answer, Client, REDIRECT, TestServer, UNKNOWN_LINK, fixture, text};
 
+type Row = (&'static str, &'static str, &'static str, &'static str);
+
 /// Method, route, and a call whose names are in braces. The body `@file` is a statement file.
-const ROWS: &[(&str, &str, &str, &str)] = &[
+const ROWS: &[Row] = &[
     ("GET", "/auth/introspect", "/auth/introspect", ""),
     ("GET", "/institutions", "/institutions?cursor={cursor}", ""),
     ("GET", "/institutions/{id}", "/institutions/{institution}", ""),
@@ -123,12 +125,12 @@ impl Names {
 fn call(
     server: &TestServer,
     client: &Client,
-    row: usize,
+    row: &Row,
     names: &Names,
     name: &str,
     value: &str,
 ) -> crate::support::Call {
-    let (method, _, path, body) = ROWS[row];
+    let (method, _, path, body) = row;
     let filled = |template: &str| {
         NAMES.iter().fold(template.replace("@redirect", REDIRECT), |filled, known| {
             let taken = if *known == name { value.to_owned() } else { names.values(known)[0].clone() };
@@ -136,7 +138,7 @@ fn call(
         })
     };
     let call = server.call(client, method, &filled(path));
-    match body {
+    match *body {
         "" => call,
         "@file" => call.body(fixture("plain_sgml_crlf.ofx")),
         body => call.header("content-type", "application/json").body(filled(body)),
@@ -171,8 +173,8 @@ async fn a_foreign_name_is_answered_like_a_name_of_nothing_and_changes_nothing()
         (&server.b, &of_b, [&of_a, &of_live]),
         (&server.live, &of_live, [&of_a, &of_b]),
     ] {
-        for row in 0..ROWS.len() {
-            let (method, route, path, body) = ROWS[row];
+        for row in ROWS {
+            let (method, route, path, body) = row;
             for name in NAMES.iter().filter(|name| path.contains(**name) || body.contains(**name)) {
                 let unknown = call(&server, client, row, own, name, &nobodys.values(name)[0]);
                 let expected = unknown.clone().send().await;
