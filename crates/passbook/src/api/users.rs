@@ -6,9 +6,10 @@
 use axum::{
     Json,
     extract::{Request, State as Extract},
+    response::Response,
 };
 use http::Uri;
-use moneykit::models::{AccountGroup, GetUserAccountsResponse, GetUserLinksResponse, GetUserTransactionsResponse};
+use moneykit::models::{AccountGroup, GetUserAccountsResponse, GetUserLinksResponse};
 use passbook_core::product::Product;
 
 use super::{
@@ -61,7 +62,7 @@ pub async fn get_user_transactions(
     Extract(api): State,
     caller: Caller,
     request: Request,
-) -> Result<Json<GetUserTransactionsResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut query = Query::of(request.uri());
     let range = TransactionRange::of(&mut query);
     let wanted = query.ids("account_id");
@@ -69,20 +70,9 @@ pub async fn get_user_transactions(
     let user = user_id(request.uri());
     let links = api.services.list_readable_user_links(&caller, &user, Product::Transactions).await?;
     let found = api.services.list_user_transactions(&caller, &links, wanted.as_deref(), range.filter()).await?;
-    let shown = |id: &passbook_core::ids::AccountId| found.items.iter().any(|row| row.account_id == *id);
-    let accounts = links
-        .iter()
-        .flat_map(|stored| stored.link.accounts.iter().map(|account| (&stored.link, account)))
-        .filter(|(_, account)| shown(&account.id))
-        .map(|(link, account)| (account.id.as_str().into(), views::basic_account(link, account)))
-        .collect();
-    Ok(Json(GetUserTransactionsResponse {
-        total: found.total,
-        page: range.page,
-        size: found.items.len() as u64,
-        accounts,
-        transactions: found.items.into_iter().map(views::transaction).collect(),
-    }))
+    let items = found.items.len();
+    let make = move || views::user_transactions_page(&links, range.page, found.total, found.items);
+    api.long_answers.render(items, make).await
 }
 
 /// The user in the path. Bytes that are no text name nobody.
