@@ -139,6 +139,8 @@ class Sdk:
         self.accounts = moneykit.AccountsApi(client)
         self.account_numbers = moneykit.AccountNumbersApi(client)
         self.institutions = moneykit.InstitutionsApi(client)
+        self.users = moneykit.UsersApi(client)
+        self.webhooks = moneykit.WebhooksApi(client)
         self.link_session = moneykit.LinkSessionApi(client)
         self.links = moneykit.LinksApi(client)
         self.products = moneykit.ProductsApi(client)

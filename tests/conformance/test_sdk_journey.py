@@ -26,7 +26,7 @@ class Journey(unittest.TestCase):
 
     def connect(self, **completion):
         """A new link through a session, completed without a browser; gives the exchange's answer."""
-        customer = f"journey-{self.id().rsplit('.', 1)[-1]}-{time.monotonic_ns()}"
+        customer = self.customer = f"journey-{self.id().rsplit('.', 1)[-1]}-{time.monotonic_ns()}"
         settings = moneykit.ProductSettings(required=True, prefetch=True)
         products = moneykit.ProductsSettings(
             account_numbers=settings,
@@ -256,6 +256,51 @@ class Journey(unittest.TestCase):
                 break
         self.assertEqual(len(set(walked)), len(walked))
         self.assertIn("credentials_bank_gb", walked)
+
+    def test_update_and_reset(self):
+        link_id = self.connected_link().link_id
+        hook = "https://app.example/hook"
+        link = self.sdk.links.update_link(link_id, moneykit.UpdateLinkRequest(webhook=hook, link_tags=["a", "b"]))
+        self.assertEqual((link.webhook, link.link_tags), (hook, ["a", "b"]))
+        link = self.sdk.links.update_link(link_id, moneykit.UpdateLinkRequest(link_tags=["c"]))
+        self.assertEqual((link.webhook, link.link_tags), (hook, ["c"]))
+        # This SDK leaves null out of a body, so it cannot remove a webhook.
+        raw = self.server.call("PATCH", f"/links/{link_id}", self.sdk.token, {"webhook": None})
+        self.assertEqual((raw.status, raw.json()["webhook"]), (200, None), raw)
+        link = self.sdk.links.reset_link(link_id)
+        self.assertEqual((link.state, link.error_code), ("error", "auth_expired"))
+        self.refused(422, "link_error.bad_state", self.sdk.accounts.get_accounts, link_id)
+
+    def test_listings_of_a_user(self):
+        link = self.connected_link()
+        user = self.customer
+        self.assertEqual(list(self.sdk.users.get_user_links(user).links), [link.link_id])
+        accounts = self.sdk.users.get_user_accounts(user).links[link.link_id].accounts
+        self.assertGreaterEqual(len(accounts), 3)
+        listed = self.sdk.users.get_user_transactions(user, size=10, account_id=[accounts[0].account_id])
+        self.assertEqual(list(listed.accounts), [accounts[0].account_id])
+        self.assertEqual(listed.accounts[accounts[0].account_id].link_id, link.link_id)
+        self.assertEqual(self.sdk.users.get_user_links("nobody at all").links, {})
+
+    def test_a_test_webhook_is_accepted(self):
+        link_id = self.connected_link().link_id
+        request = moneykit.WebhookTestLinkRequest(
+            webhook_event="transactions.updates_available", webhook_idempotency_key="journey"
+        )
+        self.refused(400, "link_error.bad_config", self.sdk.webhooks.trigger_test_link_webhook_event, link_id, request)
+        self.sdk.links.update_link(link_id, moneykit.UpdateLinkRequest(webhook="https://app.example/hook"))
+        accepted = self.sdk.webhooks.trigger_test_link_webhook_event(link_id, request)
+        self.assertGreater(len(accepted.delivery_token), 20)
+
+    def test_dates_are_sent_plainly_and_in_quotes(self):
+        link_id = self.connected_link().link_id
+        rows = self.sdk.transactions.get_transactions(link_id, size=1).transactions
+        day = rows[0].var_date if hasattr(rows[0], "var_date") else rows[0].date
+        plain = self.sdk.transactions.get_transactions(link_id, start_date=day, end_date=day).total
+        self.assertGreater(plain, 0)
+        path = f"/links/{link_id}/transactions?start_date=%22{day}%22&end_date=%22{day}%22"
+        quoted = self.server.call("GET", path, self.sdk.token)
+        self.assertEqual((quoted.status, quoted.json()["total"]), (200, plain), quoted)
 
     def test_delete(self):
         link_id = self.connected_link().link_id

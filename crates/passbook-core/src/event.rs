@@ -49,6 +49,34 @@ pub enum EventKind {
     /// Transactions changed.
     #[serde(rename = "transactions.updates_available")]
     TransactionsUpdatesAvailable,
+    /// An app asked for a simulated event: nothing happened to the link.
+    #[serde(rename = "test")]
+    TestRequested(TestEvent),
+}
+
+/// A simulated event, with everything that its delivery needs beside the link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestEvent {
+    /// What is simulated.
+    pub simulates: SimulatedEvent,
+    /// The app's own idempotency key, to be sent back to it.
+    pub idempotency_key: String,
+    /// Names the delivery, as the app was told.
+    pub delivery_token: String,
+}
+
+/// Events an app may have simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SimulatedEvent {
+    /// The link's state changed.
+    #[serde(rename = "link.state_changed")]
+    LinkStateChanged,
+    /// A refresh of `accounts` changed state; `product.state_changed` is the contract's other name for it.
+    #[serde(rename = "link.product_refresh", alias = "product.state_changed")]
+    ProductRefresh,
+    /// Transactions changed.
+    #[serde(rename = "transactions.updates_available")]
+    TransactionsUpdatesAvailable,
 }
 
 impl EventKind {
@@ -59,6 +87,11 @@ impl EventKind {
             Self::LinkStateChanged { .. } => "link.state_changed",
             Self::ProductRefresh { .. } => "link.product_refresh",
             Self::TransactionsUpdatesAvailable => "transactions.updates_available",
+            Self::TestRequested(test) => match test.simulates {
+                SimulatedEvent::LinkStateChanged => "link.state_changed",
+                SimulatedEvent::ProductRefresh => "link.product_refresh",
+                SimulatedEvent::TransactionsUpdatesAvailable => "transactions.updates_available",
+            },
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod numbers;
 pub mod product;
 pub mod reconcile;
 pub mod retention;
+pub mod schedule;
 pub mod secret;
 pub mod session;
 pub mod snapshot;

@@ -47,7 +47,7 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let opened = stores::open_directory(directory_of_store)?;
     let instance = Instance::open_dev(opened.store.as_ref(), arguments.seed).await?;
     dev::prepare_app(opened.store.as_ref(), &instance.derivation, arguments.frozen_at, SystemClock.now()).await?;
-    let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), passbook::workers::LEASE);
+    let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), passbook::workers::LEASE, None);
     let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
     let server = Server::start(services, &opened, &instance, listener, dev_plan(&arguments, directory_of_store))?;
     let started = async {

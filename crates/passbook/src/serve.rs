@@ -16,6 +16,7 @@ use crate::{
     opened_store::OpenedStore,
     server::{Plan, Server, compose},
     signals::{Signals, on_hangup},
+    workers::schedule::Updates,
 };
 
 /// Serves until told to stop.
@@ -37,7 +38,8 @@ pub async fn run(
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     let instance = Instance::open(opened.store.as_ref()).await?;
-    let services = compose(&opened, clock, &instance, directory, config.workers.lease);
+    let updates = config.refresh.schedule.map(|schedule| Updates::new(schedule, config.refresh.per_institution));
+    let services = compose(&opened, clock, &instance, directory, config.workers.lease, updates);
     let server = Server::start(services, &opened, &instance, listener, plan(config, certificates.clone()))?;
     if let Some(certificates) = certificates {
         // Lives as long as the process.
@@ -64,7 +66,10 @@ fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
     let proxies = Proxies { trusted: server.trusted_proxies.clone(), header: server.forwarded_header };
     Plan {
         role: server.role,
-        limits: config.limits.enabled.then(|| Limits::new(server.replicas, config.limits.factor)),
+        limits: config
+            .limits
+            .enabled
+            .then(|| Limits::with_own(server.replicas, config.limits.factor, &config.limits.own)),
         sandbox: config.sandbox.enabled,
         edge: Edge { certificates, proxies, ..Edge::default() },
         drain: server.drain,

@@ -24,7 +24,7 @@ use crate::{
     services::{Services, access::TokenCache, imports},
     signals::Signals,
     system::SystemClock,
-    workers::{self, Workers},
+    workers::{self, Workers, schedule::Updates},
 };
 
 /// How long a stop may take, counted from the end of the grace, before the process ends anyway.
@@ -65,6 +65,7 @@ pub fn compose(
     instance: &Instance,
     directory: Directory,
     lease: SignedDuration,
+    updates: Option<Updates>,
 ) -> Arc<Services> {
     let (store, keys) = (opened.store.clone(), opened.keys.clone());
     Arc::new(Services {
@@ -82,6 +83,7 @@ pub fn compose(
         keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
+        updates,
         lease,
     })
 }
@@ -123,6 +125,7 @@ impl Server {
             let pool = Arc::new(Workers::new(services.clone(), metrics, stop.stopped.clone()));
             tasks.push(tokio::spawn(pool.run()));
             tasks.push(tokio::spawn(workers::maintenance::run(services.clone(), stop.stopped.clone())));
+            tasks.push(tokio::spawn(workers::schedule::run(services.clone(), stop.stopped.clone())));
         }
         Ok(Self { api, services, stop, drain: plan.drain, tasks })
     }

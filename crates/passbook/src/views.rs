@@ -121,6 +121,37 @@ pub fn account(account: &Account) -> models::AccountResponse {
     }
 }
 
+/// The account of a transaction in a listing over many links.
+fn basic_account(link: &Link, account: &Account) -> models::BasicAccountDetails {
+    models::BasicAccountDetails {
+        name: account.name.clone(),
+        last_synced_at: link.last_synced_at(),
+        institution_id: link.institution.id.as_str().into(),
+        link_id: link.id.as_str().into(),
+    }
+}
+
+/// One page of the transactions of a user, with the accounts that occur in it.
+pub fn user_transactions_page(
+    links: &[StoredLink],
+    page: u64,
+    total: u64,
+    items: Vec<Transaction>,
+) -> models::GetUserTransactionsResponse {
+    let shown: HashSet<_> = items.iter().map(|item| item.account_id.clone()).collect();
+    let accounts = links.iter().flat_map(|stored| stored.link.accounts.iter().map(|account| (&stored.link, account)));
+    models::GetUserTransactionsResponse {
+        total,
+        page,
+        size: items.len() as u64,
+        accounts: accounts
+            .filter(|(_, account)| shown.contains(&account.id))
+            .map(|(link, account)| (account.id.as_str().into(), basic_account(link, account)))
+            .collect(),
+        transactions: items.into_iter().map(transaction).collect(),
+    }
+}
+
 /// One page of a link's transactions, with the accounts that occur in it.
 pub fn transactions_page(
     link: &Link,

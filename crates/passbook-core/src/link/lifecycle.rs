@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Counters, Link, LinkErrorCode, LinkInstitution, LinkState};
 use crate::{
-    event::EventKind,
+    event::{EventKind, TestEvent},
     ids::LinkId,
     institution::Institution,
     product::{Product, ProductRecord, ProductSet, ProductSettings},
@@ -27,6 +27,15 @@ pub struct NewLink<'a> {
     pub tags: Vec<String>,
     /// The app's instant.
     pub now: Timestamp,
+}
+
+/// What an app changes of a link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkUpdate {
+    /// The new webhook, or none any more.
+    pub webhook: Option<Option<String>>,
+    /// The new tags, all of them.
+    pub tags: Option<Vec<String>>,
 }
 
 impl Link {
@@ -139,6 +148,29 @@ impl Link {
             })
             .map(|(product, _)| *product)
             .collect()
+    }
+
+    /// The app changes where events go or how it labels the link; `None` keeps what is there.
+    pub fn update(&mut self, change: LinkUpdate, now: Timestamp) {
+        if let Some(webhook) = change.webhook {
+            self.webhook = webhook;
+        }
+        if let Some(tags) = change.tags {
+            self.tags = tags;
+        }
+        self.changed_at = self.changed_at.max(now);
+    }
+
+    /// Makes a usable link need a reconnect, so that an app can try what it does then. A link in error stays as it is.
+    pub fn reset(&mut self, now: Timestamp) {
+        if self.state == LinkState::Connected {
+            self.fail(LinkErrorCode::AuthExpired, now);
+        }
+    }
+
+    /// Records that the app asked for a simulated event. Nothing else changes.
+    pub fn request_test_event(&mut self, test: TestEvent, now: Timestamp) {
+        self.record(now, EventKind::TestRequested(test));
     }
 
     /// Removes everything but the contract's stub: ids, institution, state and tags.

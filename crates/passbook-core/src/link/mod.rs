@@ -255,6 +255,16 @@ impl Link {
         self.imported && self.state == LinkState::Error
     }
 
+    /// What blocks a change by the app, in the contract's words: a sign-in that is under way. A link in error can be
+    /// changed.
+    #[must_use]
+    pub fn busy_with(&self) -> Option<&'static str> {
+        match self.state {
+            LinkState::Connected | LinkState::Error => None,
+            LinkState::Connecting | LinkState::AwaitingTokenExchange | LinkState::Deleted => Some(self.state.as_str()),
+        }
+    }
+
     /// Whether even the stub is gone.
     #[must_use]
     pub fn is_gone(&self, now: Timestamp) -> bool {
@@ -403,6 +413,31 @@ pub(crate) mod tests {
             .collect();
         assert_eq!(states, ["connected", "deleted"], "a first sign-in is not announced");
         assert!(link.recorded.iter().zip(1..).all(|(event, n)| event.sequence == n));
+    }
+
+    #[test]
+    fn a_reset_asks_for_a_reconnect_and_leaves_an_error_alone() {
+        let mut link = connected_link();
+        link.reset(at(3));
+        assert_eq!((link.state, link.error), (LinkState::Error, Some(LinkErrorCode::AuthExpired)));
+        let mut failed = connected_link();
+        failed.fail(LinkErrorCode::InstitutionError, at(3));
+        let before = failed.clone();
+        failed.reset(at(4));
+        assert_eq!(failed, before);
+    }
+
+    #[test]
+    fn an_update_replaces_what_is_given_and_keeps_the_rest() {
+        let mut link = connected_link();
+        let events = link.recorded.len();
+        let hook = Some("https://app.example/hook".to_owned());
+        link.update(lifecycle::LinkUpdate { webhook: Some(hook.clone()), tags: None }, at(3));
+        assert_eq!((&link.webhook, link.tags.as_slice()), (&hook, ["blue".to_owned()].as_slice()));
+        link.update(lifecycle::LinkUpdate { webhook: None, tags: Some(Vec::new()) }, at(4));
+        assert_eq!((&link.webhook, link.tags.len()), (&hook, 0));
+        link.update(lifecycle::LinkUpdate { webhook: Some(None), tags: None }, at(5));
+        assert_eq!((link.webhook.as_ref(), link.recorded.len()), (None, events));
     }
 
     #[test]

@@ -133,6 +133,11 @@ pub enum JobWork {
     },
     /// End a link whose token was not exchanged in time.
     ExpireExchange,
+    /// Update what moves, as the schedule says, and plan the next time.
+    FollowSchedule {
+        /// How often in a row this has failed.
+        failures: u32,
+    },
 }
 
 /// A job under lease.

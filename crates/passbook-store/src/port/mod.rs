@@ -37,6 +37,7 @@ pub use self::{
     records::{
         AnswerKey, App, AppInstitution, ChangeFilter, Client, KeptAnswer, LinkAnswer, LinkPosition, NumbersAnswer,
         Reservation, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
+        UserTransactionFilter,
     },
     upkeep::{BackupError, BackupFile, BackupManifest, Examination, KeyPosition, MasterKeyUse, Rewrapped, Upkeep},
 };
@@ -80,7 +81,24 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<LinkPosition>, StoreError>;
 
+    /// The links of an end user that are not deleted, in whatever state, by creation time then id.
+    async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError>;
+
+    /// Connected links of every tenant that have no open [`JobWork::FollowSchedule`], by id, after `after` (exclusive).
+    async fn list_unscheduled_links(
+        &self,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<(Tenant, LinkId)>, StoreError>;
+
     // ---- transactions
+
+    /// As [`Store::list_transactions`], over several links.
+    async fn list_user_transactions(
+        &self,
+        tenant: &Tenant,
+        filter: &UserTransactionFilter,
+    ) -> Result<TransactionPage, StoreError>;
 
     /// One page, newest first (date, then datetime with absent ones last, then id, all descending), with the number of
     /// all matches.

@@ -91,6 +91,23 @@ pub struct ChangeFilter {
     pub limit: u32,
 }
 
+/// Which transactions of an end user to list.
+#[derive(Debug, Clone, Default)]
+pub struct UserTransactionFilter {
+    /// Of these links.
+    pub links: Vec<LinkId>,
+    /// Of these accounts.
+    pub accounts: Vec<AccountId>,
+    /// Earliest date, inclusive.
+    pub start_date: Option<Date>,
+    /// Latest date, inclusive.
+    pub end_date: Option<Date>,
+    /// Matches to skip.
+    pub offset: u64,
+    /// Matches to return.
+    pub limit: u32,
+}
+
 /// A page of transactions.
 #[derive(Debug, Clone)]
 pub struct TransactionPage {

@@ -10,8 +10,8 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use passbook_core::{
-    ids::{AppId, JobId},
-    tenant::Environment,
+    ids::{AppId, JobId, LinkId},
+    tenant::{Environment, Tenant},
 };
 
 use super::{
@@ -66,6 +66,10 @@ const NEXT_LEASED: &str = "SELECT MIN(CASE WHEN j.lease_until > o.oldest THEN j.
 const COUNT_DUE_JOBS: &str = "SELECT COUNT(*) FROM jobs WHERE app_id = $1 AND state = 'open' AND due_at <= $2";
 const LOOKUP_JOB_STATE: &str = "SELECT state FROM jobs WHERE job_id = $1";
 const SET_CLOCK: &str = "UPDATE apps SET clock = $3 WHERE app_id = $1 AND clock = $2";
+const LIST_UNSCHEDULED_LINKS: &str = "SELECT l.link_id, l.app_id, l.environment FROM links l \
+    WHERE l.state = 'connected' AND l.link_id > $1 AND NOT EXISTS (SELECT 1 FROM jobs j \
+    WHERE j.link_id = l.link_id AND j.state = 'open' AND j.work LIKE '%\"follow_schedule\"%') \
+    ORDER BY l.link_id LIMIT $2";
 const LIST_TIMED_JOBS: &str = "SELECT job_id, app_due_at FROM jobs \
     WHERE app_id = $1 AND environment = $2 AND state = 'open' AND app_due_at IS NOT NULL";
 const RETIME_JOBS: &str = "UPDATE jobs SET due_at = n.due_at \
@@ -179,4 +183,14 @@ pub(super) async fn retime_jobs(work: &mut Work<'_>, write: &ClockWrite) -> Resu
     }
     let (ids, due): (Value<'_>, Value<'_>) = (ids.into_iter().collect(), due.into_iter().collect());
     work.run(&[Step::new(RETIME_JOBS, values![app, ids, due])]).await
+}
+
+/// Links without a planned update.
+pub(super) async fn list_unscheduled_links(
+    readers: &Readers,
+    after: Option<&LinkId>,
+    limit: u32,
+) -> Result<Vec<(Tenant, LinkId)>, StoreError> {
+    let values = values![after.map_or("", LinkId::as_str), limit];
+    readers.scan(LIST_UNSCHEDULED_LINKS, values).await?.iter().map(rows::link_of_tenant).collect()
 }

@@ -38,6 +38,7 @@ mod schema;
 mod sessions;
 mod transactions;
 mod upkeep;
+mod users;
 mod values;
 mod work;
 mod writers;
@@ -73,7 +74,7 @@ use crate::{
     port::{
         AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, Guard, JobState, LeaseRef,
         LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets,
-        StoredSession, Token, TransactionFilter, TransactionPage,
+        StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -181,6 +182,26 @@ impl Store for PostgresStore {
         limit: u32,
     ) -> Result<Vec<LinkPosition>, StoreError> {
         links::list_links(&self.readers, tenant, after, limit).await
+    }
+
+    async fn list_unscheduled_links(
+        &self,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<(Tenant, LinkId)>, StoreError> {
+        jobs::list_unscheduled_links(&self.readers, after, limit).await
+    }
+
+    async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
+        users::list_user_links(&self.readers, tenant, customer_user_id).await
+    }
+
+    async fn list_user_transactions(
+        &self,
+        tenant: &Tenant,
+        filter: &UserTransactionFilter,
+    ) -> Result<TransactionPage, StoreError> {
+        users::list_user_transactions(&self.readers, tenant, filter).await
     }
 
     async fn list_transactions(

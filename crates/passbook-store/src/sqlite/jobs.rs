@@ -8,8 +8,8 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use passbook_core::{
-    ids::{AppId, JobId},
-    tenant::Environment,
+    ids::{AppId, JobId, LinkId},
+    tenant::{Environment, Tenant},
     time::AppClock,
 };
 use rusqlite::{Connection, params};
@@ -71,6 +71,25 @@ pub(super) fn check_lease(connection: &Connection, lease: &LeaseRef) -> Result<(
         "SELECT 1 FROM jobs WHERE job_id = ?1 AND fence = ?2 AND state = 'open' AND lease_until IS NOT NULL";
     let held = connection.prepare_cached(SQL)?.exists(params![lease.job_id.as_str(), fence_number(lease)])?;
     if held { Ok(()) } else { Err(WriteError::Conflict(Guard::Lease)) }
+}
+
+/// Links without a planned update.
+pub(super) fn list_unscheduled_links(
+    connection: &Connection,
+    after: Option<&LinkId>,
+    limit: u32,
+) -> Result<Vec<(Tenant, LinkId)>, ReadError> {
+    const SQL: &str = "SELECT l.link_id, l.app_id, l.environment FROM links l \
+        WHERE l.state = 'connected' AND l.link_id > ?1 AND NOT EXISTS (SELECT 1 FROM jobs j \
+        WHERE j.link_id = l.link_id AND j.state = 'open' AND j.work LIKE '%\"follow_schedule\"%') \
+        ORDER BY l.link_id LIMIT ?2";
+    let mut statement = connection.prepare_cached(SQL)?;
+    let mut found = statement.query(params![after.map_or("", LinkId::as_str), limit])?;
+    let mut links = Vec::new();
+    while let Some(row) = found.next()? {
+        links.push(rows::link_of_tenant(row)?);
+    }
+    Ok(links)
 }
 
 pub(super) fn lease_jobs(

@@ -38,6 +38,7 @@ mod restore;
 mod sessions;
 mod transactions;
 mod upkeep;
+mod users;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc};
@@ -69,7 +70,7 @@ use crate::{
     port::{
         AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob,
         LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets,
-        StoredSession, Token, TransactionFilter, TransactionPage,
+        StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     sealing::Keys,
     stored::prepare::{self, Prepared},
@@ -176,6 +177,29 @@ impl Store for SqliteStore {
     ) -> Result<Vec<LinkPosition>, StoreError> {
         let (tenant, after) = (tenant.clone(), after.cloned());
         self.readers.scan(move |connection| links::list_links(connection, &tenant, after.as_ref(), limit)).await
+    }
+
+    async fn list_unscheduled_links(
+        &self,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<(Tenant, LinkId)>, StoreError> {
+        let after = after.cloned();
+        self.readers.scan(move |connection| jobs::list_unscheduled_links(connection, after.as_ref(), limit)).await
+    }
+
+    async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
+        let (tenant, user) = (tenant.clone(), customer_user_id.to_owned());
+        self.readers.scan(move |connection| users::list_user_links(connection, &tenant, &user)).await
+    }
+
+    async fn list_user_transactions(
+        &self,
+        tenant: &Tenant,
+        filter: &UserTransactionFilter,
+    ) -> Result<TransactionPage, StoreError> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.readers.scan(move |connection| users::list_user_transactions(connection, &tenant, &filter)).await
     }
 
     async fn list_transactions(

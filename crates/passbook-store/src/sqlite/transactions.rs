@@ -18,7 +18,7 @@ use crate::{
     stored::{rows, values::micros},
 };
 
-const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
+pub(super) const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
     t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id";
 /// The rows of a link that the tenant owns.
 const OF_LINK: &str = "FROM transactions t JOIN links l ON l.link_id = t.link_id \

@@ -67,6 +67,18 @@ pub(crate) fn stored_link(row: &impl StoredRow, id: &LinkId) -> Result<StoredLin
     Ok(StoredLink { link, version: columns.integer(0, "version")? })
 }
 
+/// `link_id, app_id, environment`.
+pub(crate) fn link_of_tenant(row: &impl StoredRow) -> Result<(Tenant, LinkId), StoreError> {
+    let columns = Columns { row, table: LINKS, key: "" };
+    Ok((columns.tenant(1)?, columns.link_id(0)?))
+}
+
+/// `version, document, link_id`.
+pub(crate) fn stored_link_of_user(row: &impl StoredRow) -> Result<StoredLink, StoreError> {
+    let id = Columns { row, table: LINKS, key: "" }.link_id(2)?;
+    stored_link(row, &id)
+}
+
 /// `numbers, owners, credential, wrapped_key, key_version`; `None` when there is no key.
 pub(crate) fn stored_secrets(
     row: &impl StoredRow,

@@ -33,6 +33,7 @@ crate::on_every_store! {
     a_clock_change_needs_the_clock_it_was_decided_from,
     due_jobs_are_counted_per_app,
     parallel_workers_never_share_a_link,
+    connected_links_without_a_planned_update_are_found,
 }
 
 async fn add(store: &Arc<dyn Store>, jobs: Vec<NewJob>) {
@@ -67,15 +68,18 @@ async fn a_due_job_is_leased_once(store: Arc<dyn Store>) {
 async fn a_job_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
     stored_link(&*store, 1).await;
     stored_link(&*store, 2).await;
+    stored_link(&*store, 3).await;
     let products = [Product::Identity, Product::Transactions].into_iter().collect();
-    let work = [JobWork::RefreshProducts { products }, JobWork::ExpireExchange];
+    let work =
+        [JobWork::RefreshProducts { products }, JobWork::ExpireExchange, JobWork::FollowSchedule { failures: 3 }];
     let jobs = vec![
         NewJob { work: work[0].clone(), ..job(1, 1, second(0)) },
         NewJob { work: work[1].clone(), ..job(2, 2, second(1)) },
+        NewJob { work: work[2].clone(), ..job(3, 3, second(2)) },
     ];
     add(&store, jobs).await;
     let leased = lease(&store, 5, 100).await;
-    assert_eq!(leased.len(), 2);
+    assert_eq!(leased.len(), 3);
     for (index, leased) in leased.iter().enumerate() {
         assert_eq!(leased.work, work[index]);
         assert_eq!(leased.tenant, tenant());
@@ -309,4 +313,30 @@ async fn parallel_workers_never_share_a_link(store: Arc<dyn Store>) {
     links.sort();
     links.dedup();
     assert_eq!((leased, links.len()), (20, 20));
+}
+
+async fn connected_links_without_a_planned_update_are_found(store: Arc<dyn Store>) {
+    let unscheduled = async |after: Option<&LinkId>, limit| {
+        let found = store.list_unscheduled_links(after, limit).await.unwrap();
+        assert!(found.iter().all(|(owner, _)| *owner == tenant()));
+        found.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
+    };
+    assert!(unscheduled(None, 10).await.is_empty());
+    stored_link(&*store, 9).await;
+    let mut ids = Vec::new();
+    for bits in 1..=3 {
+        let link = connected_link(bits);
+        ids.push(link.id.clone());
+        store.commit(changes(insertion(link))).await.unwrap();
+    }
+    ids.sort();
+    assert_eq!(unscheduled(None, 10).await, ids);
+    assert_eq!(unscheduled(None, 2).await, ids[..2]);
+    assert_eq!(unscheduled(Some(&ids[1]), 10).await, ids[2..]);
+
+    let planned = |bits, link: &LinkId, work| NewJob { link_id: link.clone(), work, ..job(bits, 1, second(0)) };
+    let refresh = JobWork::RefreshProducts { products: [Product::Accounts].into_iter().collect() };
+    let jobs = vec![planned(1, &ids[0], JobWork::FollowSchedule { failures: 0 }), planned(2, &ids[1], refresh)];
+    store.commit(Changes { jobs, ..Changes::default() }).await.unwrap();
+    assert_eq!(unscheduled(None, 10).await, ids[1..], "another job is no plan");
 }

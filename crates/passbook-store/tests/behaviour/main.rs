@@ -14,6 +14,7 @@ mod jobs;
 mod links;
 mod sessions;
 mod transactions;
+mod users;
 
 /// An empty store, and what has to live as long as it.
 struct Fresh {

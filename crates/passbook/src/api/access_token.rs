@@ -52,9 +52,11 @@ pub async fn create_access_token(Extract(api): State, request: Request) -> Resul
         client.ok_or_else(|| wrong_secret(&api, &parts.extensions, &client_id, TokenRefusal::WrongCredentials))?;
     // Counted only now: before the secret is known to be right, anyone could use up the client's allowance.
     if let Some(limits) = &api.limits {
-        limits.count_app(Operation::CreateAccessToken, &client.client_id).inspect_err(|_| {
-            api.metrics.limited.inc();
-        })?;
+        limits.count_app(Operation::CreateAccessToken, &client.client_id, parts.extensions.get()).inspect_err(
+            |_| {
+                api.metrics.limited.inc();
+            },
+        )?;
     }
     let issued = api.services.create_access_token(client, &form.scope.unwrap_or_default()).await?;
     let answer = CreateAccessTokenResponse {

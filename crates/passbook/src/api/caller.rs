@@ -1,6 +1,7 @@
 //! Who is calling: the proof of access that every protected handler takes.
 //!
-//! Order of checks (contract, section 2.2): credentials, request limit, scope; then the handler goes on with the link.
+//! Order of checks (contract, section 2.2): credentials, request limit, scope; then the handler goes on with the link,
+//! and only a link that is there gets to hear what is wrong with the rest of the request, its version included.
 //! A wrong secret has a limit of its own, counted after it was found wrong: the right one passes however many others
 //! guess.
 
@@ -11,6 +12,7 @@ use http::{Extensions, HeaderMap, header, request::Parts};
 
 use super::{
     Api,
+    allowance::Counted,
     errors::{ApiError, Problem},
     operation::{Narrow, Operation},
     path,
@@ -26,6 +28,22 @@ use passbook_core::tenant::Environment;
 
 /// A recognised caller who may call this operation.
 pub struct Caller(Arc<Recognised>);
+
+/// A request in a version that is not spoken, about a link that must be looked at first; see [`path::LinkPath`].
+#[derive(Clone)]
+pub struct UnknownVersion(Arc<Recognised>);
+
+impl UnknownVersion {
+    /// Who asks.
+    pub fn actor(&self) -> &Actor {
+        &self.0.actor
+    }
+
+    /// The 422 answer.
+    pub fn refusal(&self) -> ApiError {
+        unknown_version()
+    }
+}
 
 impl std::ops::Deref for Caller {
     type Target = Actor;
@@ -44,8 +62,9 @@ impl FromRequestParts<Arc<Api>> for Caller {
         let actor = &recognised.actor;
         if let Some(limits) = &api.limits {
             let app = actor.tenant.app_id.as_str();
-            let counted = limits.count_app(operation, app).and_then(|()| match operation.narrow() {
-                Narrow::Link(_) => limits.count_narrow(operation, app, &path::link_key(&parts.uri)),
+            let told = parts.extensions.get::<Counted>();
+            let counted = limits.count_app(operation, app, told).and_then(|()| match operation.narrow() {
+                Narrow::Link(_) => limits.count_narrow(operation, app, &path::link_key(&parts.uri), told),
                 Narrow::User(_) | Narrow::None => Ok(()),
             });
             counted.inspect_err(|_| {
@@ -55,13 +74,20 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if operation.sandbox_only() && !(api.sandbox && actor.tenant.environment == Environment::Sandbox) {
             return Err(ApiError::route_not_found());
         }
-        if operation.scope().is_some_and(|scope| !actor.may(scope)) {
+        let scopes = [operation.scope(), operation.further_scope()];
+        if scopes.into_iter().flatten().any(|scope| !actor.may(scope)) {
             return Err(match operation.concerns_link() {
                 true => ApiError::out_of_scope(),
                 false => ApiError::unauthorized("The client's scope does not cover this call"),
             });
         }
-        check_version(&parts.headers)?;
+        match check_version(&parts.headers) {
+            // A link that is unknown or deleted comes before anything wrong with the request.
+            Err(_) if operation.concerns_link() => {
+                parts.extensions.insert(UnknownVersion(recognised.clone()));
+            }
+            checked => checked?,
+        }
         Ok(Self(recognised))
     }
 }
@@ -147,11 +173,12 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
         .get_all("moneykit-version")
         .iter()
         .all(|version| version.is_empty() || version.as_bytes() == b"2023-02-18");
-    if known {
-        return Ok(());
-    }
+    if known { Ok(()) } else { Err(unknown_version()) }
+}
+
+fn unknown_version() -> ApiError {
     let message = "this server speaks version 2023-02-18";
-    Err(ApiError::validation(vec![Problem::field("header", "MoneyKit-Version", "value_error.const", message)]))
+    ApiError::validation(vec![Problem::field("header", "MoneyKit-Version", "value_error.const", message)])
 }
 
 /// For handlers without a caller: the version check alone.

@@ -19,6 +19,7 @@ use crate::{
         access::{AccessRefusal, TokenRefusal},
         import_links::ImportLinkRefusal,
         imports::ImportRefusal,
+        link_changes::TestEventRefusal,
         links::LinkRefusal,
         refresh::RefreshError,
         sandbox_clock::ClockError,
@@ -214,8 +215,11 @@ impl ApiError {
 
     fn not_granted(product: Product) -> Self {
         let name = product.as_str().replace('_', " ");
-        let message = format!("{}{} access not permitted", name[..1].to_uppercase(), &name[1..]);
-        Self::new(StatusCode::FORBIDDEN, "link_error.forbidden_action", &message)
+        Self::forbidden(&format!("{}{} access not permitted", name[..1].to_uppercase(), &name[1..]))
+    }
+
+    fn forbidden(message: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "link_error.forbidden_action", message)
     }
 }
 
@@ -285,8 +289,20 @@ impl From<LinkRefusal> for ApiError {
                 Self::new(StatusCode::GONE, "link_error.deleted", "This link was deleted at some earlier time.")
             }
             LinkRefusal::BadState(code) => Self::bad_state(code),
+            LinkRefusal::Forbidden(message) => Self::forbidden(message),
             LinkRefusal::NotGranted(product) => Self::not_granted(product),
             LinkRefusal::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<TestEventRefusal> for ApiError {
+    fn from(refusal: TestEventRefusal) -> Self {
+        match refusal {
+            TestEventRefusal::Link(refusal) => refusal.into(),
+            TestEventRefusal::NoWebhook => {
+                Self::new(StatusCode::BAD_REQUEST, "link_error.bad_config", "The link has no webhook URL")
+            }
         }
     }
 }

@@ -14,12 +14,13 @@ use std::{
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, MonotonicClock},
-    middleware::NoOpMiddleware,
+    middleware::{StateInformationMiddleware, StateSnapshot},
     nanos::Nanos,
     state::{InMemoryState, StateStore},
 };
 
 use super::{
+    allowance::{Allowance, Counted},
     errors::ApiError,
     operation::{Narrow, Operation},
 };
@@ -32,6 +33,46 @@ const COUNTERS_MAX: usize = 65_536;
 /// Wrong secrets per minute and claimed client id, and per minute and client address.
 const WRONG_SECRETS_PER_MINUTE: u32 = 300;
 
+/// What an operator's own limit counts by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counts {
+    /// The application.
+    App,
+    /// The link in the path.
+    Link,
+    /// The end user in the body.
+    User,
+}
+
+/// A limit that an operator sets instead of the contract's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnLimit {
+    /// The operation.
+    pub operation: Operation,
+    /// What it counts by.
+    pub counts: Counts,
+    /// Calls a minute over all replicas; 0 for no limit.
+    pub per_minute: u32,
+}
+
+impl std::str::FromStr for OwnLimit {
+    type Err = ();
+
+    /// `get_link:link=60`. Only what the contract limits too can be limited otherwise.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (place, number) = text.split_once('=').ok_or(())?;
+        let (id, counts) = place.split_once(':').ok_or(())?;
+        let operation = Operation::ALL.iter().copied().find(|operation| operation.id() == id.trim()).ok_or(())?;
+        let counts = match (counts.trim(), operation.narrow()) {
+            ("app", _) if operation.per_app() > 0 => Counts::App,
+            ("link", Narrow::Link(_)) => Counts::Link,
+            ("user", Narrow::User(_)) => Counts::User,
+            _ => return Err(()),
+        };
+        Ok(Self { operation, counts, per_minute: number.trim().parse().map_err(|_| ())? })
+    }
+}
+
 /// All limits of one replica.
 pub struct Limits {
     hasher: RandomState,
@@ -41,7 +82,7 @@ pub struct Limits {
     narrow: Vec<Option<Limit>>,
 }
 
-type Limit = RateLimiter<u64, Counters, MonotonicClock, NoOpMiddleware<<MonotonicClock as Clock>::Instant>>;
+type Limit = RateLimiter<u64, Counters, MonotonicClock, StateInformationMiddleware>;
 
 /// A bounded map of counters.
 struct Counters(quick_cache::sync::Cache<u64, Arc<InMemoryState>>);
@@ -67,22 +108,28 @@ impl Limits {
     /// The contract's limits, each divided by `replicas` (rounded up) and multiplied by `factor`, which measurements
     /// raise to keep counting while staying out of reach.
     pub fn new(replicas: u32, factor: u32) -> Self {
-        let limit = |per_minute: u32| {
-            let share = per_minute.saturating_mul(factor.max(1)).div_ceil(replicas.max(1));
-            NonZeroU32::new(share).map(|share| {
-                let counters = Counters(quick_cache::sync::Cache::new(COUNTERS_MAX));
-                RateLimiter::new(Quota::per_minute(share), counters, MonotonicClock)
-            })
+        Self::with_own(replicas, factor, &[])
+    }
+
+    /// As [`Limits::new`], with the operator's `own` limits instead of the contract's. The factor is for the contract's.
+    pub fn with_own(replicas: u32, factor: u32, own: &[OwnLimit]) -> Self {
+        let limit = |operation: &Operation, counts: Counts, contract: u32| {
+            let own = own.iter().rev().find(|own| own.operation == *operation && own.counts == counts);
+            let per_minute = own.map_or(contract.saturating_mul(factor.max(1)), |own| own.per_minute);
+            share(per_minute, replicas)
         };
         let narrow = |operation: &Operation| match operation.narrow() {
             Narrow::None => None,
-            Narrow::Link(per_minute) | Narrow::User(per_minute) => limit(per_minute),
+            Narrow::Link(per_minute) => limit(operation, Counts::Link, per_minute),
+            Narrow::User(per_minute) => limit(operation, Counts::User, per_minute),
         };
+        let per_app = |operation: &Operation| limit(operation, Counts::App, operation.per_app());
+        let wrong_secrets = || share(WRONG_SECRETS_PER_MINUTE.saturating_mul(factor.max(1)), replicas);
         Self {
             hasher: RandomState::new(),
-            wrong_secrets: limit(WRONG_SECRETS_PER_MINUTE),
-            wrong_secrets_of_address: limit(WRONG_SECRETS_PER_MINUTE),
-            per_app: Operation::ALL.iter().map(|operation| limit(operation.per_app())).collect(),
+            wrong_secrets: wrong_secrets(),
+            wrong_secrets_of_address: wrong_secrets(),
+            per_app: Operation::ALL.iter().map(per_app).collect(),
             narrow: Operation::ALL.iter().map(narrow).collect(),
         }
     }
@@ -91,8 +138,8 @@ impl Limits {
     ///
     /// # Errors
     /// The 429 answer.
-    pub fn count_app(&self, operation: Operation, app: &str) -> Result<(), ApiError> {
-        count(self.per_app[operation as usize].as_ref(), self.hasher.hash_one(app))
+    pub fn count_app(&self, operation: Operation, app: &str, counted: Option<&Counted>) -> Result<(), ApiError> {
+        count(self.per_app[operation as usize].as_ref(), self.hasher.hash_one(app), counted)
     }
 
     /// Counts a wrong secret by the client id it was claimed for, whichever way it came, and by the address it came
@@ -103,30 +150,59 @@ impl Limits {
     /// The 429 answer.
     pub fn count_wrong_secret(&self, client_id: &str, from: Option<IpAddr>) -> Result<(), ApiError> {
         let by_address = from.map_or(Ok(()), |from| {
-            count(self.wrong_secrets_of_address.as_ref(), self.hasher.hash_one(network::peer(from)))
+            count(self.wrong_secrets_of_address.as_ref(), self.hasher.hash_one(network::peer(from)), None)
         });
         // Both are counted, also when the first is used up.
-        count(self.wrong_secrets.as_ref(), self.hasher.hash_one(client_id)).and(by_address)
+        count(self.wrong_secrets.as_ref(), self.hasher.hash_one(client_id), None).and(by_address)
     }
 
     /// Counts a call by the narrower key: application and link, or application and end user.
     ///
     /// # Errors
     /// The 429 answer.
-    pub fn count_narrow(&self, operation: Operation, app: &str, narrow: &[u8]) -> Result<(), ApiError> {
-        count(self.narrow[operation as usize].as_ref(), self.hasher.hash_one((app, narrow)))
+    pub fn count_narrow(
+        &self,
+        operation: Operation,
+        app: &str,
+        narrow: &[u8],
+        counted: Option<&Counted>,
+    ) -> Result<(), ApiError> {
+        count(self.narrow[operation as usize].as_ref(), self.hasher.hash_one((app, narrow)), counted)
     }
 }
 
-fn count(limit: Option<&Limit>, key: u64) -> Result<(), ApiError> {
-    let Some(limit) = limit else { return Ok(()) };
-    limit.check_key(&key).map_err(|refused| {
-        let wait = refused.wait_time_from(MonotonicClock.now());
-        // Rounded up: a client that waits exactly this long must succeed.
-        let seconds = i64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(60).max(1);
-
-        ApiError::limited("Rate limit exceeded", seconds)
+/// A replica's share of a limit; `None` when there is none.
+fn share(per_minute: u32, replicas: u32) -> Option<Limit> {
+    NonZeroU32::new(per_minute.div_ceil(replicas.max(1))).map(|share| {
+        let counters = Counters(quick_cache::sync::Cache::new(COUNTERS_MAX));
+        RateLimiter::new(Quota::per_minute(share), counters, MonotonicClock)
     })
+}
+
+fn count(limit: Option<&Limit>, key: u64, counted: Option<&Counted>) -> Result<(), ApiError> {
+    let Some(limit) = limit else { return Ok(()) };
+    let note = |allowance| {
+        if let Some(counted) = counted {
+            counted.note(allowance);
+        }
+    };
+    match limit.check_key(&key) {
+        Ok(state) => {
+            note(allowance(&state));
+            Ok(())
+        }
+        Err(refused) => {
+            note(Allowance { limit: refused.quota().burst_size().get(), remaining: 0 });
+            let wait = refused.wait_time_from(MonotonicClock.now());
+            // Rounded up: a client that waits exactly this long must succeed.
+            let seconds = i64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(60).max(1);
+            Err(ApiError::limited("Rate limit exceeded", seconds))
+        }
+    }
+}
+
+fn allowance(state: &StateSnapshot) -> Allowance {
+    Allowance { limit: state.quota().burst_size().get(), remaining: state.remaining_burst_capacity() }
 }
 
 #[cfg(test)]
@@ -136,13 +212,13 @@ mod tests {
     #[test]
     fn the_limit_holds_per_key_and_names_the_wait() {
         let limits = Limits::new(1, 1);
-        let count = |link: &[u8]| limits.count_narrow(Operation::GetAccountNumbers, "app", link);
+        let count = |link: &[u8]| limits.count_narrow(Operation::GetAccountNumbers, "app", link, None);
         for _ in 0..3 {
             assert!(count(b"one").is_ok());
         }
         assert!(count(b"one").is_err());
         assert!(count(b"two").is_ok());
-        assert!(limits.count_narrow(Operation::GetAccountNumbers, "other", b"one").is_ok());
+        assert!(limits.count_narrow(Operation::GetAccountNumbers, "other", b"one", None).is_ok());
     }
 
     #[test]
@@ -158,8 +234,44 @@ mod tests {
     fn replicas_share_a_limit_and_operations_without_one_are_free() {
         let limits = Limits::new(3, 1);
         let allowed =
-            (0..10).filter(|_| limits.count_narrow(Operation::GetAccountNumbers, "app", b"one").is_ok()).count();
+            (0..10).filter(|_| limits.count_narrow(Operation::GetAccountNumbers, "app", b"one", None).is_ok()).count();
         assert_eq!(allowed, 1);
-        assert!((0..10_000).all(|_| limits.count_app(Operation::GetHealth, "app").is_ok()));
+        assert!((0..10_000).all(|_| limits.count_app(Operation::GetHealth, "app", None).is_ok()));
+    }
+
+    #[test]
+    fn an_operators_own_limit_replaces_the_contracts() {
+        let own: Vec<OwnLimit> = ["get_account_numbers:link=1", "get_links:app=0", "get_account_numbers : link = 2"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        let limits = Limits::with_own(1, 5, &own);
+        let allowed = |count: &dyn Fn() -> bool| (0..1_000).filter(|_| count()).count();
+        let numbers = || limits.count_narrow(Operation::GetAccountNumbers, "app", b"one", None).is_ok();
+        assert_eq!(allowed(&numbers), 2, "the last one counts, and the factor does not");
+        assert_eq!(allowed(&|| limits.count_app(Operation::GetLinks, "app", None).is_ok()), 1_000);
+        let accounts = || limits.count_narrow(Operation::GetAccounts, "app", b"one", None).is_ok();
+        assert_eq!(allowed(&accounts), 20, "the contract's with the factor");
+    }
+
+    #[test]
+    fn an_own_limit_is_for_what_the_contract_limits() {
+        for bad in [
+            "",
+            "get_link",
+            "get_link=1",
+            "get_link:link",
+            "get_link:link=",
+            "get_link:link=-1",
+            "get_link:link=x",
+            "get_link:user=1",
+            "get_links:link=1",
+            "create_link_session:link=1",
+            "get_health:app=1",
+            "nothing:app=1",
+        ] {
+            assert!(bad.parse::<OwnLimit>().is_err(), "{bad}");
+        }
+        assert_eq!("create_link_session:user=5".parse::<OwnLimit>().map(|own| own.counts), Ok(Counts::User));
     }
 }

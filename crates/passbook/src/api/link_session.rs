@@ -28,7 +28,7 @@ pub async fn create_link_session(Extract(api): State, caller: Caller, request: R
     if let Some(limits) = &api.limits {
         let app = caller.tenant.app_id.as_str();
         let user = session.customer_user_id.as_bytes();
-        limits.count_narrow(Operation::CreateLinkSession, app, user).inspect_err(|_| {
+        limits.count_narrow(Operation::CreateLinkSession, app, user, parts.extensions.get()).inspect_err(|_| {
             api.metrics.limited.inc();
         })?;
     }

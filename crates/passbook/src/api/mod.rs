@@ -6,6 +6,7 @@
 mod access_token;
 mod account_numbers;
 mod accounts;
+mod allowance;
 mod body;
 pub mod caller;
 mod demo;
@@ -17,6 +18,7 @@ mod import_link;
 mod institutions;
 mod jwks;
 pub mod limits;
+mod link_changes;
 mod link_session;
 mod link_session_request;
 mod links;
@@ -31,6 +33,7 @@ mod sandbox;
 pub mod shed;
 mod transactions;
 mod transactions_sync;
+mod users;
 
 use std::sync::Arc;
 
@@ -82,13 +85,16 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/links", get(observed(Op::GetLinks, links::get_links)))
         .route(
             "/links/{id}",
-            get(observed(Op::GetLink, links::get_link)).delete(observed(Op::DeleteLink, links::delete_link)),
+            get(observed(Op::GetLink, links::get_link))
+                .patch(observed(Op::UpdateLink, link_changes::update_link))
+                .delete(observed(Op::DeleteLink, links::delete_link)),
         )
         .route("/links/import", post(observed(Op::ImportLink, import_link::import_link)))
         .route(
             "/links/{id}/import/transactions",
             post(observed(Op::ImportTransactions, import_link::import_transactions)),
         )
+        .route("/links/{id}/reset", post(observed(Op::ResetLink, link_changes::reset_link)))
         .route("/links/{id}/products", post(observed(Op::RefreshProducts, products::refresh_products)))
         .route("/links/{id}/accounts", get(observed(Op::GetAccounts, accounts::get_accounts)))
         .route(
@@ -101,6 +107,13 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(
             "/links/{id}/transactions/sync",
             get(observed(Op::GetTransactionsSync, transactions_sync::get_transactions_sync)),
+        )
+        .route("/users/{id}/links", get(observed(Op::GetUserLinks, users::get_user_links)))
+        .route("/users/{id}/accounts", get(observed(Op::GetUserAccounts, users::get_user_accounts)))
+        .route("/users/{id}/transactions", get(observed(Op::GetUserTransactions, users::get_user_transactions)))
+        .route(
+            "/webhooks/test/link/{id}",
+            post(observed(Op::TriggerTestLinkWebhookEvent, link_changes::trigger_test_link_webhook_event)),
         )
         .route("/sandbox/links", post(observed(Op::CreateSandboxLink, sandbox::create_sandbox_link)))
         .route(

@@ -21,7 +21,9 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 
-use super::{Api, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused};
+use super::{
+    Api, allowance::Counted, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused,
+};
 use crate::system::{hex, random_bits};
 
 /// The header that carries the request id.
@@ -72,6 +74,10 @@ where
             let operation = self.operation;
             let request_id = api.request_ids.next();
             request.extensions_mut().insert(operation);
+            let counted = api.limits.as_ref().map(|_| Counted::default());
+            if let Some(counted) = &counted {
+                request.extensions_mut().insert(counted.clone());
+            }
             api.metrics.in_flight.inc();
             let mut response = match api.shedder.admit(operation) {
                 Ok(admitted) => {
@@ -99,6 +105,9 @@ where
             tracing::debug!(request.id = ?request_id, operation = operation.id(), status = status.as_u16(), "answered");
             let headers = response.headers_mut();
             headers.insert(REQUEST_ID, request_id);
+            if let Some(counted) = &counted {
+                counted.tell(headers);
+            }
             // Nearly every answer is one end user's data or one client's secret; the few that may be kept say so.
             headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             response

@@ -65,7 +65,9 @@ operations! {
     ExchangeToken, "exchange_token", Some(Scope::LinkSession), false, 600, Narrow::None;
     GetLinks, "get_links", Some(Scope::Links), false, 600, Narrow::None;
     GetLink, "get_link", Some(Scope::Links), true, 1000, Narrow::Link(15);
+    UpdateLink, "update_link", Some(Scope::Links), true, 600, Narrow::Link(4);
     DeleteLink, "delete_link", Some(Scope::Links), true, 600, Narrow::None;
+    ResetLink, "reset_link", Some(Scope::Links), true, 600, Narrow::Link(15);
     RefreshProducts, "refresh_products", Some(Scope::Products), true, 600, Narrow::Link(15);
     GetAccounts, "get_accounts", Some(Scope::Accounts), true, 600, Narrow::Link(4);
     GetAccount, "get_account", Some(Scope::Accounts), true, 600, Narrow::Link(15);
@@ -75,6 +77,10 @@ operations! {
     GetTransactionsSync, "get_transactions_sync", Some(Scope::Transactions), true, 600, Narrow::Link(15);
     ImportLink, "import_link", Some(Scope::Links), false, 60, Narrow::None;
     ImportTransactions, "import_transactions", Some(Scope::Links), true, 600, Narrow::Link(15);
+    GetUserLinks, "get_user_links", Some(Scope::Links), false, 600, Narrow::None;
+    GetUserAccounts, "get_user_accounts", Some(Scope::Accounts), false, 600, Narrow::None;
+    GetUserTransactions, "get_user_transactions", Some(Scope::Transactions), false, 600, Narrow::None;
+    TriggerTestLinkWebhookEvent, "trigger_test_link_webhook_event", Some(Scope::Webhooks), true, 600, Narrow::Link(15);
     CreateSandboxLink, "create_sandbox_link", Some(Scope::Sandbox), false, 0, Narrow::None;
     CompleteLinkSession, "complete_link_session", Some(Scope::Sandbox), false, 0, Narrow::None;
     GetSandboxClock, "get_sandbox_clock", Some(Scope::Sandbox), false, 0, Narrow::None;
@@ -107,10 +113,16 @@ impl Operation {
             | Self::CreateLinkSession
             | Self::ExchangeToken
             | Self::GetLinks
+            | Self::UpdateLink
             | Self::DeleteLink
+            | Self::ResetLink
+            | Self::TriggerTestLinkWebhookEvent
             | Self::RefreshProducts
             | Self::GetTransactions
-            | Self::GetTransactionsSync => Work::Short,
+            | Self::GetTransactionsSync
+            | Self::GetUserLinks
+            | Self::GetUserAccounts
+            | Self::GetUserTransactions => Work::Short,
             Self::CreateSandboxLink
             | Self::CompleteLinkSession
             | Self::SetSandboxClock
@@ -133,6 +145,14 @@ impl Operation {
             | Self::GetOpenapi
             | Self::GetDemo
             | Self::Unknown => Work::Light,
+        }
+    }
+
+    /// A second scope it needs: listings over all links of a user need the right to those beside that to their content.
+    pub fn further_scope(self) -> Option<Scope> {
+        match self {
+            Self::GetUserLinks | Self::GetUserAccounts | Self::GetUserTransactions => Some(Scope::Users),
+            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use axum::extract::FromRequestParts;
 use http::{Uri, request::Parts};
 use passbook_core::ids::LinkId;
 
-use super::{Api, errors::ApiError};
+use super::{Api, caller::UnknownVersion, errors::ApiError, operation::Operation};
 
 /// The `n`-th segment of the path as it was sent, from 0; empty when there is none.
 pub fn segment(uri: &Uri, n: usize) -> &str {
@@ -21,21 +21,37 @@ pub fn text(segment: &str) -> Option<Cow<'_, str>> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok()
 }
 
+/// The segment with the link's id: `/links/{id}...` or `/webhooks/test/link/{id}`.
+fn link_segment(uri: &Uri) -> &str {
+    let position = if uri.path().starts_with("/webhooks/") { 3 } else { 1 };
+    segment(uri, position)
+}
+
 /// What request limits count the link in the path by: its id however it was escaped, so that `mk%5F…` is no second
 /// allowance.
 pub fn link_key(uri: &Uri) -> Cow<'_, [u8]> {
-    percent_encoding::percent_decode_str(segment(uri, 1)).into()
+    percent_encoding::percent_decode_str(link_segment(uri)).into()
 }
 
-/// The link id in the path (`/links/{id}...`). Rejected with the link's 404 when it cannot be an id at all. Taken after
+/// The link id in the path. Rejected with the link's 404 when it cannot be an id at all. Taken after
 /// [`super::caller::Caller`], so that nobody learns anything without a token.
 pub struct LinkPath(pub LinkId);
 
 impl FromRequestParts<Arc<Api>> for LinkPath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, ApiError> {
-        text(segment(&parts.uri, 1)).and_then(|id| LinkId::parse(&id)).map(Self).ok_or_else(ApiError::link_not_found)
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        let id =
+            text(link_segment(&parts.uri)).and_then(|id| LinkId::parse(&id)).ok_or_else(ApiError::link_not_found)?;
+        if let Some(unknown) = parts.extensions.remove::<UnknownVersion>() {
+            let looked_at = match parts.extensions.get() {
+                // A deleted link can be read.
+                Some(Operation::GetLink) => api.services.get_link(unknown.actor(), &id).await.map(drop),
+                _ => api.services.load(unknown.actor(), &id).await.map(drop),
+            };
+            return looked_at.map_err(ApiError::from).and(Err(unknown.refusal()));
+        }
+        Ok(Self(id))
     }
 }
 
@@ -59,5 +75,6 @@ mod tests {
         assert_eq!(key("/links/mk%5F1/accounts"), key("/links/mk_1/identity"));
         assert_eq!(key("/links/%6dk_1"), b"mk_1");
         assert_ne!(key("/links/%ff"), key("/links/%fe"));
+        assert_eq!(key("/webhooks/test/link/mk%5F1"), b"mk_1");
     }
 }

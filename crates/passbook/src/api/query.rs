@@ -2,6 +2,7 @@
 
 use http::Uri;
 use jiff::civil::Date;
+use passbook_store::port::TransactionFilter;
 
 use super::errors::{ApiError, Problem};
 
@@ -30,6 +31,15 @@ impl Query {
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
         let values: Vec<_> = self.pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect();
         (!values.is_empty()).then_some(values)
+    }
+
+    /// Every value of a repeated parameter that holds ids, none of which may be empty.
+    pub fn ids(&mut self, name: &str) -> Option<Vec<String>> {
+        let ids = self.list(name)?;
+        if ids.iter().any(String::is_empty) {
+            self.problem(name, "value_error.empty", "must not be empty");
+        }
+        Some(ids)
     }
 
     /// A whole number between bounds, in ASCII digits and nothing else: Rust would also read `+1`.
@@ -61,9 +71,10 @@ impl Query {
         }
     }
 
-    /// A calendar date.
+    /// A calendar date. Clients that write every value as JSON put it into quotation marks.
     pub fn date(&mut self, name: &str) -> Option<Date> {
         let text = self.text(name)?;
+        let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
         let date = (text.len() == 10).then(|| text.parse().ok()).flatten();
         if date.is_none() {
             self.problem(name, "value_error.date", "must be a date such as 2026-01-31");
@@ -82,6 +93,39 @@ impl Query {
     /// All problems at once.
     pub fn finish(&mut self) -> Result<(), ApiError> {
         if self.problems.is_empty() { Ok(()) } else { Err(ApiError::validation(std::mem::take(&mut self.problems))) }
+    }
+}
+
+/// Which page of which days: the parameters that every listing of transactions takes.
+pub struct TransactionRange {
+    /// From 1.
+    pub page: u64,
+    size: u64,
+    start_date: Option<Date>,
+    end_date: Option<Date>,
+}
+
+impl TransactionRange {
+    /// Reads `page`, `size`, `start_date` and `end_date`.
+    pub fn of(query: &mut Query) -> Self {
+        let page = query.number("page", 1, u64::MAX, 1);
+        let size = query.number("size", 1, 1000, 50);
+        let (start_date, end_date) = (query.date("start_date"), query.date("end_date"));
+        if start_date.zip(end_date).is_some_and(|(start, end)| end < start) {
+            query.problem("end_date", "value_error.date", "must not be before start_date");
+        }
+        Self { page, size, start_date, end_date }
+    }
+
+    /// What the store is asked for, of every account.
+    pub fn filter(&self) -> TransactionFilter {
+        TransactionFilter {
+            accounts: None,
+            start_date: self.start_date,
+            end_date: self.end_date,
+            offset: (self.page - 1).saturating_mul(self.size),
+            limit: self.size as u32,
+        }
     }
 }
 
@@ -112,6 +156,17 @@ mod tests {
             assert!(query.finish().is_err(), "{text}");
         }
         assert_eq!(query("/x?page=0002").number("page", 1, u64::MAX, 7), 2);
+    }
+
+    #[test]
+    fn a_date_may_stand_in_quotation_marks() {
+        let quoted = Some(jiff::civil::date(2026, 1, 31));
+        assert_eq!(query("/x?d=%222026-01-31%22").date("d"), quoted);
+        for text in ["%222026-01-31", "2026-01-31%22", "%22%222026-01-31%22%22", "%22%22", "%22", "'2026-01-31'"] {
+            let mut query = Query::of(&format!("/x?d={text}").parse().unwrap());
+            assert_eq!(query.date("d"), None, "{text}");
+            assert!(query.finish().is_err(), "{text}");
+        }
     }
 
     #[test]

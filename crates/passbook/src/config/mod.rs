@@ -10,6 +10,7 @@ mod keys;
 mod limits;
 mod log;
 mod problems;
+mod refresh;
 mod sandbox;
 mod secret;
 mod server;
@@ -24,6 +25,7 @@ pub use self::{
     limits::Limits,
     log::{Format, Log},
     problems::{Problem, Problems},
+    refresh::Refresh,
     sandbox::Sandbox,
     server::{Role, Server, Tls},
     settings::Settings,
@@ -45,6 +47,8 @@ pub struct Config {
     pub keys: Keys,
     /// Background work.
     pub workers: Workers,
+    /// Links that update on their own.
+    pub refresh: Refresh,
     /// Request limits.
     pub limits: Limits,
     /// The sandbox control calls.
@@ -78,6 +82,7 @@ impl Config {
             store: Store::read(&mut settings),
             keys: Keys::read(&mut settings),
             workers: Workers::read(&mut settings),
+            refresh: Refresh::read(&mut settings),
             limits: Limits::read(&mut settings),
             sandbox: Sandbox::read(&mut settings),
             log: Log::read(&mut settings),

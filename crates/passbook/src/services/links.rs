@@ -32,6 +32,9 @@ pub enum LinkRefusal {
     /// Not usable in its state.
     #[error("link is not usable: {0}")]
     BadState(&'static str),
+    /// Not for this link, whatever was granted.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// The end user did not grant it.
     #[error("{} not granted", .0.as_str())]
     NotGranted(Product),

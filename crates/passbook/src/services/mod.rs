@@ -8,12 +8,14 @@ pub mod audit;
 pub mod idempotency;
 pub mod import_links;
 pub mod imports;
+pub mod link_changes;
 pub mod links;
 pub mod refresh;
 pub mod sandbox_clock;
 pub mod sessions;
 pub mod sign_in;
 pub mod transaction_sync;
+pub mod users;
 pub mod waiting_jobs;
 
 use std::sync::Arc;
@@ -73,6 +75,8 @@ pub struct Services {
     pub files_held: tokio::sync::Semaphore,
     /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
     pub import_turns: tokio::sync::Semaphore,
+    /// How links update on their own; `None` when they do not.
+    pub updates: Option<crate::workers::schedule::Updates>,
     /// How long a worker may keep a job without a sign of life.
     pub lease: jiff::SignedDuration,
 }

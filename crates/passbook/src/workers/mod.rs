@@ -8,6 +8,7 @@
 mod expire_exchange;
 pub mod maintenance;
 mod refresh_products;
+pub mod schedule;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -58,6 +59,8 @@ enum Ended {
     Failed,
     /// The lease was lost; somebody else has it.
     Lost,
+    /// Given back to run later: there was no room for it.
+    Postponed,
 }
 
 impl Workers {
@@ -167,6 +170,7 @@ impl Workers {
             Ok(Ended::Done) => self.metrics.job_ended("done"),
             Ok(Ended::Failed) => self.metrics.job_ended("failed"),
             Ok(Ended::Lost) => self.metrics.job_ended("lost"),
+            Ok(Ended::Postponed) => self.metrics.job_ended("interrupted"),
             Err(fault) => {
                 self.metrics.job_ended("interrupted");
                 self.metrics.store_failed(metrics::StoreError::Job);
@@ -185,6 +189,7 @@ impl Workers {
             match &job.work {
                 JobWork::RefreshProducts { products } => self.services.run_refresh(job, *products).await,
                 JobWork::ExpireExchange => self.services.run_expire_exchange(job).await,
+                JobWork::FollowSchedule { failures } => self.services.run_update(job, *failures).await,
             }
         };
         match AssertUnwindSafe(run).catch_unwind().await {
@@ -203,6 +208,7 @@ impl Workers {
         match &job.work {
             JobWork::RefreshProducts { products } => self.services.abandon_refresh(job, *products).await,
             JobWork::ExpireExchange => self.services.end_without_effect(job).await,
+            JobWork::FollowSchedule { .. } => self.services.abandon_update(job).await,
         }
     }
 

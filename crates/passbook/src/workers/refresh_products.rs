@@ -165,6 +165,7 @@ impl Services {
 
     /// Merges what was fetched and ends the job, all in one commit.
     async fn store_attempt(&self, job: &LeasedJob, begun: &Link, mut fetched: Fetched) -> Result<Ended, Fault> {
+        let mut plans_next = true;
         for _ in 0..DECISIONS_MAX {
             let stored = self.store.lookup_link(&job.tenant, &job.link_id).await?;
             let Some(stored) = stored.filter(|stored| stored.link.state != LinkState::Deleted) else {
@@ -174,10 +175,16 @@ impl Services {
                 fetched.outlive_a_reconnect();
             }
             let now = self.now(&job.tenant).await?;
-            let (changes, ended) = self.merge_attempt(job, stored, &fetched, now).await?;
+            let (mut changes, ended) = self.merge_attempt(job, stored, &fetched, now).await?;
+            if plans_next {
+                let connected = changes.link.as_ref().is_some_and(|write| write.link.state == LinkState::Connected);
+                changes.jobs.extend(self.update_after(job, ended, connected));
+            }
             match self.try_commit(changes).await? {
                 Outcome::Committed => return Ok(ended),
                 Outcome::LostRace(Guard::Lease) => return Ok(Ended::Lost),
+                // Somebody else has planned the same update.
+                Outcome::LostRace(Guard::Unique) => plans_next = false,
                 Outcome::LostRace(_) => {}
             }
         }

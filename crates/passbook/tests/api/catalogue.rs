@@ -84,6 +84,11 @@ async fn link_rows() {
     let unknown = server.get(&server.a, &format!("/links/{UNKNOWN_LINK}")).await;
     assert_error(&unknown, 404, three_keys("link_error.not_found", "Link not found."));
 
+    let silent = server.link(&server.a).await;
+    let test = json!({"webhook_event": "link.state_changed", "webhook_idempotency_key": "k"});
+    let nowhere = server.post(&server.a, &format!("/webhooks/test/link/{silent}"), &test).await;
+    assert_error(&nowhere, 400, three_keys("link_error.bad_config", "The link has no webhook URL"));
+
     let deleted = server.deleted_link(&server.a).await;
     let gone = server.get(&server.a, &format!("/links/{deleted}/accounts")).await;
     let message = "This link was deleted at some earlier time.";
@@ -121,7 +126,7 @@ async fn other_resource_rows() {
         ("GET", "/auth/token", "POST"),
         ("PUT", "/links", "GET,HEAD"),
         ("TRACE", "/links", "GET,HEAD"),
-        ("POST", "/links/mk_1", "GET,HEAD,DELETE"),
+        ("POST", "/links/mk_1", "GET,HEAD,PATCH,DELETE"),
         ("DELETE", "/sandbox/clock", "GET,HEAD,POST"),
     ] {
         let method = server.call(&server.a, method, path).send().await;

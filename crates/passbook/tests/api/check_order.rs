@@ -7,6 +7,8 @@ use crate::support::{TestServer, UNKNOWN_LINK};
 use passbook::api::limits::Limits;
 use passbook_core::tenant::ScopeSet;
 
+const VALIDATION: &str = "api_error.request.validation_failed";
+
 #[tokio::test]
 async fn credentials_come_before_the_request_limit() {
     let server = TestServer::start_with(Some(Limits::new(1, 1))).await;
@@ -63,11 +65,10 @@ async fn validation_comes_before_the_state_and_the_state_before_the_grant() {
         "settings": {"products": {"transactions": {"prefetch": true}}}
     });
     let bad = server.link_with(&server.a, body).await;
-    let validation = "api_error.request.validation_failed";
     let refresh = format!("/links/{bad}/products");
-    server.post(&server.a, &refresh, &json!({"products": []})).await.expect(422, validation);
-    server.get(&server.a, &format!("/links/{bad}/transactions?size=0")).await.expect(422, validation);
-    server.get(&server.a, &format!("/links/{bad}/transactions/sync?size=501")).await.expect(422, validation);
+    server.post(&server.a, &refresh, &json!({"products": []})).await.expect(422, VALIDATION);
+    server.get(&server.a, &format!("/links/{bad}/transactions?size=0")).await.expect(422, VALIDATION);
+    server.get(&server.a, &format!("/links/{bad}/transactions/sync?size=501")).await.expect(422, VALIDATION);
     // Nothing was granted on this link either.
     server.post(&server.a, &refresh, &json!({"products": ["identity"]})).await.expect(422, "link_error.bad_state");
     server.get(&server.a, &format!("/links/{bad}/identity")).await.expect(422, "link_error.bad_state");
@@ -102,11 +103,40 @@ async fn sandbox_calls_do_not_exist_for_live_clients_whatever_their_scope() {
 }
 
 #[tokio::test]
-async fn the_version_is_read_after_the_scope_and_before_the_link() {
+async fn the_version_is_read_after_the_scope_and_an_unknown_or_deleted_link() {
     let server = TestServer::start().await;
-    let path = format!("/links/{UNKNOWN_LINK}/accounts");
-    let call = |client| server.call(client, "GET", &path).header("moneykit-version", "2030-01-01");
-    call(&server.limited).send().await.expect(401, "link_error.unauthorized_access");
-    // The version decides how everything else of the request is to be understood.
-    call(&server.a).send().await.expect(422, "api_error.request.validation_failed");
+    let (id, deleted) = (server.link(&server.a).await, server.deleted_link(&server.a).await);
+    for (method, route) in super::coverage::routes() {
+        if !route.contains("/link/{id}") && !route.starts_with("/links/{id}") {
+            continue;
+        }
+        let call = |client, id: &str| {
+            let path = route.replace("{id}", id).replace("{account_id}", "acc_1").replace("{txn_id}", "txn_1");
+            server.call(client, &method, &path).header("moneykit-version", "2030-01-01")
+        };
+        let reads_the_link = (method.as_str(), route.as_str()) == ("GET", "/links/{id}");
+        call(&server.a, UNKNOWN_LINK).send().await.expect(404, "link_error.not_found");
+        match reads_the_link {
+            true => call(&server.a, &deleted).send().await.expect(422, VALIDATION),
+            false => call(&server.a, &deleted).send().await.expect(410, "link_error.deleted"),
+        };
+        assert_eq!(call(&server.a, &id).send().await.expect(422, VALIDATION).places(), ["header.MoneyKit-Version"]);
+    }
+    let accounts = server.call(&server.limited, "GET", &format!("/links/{UNKNOWN_LINK}/accounts"));
+    let accounts = accounts.header("moneykit-version", "2030-01-01").send().await;
+    accounts.expect(401, "link_error.unauthorized_access");
+    assert_eq!(server.get(&server.a, &format!("/links/{id}")).await.ok(200)["state"], "connected");
+}
+
+#[tokio::test]
+async fn every_operation_without_a_link_refuses_an_unknown_version() {
+    let server = TestServer::start().await;
+    let public = super::coverage::owned(&super::coverage::PUBLIC);
+    for (method, route) in super::coverage::routes().difference(&public) {
+        if !route.contains("/link/{id}") && !route.starts_with("/links/{id}") {
+            let call = server.call(&server.a, method, &route.replace("{id}", "user-0001"));
+            let answer = call.header("moneykit-version", "2030-01-01").send().await;
+            assert_eq!(answer.expect(422, VALIDATION).places(), ["header.MoneyKit-Version"], "{method} {route}");
+        }
+    }
 }

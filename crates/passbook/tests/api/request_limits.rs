@@ -70,7 +70,7 @@ async fn nothing_a_client_writes_into_a_request_brings_another_allowance() {
         server.call(&server.a, "GET", &format!("/links/%6d%6b%5f{rest}/accounts/numbers")),
     ];
     for name in ["x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "user-agent", "x-request-id", "host"] {
-        for n in 0..120 {
+        for n in 0..150 {
             calls.push(server.call(&server.a, "GET", &path).header(name, &format!("10.0.0.{n}")));
         }
     }
@@ -78,7 +78,7 @@ async fn nothing_a_client_writes_into_a_request_brings_another_allowance() {
         let escaped = format!("mk_{}%{byte:02x}{}", &rest[..at], &rest[at + 1..]);
         calls.push(server.call(&server.a, "GET", &format!("/links/{escaped}/accounts/numbers")));
     }
-    assert!(calls.len() > 850, "{}", calls.len());
+    assert!(calls.len() > 1_050, "{}", calls.len());
     let mut extra = 0;
     for call in calls {
         extra += u64::from(call.send().await.status != 429);
@@ -186,5 +186,63 @@ async fn sandbox_control_has_no_limit() {
     let server = start().await;
     for _ in 0..700 {
         server.get(&server.a, "/sandbox/clock").await.ok(200);
+    }
+}
+
+#[tokio::test]
+async fn every_answer_that_counted_tells_what_is_left_of_the_tightest_limit() {
+    let server = start().await;
+    let id = server.link(&server.a).await;
+    let path = format!("/links/{id}/accounts/numbers");
+    let fields = |answer: &Answer| {
+        ["ratelimit-limit", "ratelimit-remaining", "ratelimit-policy"]
+            .map(|name| answer.header(name).map(str::to_owned))
+    };
+    let told =
+        |limit: &str, remaining: &str, policy: &str| [limit, remaining, policy].map(|text| Some(text.to_owned()));
+    let began = Instant::now();
+    for remaining in ["2", "1", "0"] {
+        let answer = server.get(&server.a, &path).await;
+        assert_eq!(fields(&answer), told("3", remaining, "3;w=60"));
+        let reset: u64 = answer.header("ratelimit-reset").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&reset), "{reset}");
+    }
+    let refused = server.get(&server.a, &path).await;
+    assert!(came_back(began, 3) > 0 || refused.status == 429, "{}", refused.status);
+    assert_eq!(fields(&refused), told("3", "0", "3;w=60"));
+    let unknown = server.get(&server.a, "/links/mk_1/identity").await;
+    assert_eq!((unknown.status, fields(&unknown)), (404, told("3", "2", "3;w=60")));
+    let listed = server.get(&server.b, "/links").await;
+    assert_eq!(fields(&listed), told("600", "599", "600;w=60"));
+    let session = server.session(&server.a, json!({})).await;
+    assert_eq!(fields(&session), told("20", "19", "20;w=60"));
+}
+
+#[tokio::test]
+async fn an_answer_that_counted_against_nothing_tells_nothing() {
+    let limited = start().await;
+    let unlimited = TestServer::start().await;
+    for answer in [
+        limited.anonymous("GET", "/links").send().await,
+        limited.get(&limited.a, "/sandbox/clock").await,
+        limited.anonymous("GET", "/healthz").send().await,
+        unlimited.get(&unlimited.a, "/links").await,
+    ] {
+        assert!(answer.headers.keys().all(|name| !name.as_str().starts_with("ratelimit")), "{:?}", answer.headers);
+    }
+}
+
+#[tokio::test]
+async fn each_new_call_on_a_link_and_a_user_has_its_limit() {
+    let server = start().await;
+    let id = server.link(&server.a).await;
+    for (method, path, limit) in [
+        ("PATCH", format!("/links/{id}"), 4),
+        ("POST", format!("/links/{id}/reset"), 15),
+        ("POST", format!("/webhooks/test/link/{id}"), 15),
+        ("POST", format!("/webhooks/test/link/mk%5F{}", &id[3..]), 0),
+    ] {
+        let call = server.call(&server.a, method, &path).json(&json!({}));
+        assert_limit(&call, limit).await;
     }
 }

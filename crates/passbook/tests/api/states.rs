@@ -1,92 +1,145 @@
-//! What each call answers in each state of a link (contract, section 2.2). `connecting` is not reachable yet: sign-in
-//! without a browser begins and ends within one request.
+//! What each call answers in each state of a link (contract, section 2.2): one case for each cell of its table.
 
+use passbook::services::changes_with_link;
+use passbook_core::ids::LinkId;
 use serde_json::json;
 
-use crate::support::{Answer, TestServer};
+use crate::support::{Answer, TestServer, bank};
 
 const DAY: i64 = 86_400;
+const HOOK: &str = "https://app.example/hook";
 
-/// Every call that concerns one link.
-async fn calls(server: &TestServer, id: &str) -> Vec<(&'static str, Answer)> {
-    let read = |path: &str| format!("/links/{id}{path}");
-    let account = server.services.derivation.bits("account", &["none"], 1);
-    let account = passbook_core::ids::AccountId::from_bits(account);
-    let refresh = json!({"products": ["identity"]});
-    vec![
-        ("get link", server.get(&server.a, &read("")).await),
-        ("accounts", server.get(&server.a, &read("/accounts")).await),
-        ("account", server.get(&server.a, &read(&format!("/accounts/{account}"))).await),
-        ("numbers", server.get(&server.a, &read("/accounts/numbers")).await),
-        ("identity", server.get(&server.a, &read("/identity")).await),
-        ("transactions", server.get(&server.a, &read("/transactions")).await),
-        ("sync", server.get(&server.a, &read("/transactions/sync")).await),
-        ("refresh", server.post(&server.a, &read("/products"), &refresh).await),
-        ("delete", server.delete(&server.a, &read("")).await),
-    ]
+/// The columns of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Awaiting,
+    Connected,
+    /// Connected, the user granted nothing but accounts, and there is no webhook.
+    Bare,
+    Error,
+    Deleted,
+    Gone,
 }
 
-/// Asserts the column of `state`; the delete comes last, so the link is deleted afterwards.
-async fn assert_blocked(server: &TestServer, id: &str, state: &str, link_error_code: &str) {
-    for (call, answer) in calls(server, id).await {
-        match call {
-            "get link" => assert_eq!(answer.ok(200)["state"], state),
-            "delete" => assert_eq!((answer.status, answer.body.len()), (204, 0)),
-            _ => {
-                answer.expect(422, "link_error.bad_state");
-                assert_eq!(answer.json()["link_error_code"], link_error_code, "{call}");
-            }
+const STATES: [State; 7] =
+    [State::Connecting, State::Awaiting, State::Connected, State::Bare, State::Error, State::Deleted, State::Gone];
+
+/// Every call that concerns one link, with what it answers in each state; a body follows.
+type Row = (&'static str, &'static str, [u16; 7], &'static str);
+
+const NOTHING: &str = "";
+const ROWS: [Row; 13] = [
+    ("GET", "/links/{id}", [200, 200, 200, 200, 200, 200, 404], NOTHING),
+    ("PATCH", "/links/{id}", [422, 422, 200, 200, 200, 410, 404], r#"{"link_tags": ["new"]}"#),
+    ("DELETE", "/links/{id}", [204, 204, 204, 204, 204, 410, 404], NOTHING),
+    ("POST", "/links/{id}/reset", [422, 422, 200, 200, 200, 410, 404], NOTHING),
+    ("POST", "/links/{id}/products", [422, 422, 202, 403, 422, 410, 404], r#"{"products": ["identity"]}"#),
+    ("GET", "/links/{id}/accounts", [422, 422, 200, 200, 422, 410, 404], NOTHING),
+    // The account is one that no link has.
+    ("GET", "/links/{id}/accounts/acc_zzzzzzzzzzzzzzzzzzzzzz", [422, 422, 404, 404, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/accounts/numbers", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/identity", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/transactions", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/transactions/sync", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/transactions?size=0", [422, 422, 422, 422, 422, 410, 404], NOTHING),
+    (
+        "POST",
+        "/webhooks/test/link/{id}",
+        [422, 422, 200, 400, 200, 410, 404],
+        r#"{"webhook_event": "link.state_changed", "webhook_idempotency_key": "k"}"#,
+    ),
+];
+
+/// A fresh link in the state, and what `link_error_code` says of it.
+async fn link_in(server: &TestServer, state: State) -> (String, &'static str) {
+    let bank = json!({"institution_id": bank::ID, "webhook": HOOK});
+    match state {
+        State::Connecting => {
+            let id = server.link_with(&server.a, bank).await;
+            begin_to_reconnect(server, &id).await;
+            (id, "connecting")
         }
+        State::Awaiting => (server.waiting_link(&server.a).await.0, "awaiting_token_exchange"),
+        State::Connected => (server.link_with(&server.a, bank).await, ""),
+        State::Bare => (server.scripted_link(json!({})).await, ""),
+        State::Error => {
+            let body = json!({"username": "user_bad", "webhook": HOOK});
+            (server.link_with(&server.a, body).await, "invalid_credentials")
+        }
+        State::Deleted | State::Gone => (server.deleted_link(&server.a).await, ""),
+    }
+}
+
+/// What a person does who is still in Connect: without a browser, no call leaves a link in this state.
+async fn begin_to_reconnect(server: &TestServer, id: &str) {
+    let (store, id) = (&server.services.store, LinkId::parse(id).unwrap());
+    let stored = store.lookup_link(&server.a.tenant, &id).await.unwrap().unwrap();
+    let mut link = stored.link;
+    link.retry_sign_in(server.services.clocks.real_now());
+    store.commit(changes_with_link(link, Some(stored.version), None, |_| {})).await.unwrap();
+}
+
+async fn send(server: &TestServer, row: &Row, id: &str) -> Answer {
+    let (method, path, _, body) = row;
+    let call = server.call(&server.a, method, &path.replace("{id}", id));
+    let call = if body.is_empty() { call } else { call.header("content-type", "application/json").body(*body) };
+    call.send().await
+}
+
+fn code_of(status: u16, path: &str) -> &'static str {
+    match status {
+        400 => "link_error.bad_config",
+        403 => "link_error.forbidden_action",
+        404 => "link_error.not_found",
+        410 => "link_error.deleted",
+        422 if path.ends_with("size=0") => "api_error.request.validation_failed",
+        422 => "link_error.bad_state",
+        _ => "",
     }
 }
 
 #[tokio::test]
-async fn connected() {
+async fn each_call_answers_in_each_state_as_the_contract_says() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
-    for (call, answer) in calls(&server, &id).await {
-        let expected = match call {
-            "refresh" => 202,
-            "delete" => 204,
-            "account" => 404,
-            _ => 200,
-        };
-        assert_eq!(answer.status, expected, "{call}: {}", answer.text());
-    }
-}
-
-#[tokio::test]
-async fn awaiting_token_exchange() {
-    let server = TestServer::start().await;
-    let (id, _) = server.waiting_link(&server.a).await;
-    assert_blocked(&server, &id, "awaiting_token_exchange", "awaiting_token_exchange").await;
-}
-
-#[tokio::test]
-async fn error() {
-    let server = TestServer::start().await;
-    let id = server.link_at(&server.a, "credentials_bank", "user_bad").await;
-    assert_blocked(&server, &id, "error", "invalid_credentials").await;
-}
-
-#[tokio::test]
-async fn deleted_and_then_gone() {
-    let server = TestServer::start().await;
-    let id = server.deleted_link(&server.a).await;
-    for (call, answer) in calls(&server, &id).await {
-        match call {
-            "get link" => assert_eq!(answer.ok(200)["state"], "deleted"),
-            _ => {
-                answer.expect(410, "link_error.deleted");
+    let mut links = Vec::new();
+    for row in &ROWS {
+        for (column, state) in STATES.into_iter().enumerate().filter(|(_, state)| *state != State::Gone) {
+            let (id, error_code) = link_in(&server, state).await;
+            let (answer, status) = (send(&server, row, &id).await, row.2[column]);
+            let place = format!("{} {} {state:?}", row.0, row.1);
+            assert_eq!(answer.status, status, "{place}: {}", answer.text());
+            if status >= 400 {
+                assert_eq!(answer.code(), code_of(status, row.1), "{place}");
             }
+            if answer.code() == "link_error.bad_state" {
+                assert_eq!(answer.json()["link_error_code"], error_code, "{place}");
+            }
+            server.drain(&server.a).await;
+            links.push((state, id));
         }
     }
     server.advance(90 * DAY - 1);
-    assert_eq!(server.get(&server.a, &format!("/links/{id}")).await.status, 200);
+    let deleted: Vec<_> = links.into_iter().filter(|(state, _)| *state == State::Deleted).map(|(_, id)| id).collect();
+    assert_eq!(server.get(&server.a, &format!("/links/{}", deleted[0])).await.ok(200)["state"], "deleted");
     server.advance(1);
-    for (call, answer) in calls(&server, &id).await {
-        assert_eq!((answer.status, answer.code().as_str()), (404, "link_error.not_found"), "{call}");
+    for (row, id) in ROWS.iter().zip(&deleted) {
+        send(&server, row, id).await.expect(row.2[6], "link_error.not_found");
     }
+}
+
+#[test]
+fn every_route_about_a_link_is_a_row() {
+    let rows: std::collections::BTreeSet<_> = ROWS
+        .iter()
+        .map(|(method, path, ..)| {
+            let path = path.split('?').next().unwrap_or_default();
+            ((*method).to_owned(), path.replace("acc_zzzzzzzzzzzzzzzzzzzzzz", "{account_id}"))
+        })
+        .collect();
+    let about_a_link = |path: &str| path.starts_with("/links/{id}") || path.starts_with("/webhooks/test/link/{id}");
+    let routes = super::coverage::routes().into_iter().filter(|(_, path)| about_a_link(path)).collect();
+    assert_eq!(rows, routes);
 }
 
 #[tokio::test]

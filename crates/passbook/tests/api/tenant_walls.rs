@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, REDIRECT, TestServer, UNKNOWN_LINK, USER, text};
 
 /// Every operation with a link id in its path.
-const LINK_CALLS: [(&str, &str); 10] = [
+const LINK_CALLS: [(&str, &str); 12] = [
     ("GET", ""),
+    ("PATCH", ""),
     ("DELETE", ""),
+    ("POST", "/reset"),
     ("POST", "/products"),
     ("GET", "/accounts"),
     ("GET", "/accounts/numbers"),
@@ -67,7 +69,7 @@ fn malformed() -> Vec<String> {
 async fn link_call(server: &TestServer, client: &Client, method: &str, id: &str, rest: &str) -> Answer {
     let call = server.call(client, method, &format!("/links/{id}{rest}"));
     match method {
-        "POST" => call.json(&json!({"products": ["accounts"]})).send().await,
+        "POST" | "PATCH" => call.json(&json!({"products": ["accounts"]})).send().await,
         _ => call.send().await,
     }
 }

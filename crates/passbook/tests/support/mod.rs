@@ -22,7 +22,7 @@ use passbook::{
     services::{Services, access::TokenCache},
     system::random_alphanumeric,
     views,
-    workers::Workers,
+    workers::{Workers, schedule::Updates},
 };
 use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
 use passbook_core::{
@@ -92,9 +92,15 @@ struct Parts {
 }
 
 impl Parts {
-    fn compose(directory: &TempDir, clock: Arc<TestClock>, bank: ScriptedBank, limits: Option<Limits>) -> Self {
+    fn compose(
+        directory: &TempDir,
+        clock: Arc<TestClock>,
+        bank: ScriptedBank,
+        limits: Option<Limits>,
+        updates: Option<Updates>,
+    ) -> Self {
         let store = open_store(directory, clock.clone());
-        let services = compose(store, clock.clone(), bank.clone());
+        let services = compose(store, clock.clone(), bank.clone(), updates);
         let stop = CancellationToken::new();
         let metrics = services.metrics.clone();
         let signing_key = generate_signing_key().expect("a signing key");
@@ -122,8 +128,17 @@ impl TestServer {
 
     /// A server with these request limits.
     pub async fn start_with(limits: Option<Limits>) -> Self {
+        Self::start_as(limits, None).await
+    }
+
+    /// A server whose links update on their own.
+    pub async fn start_updating(updates: Updates) -> Self {
+        Self::start_as(None, Some(updates)).await
+    }
+
+    async fn start_as(limits: Option<Limits>, updates: Option<Updates>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits);
+        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates);
         let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
@@ -143,7 +158,7 @@ impl TestServer {
         drop((_stopped_at_the_end, router));
         services.store.close().await;
         drop(services);
-        Self::of(Parts::compose(&directory, clock, bank, None), directory, [a, b, live, limited])
+        Self::of(Parts::compose(&directory, clock, bank, None, None), directory, [a, b, live, limited])
     }
 
     fn of(parts: Parts, directory: TempDir, [a, b, live, limited]: [Client; 4]) -> Self {
@@ -183,7 +198,13 @@ impl TestServer {
 
     /// A fresh access token.
     pub async fn token(&self, client: &Client) -> String {
-        let form = format!("grant_type=client_credentials&client_id={}&client_secret={}", client.id, client.secret);
+        self.scoped_token(client, "").await
+    }
+
+    /// A fresh access token for these scopes; none means all that the client has.
+    pub async fn scoped_token(&self, client: &Client, scope: &str) -> String {
+        let (id, secret) = (&client.id, &client.secret);
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}&scope={scope}");
         let answer = self.anonymous("POST", "/auth/token").form(&form).send().await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()["access_token"].as_str().expect("a token").to_owned()
@@ -331,7 +352,12 @@ fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
     Arc::new(store.expect("an empty store opens"))
 }
 
-fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -> Arc<Services> {
+fn compose(
+    store: Arc<SqliteStore>,
+    clock: Arc<TestClock>,
+    bank: ScriptedBank,
+    updates: Option<Updates>,
+) -> Arc<Services> {
     let keys = store.keys().clone();
     let derivation = Derivation::new(b"api tests");
     Arc::new(Services {
@@ -349,6 +375,7 @@ fn compose(store: Arc<SqliteStore>, clock: Arc<TestClock>, bank: ScriptedBank) -
         keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
+        updates,
         lease: passbook::workers::LEASE,
     })
 }
