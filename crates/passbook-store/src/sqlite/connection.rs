@@ -15,8 +15,8 @@ const READER_CACHE_KIB: i64 = 1024;
 const READER_MAP_BYTES: i64 = 1 << 40;
 /// Page cache of the writer in KiB.
 const WRITER_CACHE_KIB: i64 = 4096;
-/// Page size of a new file. A link's row fits one page, so reading it needs no second, overflowing one; in a store of a
-/// million links that is a tenth of the throughput of numbers reads.
+/// Page size of a new file. A link's row fits one page, so that reading it touches no second, overflowing one, which in
+/// a store of a million links no cache holds.
 const PAGE_BYTES: i64 = 8_192;
 /// The write-ahead log is cut back to this after a checkpoint that emptied it.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
