@@ -82,6 +82,10 @@ pub use error::Error;
 /// The types of methods, statuses and headers that this crate's interface uses.
 #[cfg(feature = "client")]
 pub use http;
+/// Dates and instants, as this crate's interface uses them.
+pub use jiff;
+/// Exact decimals, as this crate's interface uses them.
+pub use rust_decimal;
 
 /// Compiles the project's README as a test, so that its example cannot rot.
 #[cfg(doctest)]
