@@ -3,8 +3,8 @@
 //! Requests that write, or scan, wait for the store and for the processor; when more of them arrive than can be done,
 //! all of them wait longer and none is better off. So the number of such requests that are worked on at once is bounded,
 //! and the bound follows two measures. It shrinks by a tenth when one took longer than [`TARGET`], whatever it waited
-//! for, or when the runtime took longer than [`QUEUE_TARGET`] to come back to a request that was ready: then every
-//! request waits that long at each step, refusals and reads included. It grows by one for every full round that stayed
+//! for, or when the runtime kept taking longer than [`QUEUE_TARGET`] to come back to a request that was ready: then
+//! every request waits that long at each step, refusals and reads included. It grows by one for every full round that stayed
 //! well below both. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
 //!
 //! Point reads cost little more than refusing them would and are never refused, nor are health, readiness, metrics and
@@ -24,6 +24,10 @@ use super::operation::{Operation, Work};
 const TARGET: Duration = Duration::from_millis(100);
 /// How long a request that is ready may wait for its turn on the runtime's threads.
 const QUEUE_TARGET: Duration = Duration::from_millis(4);
+/// Only a standing wait counts: the shortest of at least so many within this time. A single long one means that another
+/// process had the processor.
+const TURNS_MIN: u32 = 3;
+const TURNS_WITHIN: Duration = Duration::from_millis(30);
 /// Bounds of the number of short requests at once.
 const SHORT_MIN: u32 = 4;
 const SHORT_START: u32 = 64;
@@ -46,6 +50,14 @@ struct Learning {
     /// Quick requests since the limit last changed.
     quick: u32,
     last_cut: Option<Instant>,
+    turns: Option<Turns>,
+}
+
+/// Waits for a turn, measured one after the other.
+struct Turns {
+    since: Instant,
+    count: u32,
+    shortest: Duration,
 }
 
 /// The right to work on a request; dropping it gives the place back.
@@ -64,7 +76,7 @@ impl Default for Shedder {
             short: AtomicU32::new(0),
             long: AtomicU32::new(0),
             limit: AtomicU32::new(SHORT_START),
-            learning: Mutex::new(Learning { quick: 0, last_cut: None }),
+            learning: Mutex::new(Learning { quick: 0, last_cut: None, turns: None }),
             is_measuring: AtomicBool::new(false),
         }
     }
@@ -111,15 +123,22 @@ impl Shedder {
 
     /// Learns from how long a request that was ready waited for its turn.
     fn learn_turn(&self, took: Duration, now: Instant) {
-        if took > QUEUE_TARGET / 2 {
-            let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = learning.turns.get_or_insert(Turns { since: now, count: 0, shortest: took });
+        turns.count += 1;
+        turns.shortest = turns.shortest.min(took);
+        let (waited, is_standing) = (turns.shortest, turns.count >= TURNS_MIN);
+        if now.saturating_duration_since(turns.since) < TURNS_WITHIN {
+            return;
+        }
+        learning.turns = None;
+        if is_standing && waited > QUEUE_TARGET / 2 {
             learning.quick = 0;
-            if took > QUEUE_TARGET {
-                // The wait is the sum of what the admitted ones compute, so the excess says how many are too many. Each
-                // measure begins after the one before has ended, and sees the cut.
-                let excess = QUEUE_TARGET.as_secs_f64() / took.as_secs_f64();
-                self.cut(&mut learning, now, QUEUE_TARGET, excess.clamp(0.5, 0.9));
-            }
+        }
+        if is_standing && waited > QUEUE_TARGET {
+            // The wait is the sum of what the admitted ones compute, so the excess says how many are too many.
+            let excess = QUEUE_TARGET.as_secs_f64() / waited.as_secs_f64();
+            self.cut(&mut learning, now, TURNS_WITHIN, excess.clamp(0.5, 0.9));
         }
     }
 
@@ -234,19 +253,36 @@ mod tests {
         assert_eq!(shedder.limit(), SHORT_START * 9 / 10);
     }
 
+    /// Measures a wait every 8 ms for a second, each as `took` says, with quick requests between.
+    fn wait_for_turns(shedder: &Shedder, took: impl Fn(u32) -> Duration) {
+        let mut at = Instant::now();
+        for n in 0..125 {
+            finish_all(fill(shedder), TARGET / 10, at);
+            at += Duration::from_millis(8);
+            shedder.learn_turn(took(n), at);
+        }
+    }
+
     #[test]
-    fn the_limit_shrinks_and_does_not_grow_while_requests_wait_for_their_turn() {
+    fn the_limit_shrinks_while_requests_keep_waiting_for_their_turn() {
+        let shedder = Shedder::default();
+        wait_for_turns(&shedder, |_| QUEUE_TARGET * 2);
+        assert!(shedder.limit() <= SHORT_MIN + 4, "{}", shedder.limit());
+    }
+
+    #[test]
+    fn a_wait_now_and_then_says_nothing() {
+        let shedder = Shedder::default();
+        wait_for_turns(&shedder, |n| if n % 3 == 0 { Duration::ZERO } else { QUEUE_TARGET * 10 });
+        assert!(shedder.limit() > SHORT_START);
+    }
+
+    #[test]
+    fn waits_that_were_measured_seldom_say_nothing() {
         let (shedder, mut at) = (Shedder::default(), Instant::now());
         for _ in 0..100 {
-            finish_all(fill(&shedder), TARGET / 10, at);
-            at += QUEUE_TARGET;
-            shedder.learn_turn(QUEUE_TARGET * 2, at);
-        }
-        assert!(shedder.limit() <= SHORT_MIN + 1, "{}", shedder.limit());
-        let shedder = Shedder::default();
-        for _ in 0..1_000 {
-            finish_all(shedder.admit(SHORT).into_iter().collect(), TARGET / 10, at);
-            shedder.learn_turn(QUEUE_TARGET, at);
+            at += TURNS_WITHIN;
+            shedder.learn_turn(QUEUE_TARGET * 10, at);
         }
         assert_eq!(shedder.limit(), SHORT_START);
     }
