@@ -104,6 +104,57 @@ class Journey(unittest.TestCase):
         listed = self.sdk.links.get_links()
         self.assertIn(link.link_id, [item.link_id for item in listed.links])
 
+    def test_transactions_are_followed(self):
+        link_id = self.connected_link().link_id
+        followed, cursor = {}, None
+        while True:
+            page = self.sdk.transactions.get_transactions_sync(link_id, cursor=cursor, size=20)
+            self.assertEqual((page.transactions.updated, page.transactions.removed), ([], []))
+            followed.update((row.transaction_id, row) for row in page.transactions.created)
+            cursor = page.cursor.next
+            if not page.has_more:
+                break
+        listed = {row.transaction_id: row for row in self.sdk.all_transactions(link_id)}
+        self.assertEqual(followed, listed)
+        self.advance_clock()
+        self.refresh(link_id, "transactions")
+        refreshed = self.refreshed_at(link_id, "transactions")
+        wait_for("the refresh", lambda: self.refreshed_at(link_id, "transactions") >= refreshed)
+        page = self.sdk.transactions.get_transactions_sync(link_id, cursor=cursor)
+        self.assertTrue(page.cursor.next)
+        code = "api_error.request.validation_failed"
+        self.refused(422, code, self.sdk.transactions.get_transactions_sync, link_id, cursor="garbage")
+
+    def test_an_imported_link(self):
+        balances = moneykit.AccountBalances(currency="USD", current=12.5)
+        account = moneykit.AccountImportData(
+            account_id="ours", name="Everyday", type="checking", mask="1234", balances=balances
+        )
+
+        def row(number, amount):
+            # The SDK sends this date in two pairs of quotes.
+            date = moneykit.ModelDate("2024-01-09")
+            return moneykit.TransactionImportData(
+                account_id="ours", transaction_id=f"t{number}", amount=amount, date=date
+            )
+
+        link = self.sdk.links.import_link(
+            moneykit.ImportLinkRequest(
+                customer_user=moneykit.CustomerUser(id="journey-import"),
+                institution_id="mx.credentials_bank",
+                accounts=[account],
+                transactions=[row(1, "-7.10"), row(2, "20.00")],
+            )
+        )
+        self.assertEqual((link.state, link.error_code), ("error", "auth_expired"))
+        more = moneykit.ImportTransactionsRequest(transactions=[row(2, "21.00"), row(3, "1.00")])
+        self.sdk.links.import_transactions(link.link_id, more)
+        rows = {row.original_id: row for row in self.sdk.all_transactions(link.link_id)}
+        shown = {name: (row.amount, row.type, str(row.var_date)) for name, row in rows.items()}
+        self.assertEqual(shown["t1"], ("7.10", "debit", "2024-01-09"))
+        self.assertEqual((shown["t2"][:2], shown["t3"][:2]), (("21.00", "credit"), ("1.00", "credit")))
+        self.assertEqual(self.sdk.accounts.get_accounts(link.link_id).accounts[0].original_id, "ours")
+
     def test_an_exchangeable_token_works_once(self):
         session = self.sdk.link_session.create_link_session(
             moneykit.CreateLinkSessionRequest(

@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod account_numbers;
+pub mod change_log;
 pub mod event;
 pub mod failure;
 pub mod identity;

@@ -38,6 +38,8 @@ pub struct Transaction {
     pub details: TransactionDetails,
     /// The caller's own id, for imported transactions only.
     pub original_id: Option<String>,
+    /// Which pending transaction this posted one was, as far as is known.
+    pub pending_id: Option<TransactionId>,
 }
 
 /// What a bank reports about a transaction; equal details mean nothing changed.

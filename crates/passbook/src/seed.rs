@@ -3,7 +3,7 @@
 //! Every link is written the way a finished sign-in writes it (aggregate, rendered views, sealed numbers), only without
 //! the conversation and the jobs. Used by the project's benchmark; no server path leads here.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan as _, civil::Date};
 use passbook_core::{
     account::AccountType,
     account_numbers::{AccountNumbers, AchNumber},
@@ -12,13 +12,15 @@ use passbook_core::{
     link::{Link, LinkSecrets, derive_link_id, lifecycle::NewLink},
     numbers::aba,
     product::{Product, ProductSettings},
-    reconcile::{NewAccounts, reconcile_accounts},
-    snapshot::{BankAccount, balance},
+    reconcile::{NewAccounts, reconcile_accounts, reconcile_transactions},
+    snapshot::{BankAccount, BankTransaction, BankTransactions, balance},
     tenant::Tenant,
+    transaction::{Direction, TransactionDetails},
 };
-use passbook_store::port::Changes;
+use passbook_store::port::{Changes, StoredLink};
+use rust_decimal::Decimal;
 
-use crate::services::changes_with_link;
+use crate::services::{changes_with_link, transaction_writes};
 
 /// The id of the `n`-th seeded link.
 pub fn link_id(derivation: &Derivation, tenant: &Tenant, n: u64) -> LinkId {
@@ -64,6 +66,32 @@ pub fn link_changes(derivation: &Derivation, tenant: &Tenant, n: u64, now: Times
         .collect();
     let secrets = LinkSecrets { numbers, ..LinkSecrets::default() };
     changes_with_link(link, None, Some(secrets), |_| {})
+}
+
+/// The changes that give a seeded link the transactions of these numbers, which it must not have yet: three a day, from
+/// the first number on, in its first account.
+pub fn transaction_changes(derivation: &Derivation, stored: StoredLink, numbers: std::ops::Range<u64>) -> Changes {
+    const FIRST_DAY: Date = jiff::civil::date(1000, 1, 1);
+    let item = |number: u64| BankTransaction {
+        account_key: "Everyday Checking".to_owned(),
+        upstream_key: Some(format!("seeded-{number}")),
+        replaces: None,
+        details: TransactionDetails {
+            amount: Decimal::new((number % 100_000) as i64 + 1, 2),
+            direction: Direction::Debit,
+            currency: "USD".to_owned(),
+            date: FIRST_DAY.saturating_add((number / 3).cast_signed().days()),
+            datetime: None,
+            description: Some(format!("Payee {}", number % 1_000)),
+            raw_description: Some(format!("POS PURCHASE PAYEE {number}")),
+            pending: false,
+        },
+    };
+    let reported = BankTransactions { complete_since: None, items: numbers.map(item).collect(), withdrawn: Vec::new() };
+    let mut link = stored.link;
+    let rows = reconcile_transactions(&mut link, Vec::new(), reported, derivation);
+    let transactions = transaction_writes(&mut link, rows);
+    Changes { transactions, ..changes_with_link(link, Some(stored.version), None, |_| {}) }
 }
 
 fn bank_accounts(n: u64, now: Timestamp) -> Vec<BankAccount> {

@@ -139,6 +139,7 @@ pub fn transaction(row: Transaction) -> models::TransactionResponse {
         category: None,
         enrichment: None,
         original_id: row.original_id,
+        pending_transaction_id: row.pending_id.map(|id| id.as_str().into()),
     }
 }
 

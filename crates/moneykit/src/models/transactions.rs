@@ -70,10 +70,14 @@ pub struct TransactionResponse {
     /// The caller's own id, for imported transactions.
     #[serde(default)]
     pub original_id: Option<String>,
+    /// The pending transaction that this one was before it posted, as far as is known. Passbook's own field: other
+    /// servers do not send it, and it is left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_transaction_id: Option<TransactionId>,
 }
 
 debug_redacted!(TransactionResponse {
-    show: [transaction_id, account_id, transaction_type, currency, date, pending],
+    show: [transaction_id, account_id, transaction_type, currency, date, pending, pending_transaction_id],
     hide: [amount, datetime, description, raw_description, category, enrichment, original_id]
 });
 

@@ -49,8 +49,8 @@ impl Stored {
         let stored = self.rows.values().cloned().collect();
         let changes = reconcile_transactions(&mut self.link, stored, reported, &self.derivation);
         let mut removed_posted = 0;
-        for id in &changes.removed {
-            let row = self.rows.remove(id).unwrap();
+        for removed in &changes.removed {
+            let row = self.rows.remove(&removed.id).unwrap();
             removed_posted += usize::from(!row.details.pending);
         }
         let changed = Changed { created: !changes.created.is_empty(), updated: changes.updated.len(), removed_posted };

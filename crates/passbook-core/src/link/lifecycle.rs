@@ -56,6 +56,7 @@ impl Link {
             deleted_at: None,
             changed_at: new.now,
             generation: 0,
+            imported: false,
             counters: Counters::default(),
             withdrawn: std::collections::BTreeSet::new(),
             recorded: Vec::new(),
@@ -105,6 +106,7 @@ impl Link {
     /// The app exchanged the token, or a statement file made the link.
     pub fn connect(&mut self, now: Timestamp) {
         self.connected_at.get_or_insert(now);
+        self.imported = false;
         self.enter(LinkState::Connected, None, now);
         self.note_first_data(now);
     }

@@ -160,6 +160,9 @@ pub struct Link {
     /// since, and its word about access no longer counts.
     #[serde(default)]
     pub generation: u64,
+    /// Made of data the app already had, and not reconnected since.
+    #[serde(default)]
+    pub imported: bool,
     /// Ordinals handed out so far.
     pub counters: Counters,
     /// Digests of upstream transaction keys that the bank withdrew or replaced, so that an older statement file cannot
@@ -172,6 +175,7 @@ pub struct Link {
 
 /// Ordinals handed out within a link; see [`crate::ids`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredCounters")]
 pub struct Counters {
     /// Events recorded.
     pub events: u64,
@@ -179,6 +183,26 @@ pub struct Counters {
     pub accounts: u64,
     /// Transactions ever made.
     pub transactions: u64,
+    /// Positions of the change log; see [`crate::change_log`].
+    pub changes: u64,
+}
+
+/// [`Counters`] as documents hold them, also those from before there was a change log.
+#[derive(Deserialize)]
+struct StoredCounters {
+    events: u64,
+    accounts: u64,
+    transactions: u64,
+    changes: Option<u64>,
+}
+
+impl From<StoredCounters> for Counters {
+    fn from(stored: StoredCounters) -> Self {
+        let StoredCounters { events, accounts, transactions, changes } = stored;
+        // The migration that made the log gave the link's transactions the first positions, one each: not more than
+        // transactions were ever made.
+        Self { events, accounts, transactions, changes: changes.unwrap_or(transactions) }
+    }
 }
 
 /// The sealed part of a link that answers are made of.
@@ -212,10 +236,23 @@ impl Link {
         self.offered.without(self.granted()).without([Product::Enrichment].into_iter().collect())
     }
 
-    /// What blocks a product read or a refresh, in the contract's words (`link_error_code`); `None` when usable.
+    /// What blocks a refresh, and most product reads, in the contract's words (`link_error_code`); `None` when usable.
     #[must_use]
     pub fn blocked_by(&self) -> Option<&'static str> {
         blocked_by(self.state, self.error)
+    }
+
+    /// What blocks a product read, in the contract's words. Imported data stays readable, although its access has ended,
+    /// until the link is reconnected.
+    #[must_use]
+    pub fn read_blocked_by(&self) -> Option<&'static str> {
+        if self.is_readable_import() { None } else { self.blocked_by() }
+    }
+
+    /// Whether it holds imported data, was never reconnected and is in no sign-in.
+    #[must_use]
+    pub fn is_readable_import(&self) -> bool {
+        self.imported && self.state == LinkState::Error
     }
 
     /// Whether even the stub is gone.

@@ -4,9 +4,10 @@
 //! duplicated; nothing here runs after a failed fetch, so stored data cannot go backwards on one.
 
 mod accounts;
+mod likeness;
 mod transactions;
 
 pub use self::{
     accounts::{AccountsReport, NewAccounts, reconcile_accounts, reconcile_numbers, reconcile_owners},
-    transactions::{TransactionChanges, reconcile_transactions},
+    transactions::{TransactionChanges, compared_since, reconcile_transactions},
 };

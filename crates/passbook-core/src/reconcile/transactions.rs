@@ -1,10 +1,11 @@
-//! Transactions: matched by the upstream's key within an account, re-issued while pending.
+//! Transactions: matched by the upstream's key within an account, else by likeness; re-issued while pending.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest;
-use jiff::civil::Date;
+use jiff::{ToSpan as _, civil::Date};
 
+use super::likeness::{Candidate, DATING_DAYS_MAX, Dates, pair};
 use crate::{
     ids::{AccountId, Derivation, TransactionId},
     link::Link,
@@ -22,8 +23,8 @@ pub struct TransactionChanges {
     pub created: Vec<Transaction>,
     /// Rows whose details or key changed; ids stay.
     pub updated: Vec<Transaction>,
-    /// Rows that are gone.
-    pub removed: Vec<TransactionId>,
+    /// Rows that are gone, as they were stored.
+    pub removed: Vec<Transaction>,
     /// Reported rows that were stored already, exactly so.
     pub unchanged: usize,
 }
@@ -38,10 +39,11 @@ impl TransactionChanges {
 
 /// Compares the bank's transactions with the stored ones.
 ///
-/// `stored` must hold every pending row of the link and every posted row on or after `reported.complete_since` (all of
-/// them when it is `None`). A pending row never becomes a posted one: it is removed and the posted one gets an id of
-/// its own; with a complete window every pending row is issued anew. Transactions of accounts the link does not know
-/// are left out.
+/// `stored` must hold every pending row of the link and every posted row on or after [`compared_since`] (all of them
+/// when it is `None`). A pending row never becomes a posted one: it is removed, and the posted one gets an id of its
+/// own and remembers the other; with a complete window every pending row is issued anew. What is the same transaction
+/// is decided by the bank's key, then by the key it says it replaces, then by likeness. Transactions of accounts the
+/// link does not know are left out.
 pub fn reconcile_transactions(
     link: &mut Link,
     stored: Vec<Transaction>,
@@ -72,22 +74,44 @@ pub fn reconcile_transactions(
     // that differs between instances, and equal data must give equal ids.
     items.sort_by_key(|(_, _, item)| (item.details.date, item.details.datetime));
     for (account_id, key, item) in items {
-        merge.report(link, derivation, account_id, key, item, reported.complete_since.is_some());
+        merge.report(link, account_id, key, item, reported.complete_since.is_some());
     }
-    merge.finish(reported.complete_since)
+    merge.match_pending();
+    if let Some(since) = reported.complete_since {
+        merge.match_posted(since);
+        merge.remove_unreported(since);
+    }
+    merge.finish(link, derivation)
+}
+
+/// From when on posted rows must be loaded to compare a window with: a row just before it may be one that the bank now
+/// dates into it.
+#[must_use]
+pub fn compared_since(complete_since: Option<Date>) -> Option<Date> {
+    complete_since.map(|since| since.saturating_sub(DATING_DAYS_MAX.days()))
+}
+
+/// A row to create, once it is known that it is not a stored one.
+struct NewRow {
+    place: (AccountId, String),
+    details: TransactionDetails,
+    pending_id: Option<TransactionId>,
+    /// It turned out to be a stored row under another key.
+    matched: bool,
 }
 
 /// The running comparison.
 struct Merge {
     stored: BTreeMap<(AccountId, String), Transaction>,
     seen: HashSet<(AccountId, String)>,
+    new: Vec<NewRow>,
     changes: TransactionChanges,
 }
 
 impl Merge {
     fn new(stored: Vec<Transaction>) -> Self {
         let stored = stored.into_iter().map(|row| ((row.account_id.clone(), row.upstream_key.clone()), row)).collect();
-        Self { stored, seen: HashSet::new(), changes: TransactionChanges::default() }
+        Self { stored, seen: HashSet::new(), new: Vec::new(), changes: TransactionChanges::default() }
     }
 
     fn withdraw(&mut self, link: &mut Link, account_id: &AccountId, key: &str) {
@@ -95,25 +119,17 @@ impl Merge {
             link.withdrawn.insert(withdrawn_digest(account_id, key));
         }
         if let Some(row) = self.stored.remove(&(account_id.clone(), key.to_owned())) {
-            self.remove(row.id);
+            self.remove(row);
         }
     }
 
     /// Removes a row, and forgets what else was to be written of it.
-    fn remove(&mut self, id: TransactionId) {
-        self.changes.updated.retain(|updated| updated.id != id);
-        self.changes.removed.push(id);
+    fn remove(&mut self, row: Transaction) {
+        self.changes.updated.retain(|updated| updated.id != row.id);
+        self.changes.removed.push(row);
     }
 
-    fn report(
-        &mut self,
-        link: &mut Link,
-        derivation: &Derivation,
-        account_id: AccountId,
-        key: String,
-        item: BankTransaction,
-        live: bool,
-    ) {
+    fn report(&mut self, link: &mut Link, account_id: AccountId, key: String, item: BankTransaction, live: bool) {
         let place = (account_id, key);
         if link.withdrawn.contains(&withdrawn_digest(&place.0, &place.1)) || !self.seen.insert(place.clone()) {
             return;
@@ -121,29 +137,39 @@ impl Merge {
         if let Some(replaced) = &item.replaces {
             self.rename(link, &place, replaced);
         }
-        match self.stored.get(&place) {
-            Some(row) if row.details.pending && (live || !item.details.pending) => {
-                let id = row.id.clone();
-                self.stored.remove(&place);
-                self.remove(id);
-                self.create(link, derivation, place, item.details);
-            }
+        let Some(row) = self.stored.get(&place) else { return self.create(place, item.details, None) };
+        match (row.details.pending, item.details.pending) {
             // An older file still lists as pending what has posted since.
-            Some(row) if !row.details.pending && item.details.pending && !live => self.changes.unchanged += 1,
-            Some(row) if row.details == item.details => {
+            (false, true) if !live => self.changes.unchanged += 1,
+            (true, false) => self.reissue(place, item.details),
+            (true, true) if live || row.details != item.details => self.reissue(place, item.details),
+            _ if row.details == item.details => {
                 // A row that was only renamed still has to be written.
                 if !self.changes.updated.iter().any(|updated| updated.id == row.id) {
                     self.changes.unchanged += 1;
                 }
             }
-            Some(row) => {
+            _ => {
                 let updated = Transaction { details: item.details, ..row.clone() };
-                self.changes.updated.retain(|earlier| earlier.id != updated.id);
-                self.changes.updated.push(updated.clone());
+                self.update(updated.clone());
                 self.stored.insert(place, updated);
             }
-            None => self.create(link, derivation, place, item.details),
         }
+    }
+
+    fn update(&mut self, row: Transaction) {
+        self.changes.updated.retain(|earlier| earlier.id != row.id);
+        self.changes.updated.push(row);
+    }
+
+    /// A pending row goes, and comes back under a new id: still pending, or posted.
+    fn reissue(&mut self, place: (AccountId, String), details: TransactionDetails) {
+        let pending = self.stored.remove(&place);
+        let pending_id = pending.as_ref().filter(|_| !details.pending).map(|row| row.id.clone());
+        if let Some(row) = pending {
+            self.remove(row);
+        }
+        self.create(place, details, pending_id);
     }
 
     /// The bank replaced one id by another: the row keeps its public id under the new key.
@@ -154,7 +180,7 @@ impl Merge {
         }
         let Some(mut row) = self.stored.remove(&old_place) else { return };
         if self.stored.contains_key(place) {
-            self.remove(row.id);
+            self.remove(row);
         } else {
             row.upstream_key.clone_from(&place.1);
             self.changes.updated.push(row.clone());
@@ -162,25 +188,74 @@ impl Merge {
         }
     }
 
-    fn create(
-        &mut self,
-        link: &mut Link,
-        derivation: &Derivation,
-        place: (AccountId, String),
-        details: TransactionDetails,
-    ) {
-        let id = link.next_transaction_id(derivation);
-        let (account_id, upstream_key) = place;
-        self.changes.created.push(Transaction { id, account_id, upstream_key, details, original_id: None });
+    fn create(&mut self, place: (AccountId, String), details: TransactionDetails, pending_id: Option<TransactionId>) {
+        self.new.push(NewRow { place, details, pending_id, matched: false });
     }
 
-    fn finish(mut self, complete_since: Option<Date>) -> TransactionChanges {
-        if let Some(since) = complete_since {
-            for (place, row) in self.stored {
-                if !self.seen.contains(&place) && (row.details.pending || row.details.date >= since) {
-                    self.changes.removed.push(row.id);
-                }
+    /// Pending rows that were not reported again may have posted under another key.
+    fn match_pending(&mut self) {
+        let wanted = |new: &NewRow| !new.details.pending && new.pending_id.is_none();
+        for (row, new) in self.likely(|row| row.details.pending, wanted, Dates::Posting) {
+            self.new[new].pending_id = Some(row.id.clone());
+            self.remove(row);
+        }
+    }
+
+    /// Posted rows that a complete report lacks may be in it under another key: the bank changed its keys, or another
+    /// source names the same transactions. They keep their ids.
+    fn match_posted(&mut self, since: Date) {
+        let first = since.saturating_sub(DATING_DAYS_MAX.days());
+        let missing = |row: &Transaction| !row.details.pending && row.details.date >= first;
+        let wanted = |new: &NewRow| !new.details.pending && new.pending_id.is_none();
+        for (row, new) in self.likely(missing, wanted, Dates::Dating) {
+            self.new[new].matched = true;
+            let (upstream_key, details) = (self.new[new].place.1.clone(), self.new[new].details.clone());
+            self.update(Transaction { upstream_key, details, ..row });
+        }
+    }
+
+    /// Takes out of the stored rows those that were not reported and are a new one all the same, with its index.
+    fn likely(
+        &mut self,
+        missing: impl Fn(&Transaction) -> bool,
+        wanted: impl Fn(&NewRow) -> bool,
+        dates: Dates,
+    ) -> Vec<(Transaction, usize)> {
+        let rows: Vec<&Transaction> = self
+            .stored
+            .iter()
+            .filter(|(place, row)| !self.seen.contains(*place) && missing(row))
+            .map(|(_, row)| row)
+            .collect();
+        let news: Vec<usize> = (0..self.new.len()).filter(|index| wanted(&self.new[*index])).collect();
+        let old: Vec<_> =
+            rows.iter().map(|row| Candidate { account_id: &row.account_id, details: &row.details }).collect();
+        let new: Vec<_> = news
+            .iter()
+            .map(|index| &self.new[*index])
+            .map(|new| Candidate { account_id: &new.place.0, details: &new.details })
+            .collect();
+        let places: Vec<_> = pair(&old, &new, dates)
+            .into_iter()
+            .map(|(row, new)| ((rows[row].account_id.clone(), rows[row].upstream_key.clone()), news[new]))
+            .collect();
+        places.into_iter().filter_map(|(place, new)| Some((self.stored.remove(&place)?, new))).collect()
+    }
+
+    fn remove_unreported(&mut self, since: Date) {
+        for (place, row) in std::mem::take(&mut self.stored) {
+            if !self.seen.contains(&place) && (row.details.pending || row.details.date >= since) {
+                self.remove(row);
             }
+        }
+    }
+
+    fn finish(mut self, link: &mut Link, derivation: &Derivation) -> TransactionChanges {
+        for new in self.new.into_iter().filter(|new| !new.matched) {
+            let id = link.next_transaction_id(derivation);
+            let ((account_id, upstream_key), details, pending_id) = (new.place, new.details, new.pending_id);
+            let row = Transaction { id, account_id, upstream_key, details, original_id: None, pending_id };
+            self.changes.created.push(row);
         }
         self.changes
     }
@@ -265,7 +340,7 @@ mod tests {
 
     /// Applies changes to a list the way a store does.
     fn apply(stored: &mut Vec<Transaction>, changes: &TransactionChanges) {
-        stored.retain(|row| !changes.removed.contains(&row.id));
+        stored.retain(|row| !changes.removed.iter().any(|removed| removed.id == row.id));
         for updated in &changes.updated {
             *stored.iter_mut().find(|row| row.id == updated.id).unwrap() = updated.clone();
         }
@@ -357,7 +432,8 @@ mod tests {
         assert!(reconcile_transactions(&mut link, stored.clone(), pending, &derivation()).is_empty());
         let posted = file(vec![item(Some("1"), "2026-01-02", "-5", false)]);
         let changes = reconcile_transactions(&mut link, stored.clone(), posted, &derivation());
-        assert_eq!((changes.created.len(), changes.removed.as_slice()), (1, &[stored[0].id.clone()][..]));
+        assert_eq!((changes.created.len(), changes.removed.as_slice()), (1, &stored[..1]));
+        assert_eq!(changes.created[0].pending_id.as_ref(), Some(&stored[0].id), "what became of it");
         apply(&mut stored, &changes);
         let older = file(vec![item(Some("1"), "2026-01-01", "-5", true)]);
         assert!(reconcile_transactions(&mut link, stored, older, &derivation()).is_empty(), "posted stays posted");
@@ -411,6 +487,52 @@ mod tests {
         apply(&mut stored, &second);
         assert!(stored.is_empty());
         assert!(reconcile_transactions(&mut link, stored, original, &derivation()).is_empty());
+    }
+
+    fn window(items: Vec<BankTransaction>) -> BankTransactions {
+        BankTransactions { complete_since: Some("2026-01-01".parse().unwrap()), items, withdrawn: Vec::new() }
+    }
+
+    #[test]
+    fn a_pending_item_that_posts_under_another_key_is_named_by_the_posted_one() {
+        for complete in [true, false] {
+            let mut link = link();
+            let mut stored = Vec::new();
+            let report = |items| if complete { window(items) } else { file(items) };
+            let pending = report(vec![item(Some("p"), "2026-01-05", "-5", true)]);
+            apply(&mut stored, &reconcile_transactions(&mut link, vec![], pending, &derivation()));
+            let posted = report(vec![item(Some("x"), "2026-01-07", "-5", false)]);
+            let changes = reconcile_transactions(&mut link, stored.clone(), posted, &derivation());
+            assert_eq!(changes.created[0].pending_id.as_ref(), Some(&stored[0].id));
+            apply(&mut stored, &changes);
+            assert_eq!((stored.len(), stored[0].upstream_key.as_str()), (1, "x"), "complete: {complete}");
+        }
+    }
+
+    #[test]
+    fn a_bank_that_renames_everything_neither_doubles_nor_loses_anything() {
+        let mut link = link();
+        let mut stored = Vec::new();
+        let dates = ["2025-12-31", "2026-01-02", "2026-01-02", "2026-01-09"];
+        let rows = |prefix: &str| {
+            let item = |(n, date): (usize, &&str)| item(Some(&format!("{prefix}{n}")), date, "-5", false);
+            dates.iter().enumerate().map(item).collect::<Vec<_>>()
+        };
+        apply(&mut stored, &reconcile_transactions(&mut link, vec![], window(rows("a")), &derivation()));
+        let ids = |rows: &[Transaction]| {
+            let mut ids: Vec<_> = rows.iter().map(|row| (row.id.clone(), row.details.date)).collect();
+            ids.sort();
+            ids
+        };
+        let before = ids(&stored);
+        let changes = reconcile_transactions(&mut link, stored.clone(), window(rows("b")), &derivation());
+        assert_eq!((changes.created.len(), changes.updated.len(), changes.removed.len()), (0, 4, 0));
+        apply(&mut stored, &changes);
+        assert_eq!(ids(&stored), before);
+        assert!(stored.iter().all(|row| row.upstream_key.starts_with('b')));
+        // In a file nothing is missing that is not named: there, other keys are other transactions.
+        let changes = reconcile_transactions(&mut link, stored, file(rows("c")), &derivation());
+        assert_eq!((changes.created.len(), changes.updated.len(), changes.removed.len()), (4, 0, 0));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Importing a statement file of 4,000 transactions, against inserting the same rows and nothing else.
+//! Importing 4,000 transactions, by a statement file or by `POST /links/import`, against inserting the same rows and
+//! nothing else.
 
 use std::path::Path;
 use std::time::Instant;
@@ -6,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use serde_json::json;
 
 use super::Bench;
 use super::pairs::{Comparison, alternate};
@@ -25,9 +27,21 @@ struct Rows {
     rows: Vec<Vec<Value>>,
 }
 
-/// Measures both on stores of the same content.
+/// Measures both ways, each on stores of the same content.
 pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
-    let plan = bench.plan("import");
+    let title = format!("import of {TRANSACTIONS} transactions / raw insert: ms");
+    measure_way(bench, report, ("import", &title), import).await?;
+    let title = format!("`POST /links/import` of {TRANSACTIONS} transactions / raw insert: ms");
+    measure_way(bench, report, ("import-link", &title), import_link).await
+}
+
+async fn measure_way(
+    bench: &Bench,
+    report: &mut Report,
+    (name, title): (&str, &str),
+    import: impl AsyncFn(&mut Api, u32) -> Result<(String, f64)>,
+) -> Result<()> {
+    let plan = bench.plan(name);
     std::fs::create_dir_all(&plan.data)?;
     let server = Server::start(&plan).await?;
     let link_id = import(&mut Api::new(&server), 0).await?.0;
@@ -48,8 +62,32 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         },
     )
     .await?;
-    report.add(&format!("import of {TRANSACTIONS} transactions / raw insert: ms"), &Comparison::of(&pairs, |ms| *ms));
+    report.add(title, &Comparison::of(&pairs, |ms| *ms));
     server.stop().await
+}
+
+/// Imports a link with one account; gives its id and the milliseconds until the durable answer.
+async fn import_link(api: &mut Api, position: u32) -> Result<(String, f64)> {
+    let row = |n: u32| {
+        json!({
+            "account_id": "a", "transaction_id": format!("t{n}"), "amount": format!("-{}.{:02}", n % 900 + 1, n % 100),
+            "date": format!("20{:02}-{:02}-{:02}", n / 336 % 20, n / 28 % 12 + 1, n % 28 + 1),
+            "description": format!("Payee number {n}"),
+        })
+    };
+    let body = json!({
+        "customer_user": { "id": format!("bench-link-{position}") }, "institution_id": "credentials_bank",
+        "accounts": [{ "account_id": "a", "name": "A", "type": "checking", "mask": "1234", "balances": {} }],
+        "transactions": (0..TRANSACTIONS).map(row).collect::<Vec<_>>(),
+    });
+    // The token is not part of an import.
+    api.token().await?;
+    let begun = Instant::now();
+    let answer = api.call("POST", "/links/import", Body::Json(&body)).await?;
+    let took = begun.elapsed().as_secs_f64() * 1000.0;
+    let body = answer.json();
+    ensure!(answer.status == 200, "the import answered {}: {body}", answer.status);
+    Ok((body["link_id"].as_str().context("no link id")?.to_owned(), took))
 }
 
 /// Imports a new account's file; gives the link's id and the milliseconds until the durable answer.

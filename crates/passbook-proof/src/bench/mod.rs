@@ -10,6 +10,7 @@ mod pairs;
 mod reads;
 mod report;
 mod seeding;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,6 +63,8 @@ struct Scale {
     pairs: usize,
     seconds: Duration,
     connections: usize,
+    /// Transactions of the one link that is followed.
+    transactions: u64,
     /// Numbers reads between the two looks at memory.
     memory_reads: u64,
 }
@@ -83,6 +86,7 @@ pub async fn run(options: Options) -> Result<()> {
         pairs: options.pairs.unwrap_or(if quick { 3 } else { 7 }),
         seconds: Duration::from_secs(options.seconds.unwrap_or(if quick { 2 } else { 5 })),
         connections: options.connections,
+        transactions: if quick { 50_000 } else { 1_000_000 },
         memory_reads: if quick { 50_000 } else { 1_000_000 },
     };
     let parent = options.directory.unwrap_or_else(std::env::temp_dir);
@@ -94,6 +98,7 @@ pub async fn run(options: Options) -> Result<()> {
             memory::measure(&bench, &mut report).await.context("memory")?;
             reads::against_yardstick(&bench, &mut report).await.context("reads against the yardstick")?;
             import::measure(&bench, &mut report).await.context("import")?;
+            transactions::measure(&bench, &mut report).await.context("transactions")?;
             reads::large_against_small(&bench, &mut report).await.context("reads of a large store")?;
         }
         StoreKind::Postgres => hosted::measure(&bench, &mut report).await.context("PostgreSQL")?,

@@ -12,7 +12,7 @@ use super::{Bench, SEED};
 use crate::server::Server;
 
 /// When the seeded links were made; a real instant in the past, so that no clock rule is in the way.
-const MADE_AT: &str = "2026-01-01T00:00:00Z";
+pub const MADE_AT: &str = "2026-01-01T00:00:00Z";
 
 /// Makes the store of this name with so many links, unless it exists, and gives the ids of its links.
 ///
@@ -31,16 +31,21 @@ pub async fn prepare(bench: &Bench, name: &str, links: u64) -> Result<Vec<String
     Ok(ids)
 }
 
-async fn fill(data: &Path, links: u64) -> Result<Vec<String>> {
+/// Opens the store of a server that does not run.
+pub fn open(data: &Path) -> Result<Arc<SqliteStore>> {
     let path = data.join("passbook.db");
-    let store = Arc::new(SqliteStore::open(OpenOptions {
+    Ok(Arc::new(SqliteStore::open(OpenOptions {
         master_keys: load_or_create_master_keys(&data.join("master.key"), &path)?,
         path,
         deletion_ledger: data.join("deletions.ledger"),
         clock: Arc::new(SystemClock),
         renderer: views::RENDERER,
         render_stub: &views::link_view,
-    })?);
+    })?))
+}
+
+async fn fill(data: &Path, links: u64) -> Result<Vec<String>> {
+    let store = open(data)?;
     let derivation = Instance::open_dev(store.as_ref(), SEED).await?.derivation;
     let tenant = dev::tenant(&derivation);
     let now: Timestamp = MADE_AT.parse().context("a timestamp")?;

@@ -24,6 +24,7 @@ mod refresh_limits;
 mod replicas;
 mod store_files;
 mod store_restarts;
+mod sync;
 mod trace;
 mod work;
 
@@ -61,6 +62,8 @@ pub enum Experiment {
     Overload(OverloadOptions),
     /// Stop replicas in order under load, one after the other; no request fails.
     Drain(DrainOptions),
+    /// Follow transactions while they change; each reader ends with what the server has.
+    Sync(SyncOptions),
     /// Take backups under writes and restore each; everything acknowledged before is in it.
     Backups(BackupsOptions),
 }
@@ -256,6 +259,19 @@ pub struct BackupsOptions {
     rounds: u64,
 }
 
+/// Options of `torture sync`.
+#[derive(Args)]
+pub struct SyncOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Seconds of writing and reading, comparisons included.
+    #[arg(long, default_value_t = 600)]
+    secs: u64,
+    /// Links of each of the three kinds.
+    #[arg(long, default_value_t = 4)]
+    links: usize,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -270,6 +286,7 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::ClockJumps(options) => clock_jumps::run(options).await,
         Experiment::Overload(options) => overload::run(options).await,
         Experiment::Drain(options) => drain::run(options).await,
+        Experiment::Sync(options) => sync::run(options).await,
         Experiment::Backups(options) => backups::run(options).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use passbook_core::{
+    change_log::LogWrites,
     event::Event,
     ids::{AppId, JobId, LinkId, TransactionId},
     link::{Link, LinkSecrets},
@@ -70,7 +71,7 @@ pub struct LinkWrite {
     pub secrets: Option<LinkSecrets>,
     /// The connector's credential; `None` keeps what is stored.
     pub credential: Option<SecretBytes>,
-    /// Destroys the data key, every sealed field and the transactions. Jobs of the link stay for their workers, which
+    /// Destroys the data key, every sealed field, and the transactions with their change log. Jobs of the link stay for their workers, which
     /// find it deleted and end them as failed, so that every accepted job has exactly one end.
     pub destroy: bool,
     /// By which further statement files find this link; freed by `destroy`.
@@ -100,6 +101,8 @@ pub struct TransactionWrites {
     pub updated: Vec<Transaction>,
     /// Rows to remove.
     pub removed: Vec<TransactionId>,
+    /// What readers of the link are told of it; positions come from the link of the same commit.
+    pub log: LogWrites,
 }
 
 /// A job to add.

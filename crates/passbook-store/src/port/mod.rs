@@ -20,6 +20,7 @@ mod upkeep;
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
+    change_log::LoggedChange,
     ids::{AppId, JobId, LinkId, SessionId},
     retention::TimeWatch,
     secret::SecretBytes,
@@ -34,8 +35,8 @@ pub use self::{
     },
     errors::{CommitError, Guard, StoreError},
     records::{
-        AnswerKey, App, AppInstitution, Client, KeptAnswer, LinkAnswer, LinkPosition, NumbersAnswer, Reservation,
-        StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
+        AnswerKey, App, AppInstitution, ChangeFilter, Client, KeptAnswer, LinkAnswer, LinkPosition, NumbersAnswer,
+        Reservation, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
     },
     upkeep::{BackupError, BackupFile, BackupManifest, Examination, KeyPosition, MasterKeyUse, Rewrapped, Upkeep},
 };
@@ -89,6 +90,15 @@ pub trait Store: Send + Sync + 'static {
         link: &LinkId,
         filter: &TransactionFilter,
     ) -> Result<TransactionPage, StoreError>;
+
+    /// What happened to the link's transactions behind a position, in order, each with the transaction as it is in the
+    /// same snapshot.
+    async fn list_transaction_changes(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &ChangeFilter,
+    ) -> Result<Vec<LoggedChange>, StoreError>;
 
     /// Every current transaction of the link that reconciliation may compare with: all pending ones, and posted ones
     /// on or after `since` (`None`: all). Any order.

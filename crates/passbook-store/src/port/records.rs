@@ -80,6 +80,17 @@ pub struct TransactionFilter {
     pub limit: u32,
 }
 
+/// Which changes of a link's transactions to list.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeFilter {
+    /// Only changes behind this position, and of what was removed only what was created up to it.
+    pub after: u64,
+    /// Only these accounts; empty: none at all. `None`: every account of the link.
+    pub accounts: Option<Vec<AccountId>>,
+    /// Changes to return.
+    pub limit: u32,
+}
+
 /// A page of transactions.
 #[derive(Debug, Clone)]
 pub struct TransactionPage {

@@ -56,6 +56,7 @@ const UPDATE_LINK: &str = "UPDATE links SET customer_user_id = $4, institution_i
 const DESTROY_KEYS: &str = "UPDATE links SET wrapped_key = NULL, key_version = NULL, numbers_view = NULL, \
     numbers = NULL, owners = NULL, credential = NULL, import_key = NULL WHERE link_id = $1";
 const DESTROY_TRANSACTIONS: &str = "DELETE FROM transactions WHERE link_id = $1";
+const DESTROY_CHANGES: &str = "DELETE FROM transaction_changes WHERE link_id = $1";
 const DESTROY_ANSWERS: &str = "DELETE FROM kept_answers WHERE link_id = $1";
 const DESTROY_REQUESTS: &str = "UPDATE link_sessions SET request = NULL WHERE link_id = $1 AND request IS NOT NULL";
 
@@ -160,7 +161,7 @@ pub(super) fn write_link(prepared: &PreparedLink) -> Vec<Step<'_>> {
         // Makes everything sealed under the link's key unreadable for ever. Jobs of the link stay for their workers,
         // which find the link deleted and end them as failed: so every accepted job has exactly one end.
         let id = prepared.link.id.as_str();
-        for sql in [DESTROY_KEYS, DESTROY_TRANSACTIONS, DESTROY_ANSWERS, DESTROY_REQUESTS] {
+        for sql in [DESTROY_KEYS, DESTROY_TRANSACTIONS, DESTROY_CHANGES, DESTROY_ANSWERS, DESTROY_REQUESTS] {
             steps.push(Step::new(sql, values![id]));
         }
     }

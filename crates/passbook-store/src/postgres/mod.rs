@@ -7,7 +7,7 @@
 //! | `readers` | who reads where: shared, pipelined connections |
 //! | `writers`, `work` | units of work: repeated, resolved; their statements in few round trips |
 //! | `apply` | a commit as one unit of work |
-//! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
 //! | `upkeep`, `master_keys` | what an operator asks; rotating master keys |
 //! | `clock`, `deletions` | the database's time; the deletion ledger |
 //! | `values`, `columns`, `failure` | parameters, rows, errors |
@@ -20,6 +20,7 @@
 
 mod answers;
 mod apply;
+mod changes;
 mod clients;
 mod clock;
 mod columns;
@@ -46,6 +47,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use passbook_core::{
+    change_log::LoggedChange,
     ids::{AppId, JobId, LinkId, SessionId},
     retention::TimeWatch,
     secret::SecretBytes,
@@ -69,9 +71,9 @@ use self::{
 };
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, Changes, Client, CommitError, Guard, JobState, LeaseRef, LeasedJob, LinkAnswer,
-        LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
-        TransactionFilter, TransactionPage,
+        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, Guard, JobState, LeaseRef,
+        LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets,
+        StoredSession, Token, TransactionFilter, TransactionPage,
     },
     sealing::Keys,
     stored::{
@@ -188,6 +190,15 @@ impl Store for PostgresStore {
         filter: &TransactionFilter,
     ) -> Result<TransactionPage, StoreError> {
         transactions::list_transactions(&self.readers, tenant, link, filter).await
+    }
+
+    async fn list_transaction_changes(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &ChangeFilter,
+    ) -> Result<Vec<LoggedChange>, StoreError> {
+        changes::list_transaction_changes(&self.readers, tenant, link, filter).await
     }
 
     async fn load_transactions(

@@ -11,6 +11,7 @@ use passbook_core::{
 };
 
 use super::{
+    changes::write_log,
     failure::WriteError,
     readers::Readers,
     values::{Value, values},
@@ -22,31 +23,35 @@ use crate::{
 };
 
 /// Rows of one statement.
-const ROWS_MAX: usize = 1000;
+pub(super) const ROWS_MAX: usize = 1000;
 /// Sorts after every date.
 const LAST_DATE: &str = "~";
 
 // Total and page are one statement, so that they see one state: a page never contradicts its total. There is one row
-// without a transaction when the page is empty.
+// without a transaction when the page is empty. What comes before the page is skipped on the index; only the page's own
+// rows are looked up.
 const LIST_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, p.amount, \
-    p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id FROM \
+    p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, p.pending_id FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
     AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5) n LEFT JOIN \
-    (SELECT t.* FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
-    AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 \
-    ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) p ON TRUE \
+    (SELECT r.* FROM (SELECT t.transaction_id FROM transactions t JOIN links l ON l.link_id = t.link_id \
+    WHERE t.link_id = $1 AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 \
+    ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) k \
+    JOIN transactions r ON r.link_id = $1 AND r.transaction_id = k.transaction_id) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
 const LIST_TRANSACTIONS_OF_ACCOUNTS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, \
     p.amount, p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, \
-    p.original_id FROM \
+    p.original_id, p.pending_id FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
     AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
-    LEFT JOIN (SELECT t.* FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
-    AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8) \
-    ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) p ON TRUE \
+    LEFT JOIN (SELECT r.* FROM (SELECT t.transaction_id FROM transactions t JOIN links l ON l.link_id = t.link_id \
+    WHERE t.link_id = $1 AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 \
+    AND t.account_id = ANY($8) \
+    ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) k \
+    JOIN transactions r ON r.link_id = $1 AND r.transaction_id = k.transaction_id) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
 const LOAD_TRANSACTIONS: &str = "SELECT t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, \
-    t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id FROM transactions t \
+    t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id FROM transactions t \
     JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 AND l.app_id = $2 AND l.environment = $3 \
     AND (t.pending = 1 OR t.date >= $4)";
 
@@ -57,14 +62,15 @@ const PARK_TRANSACTIONS: &str = "UPDATE transactions SET upstream_key = '\u{1}' 
 const UPDATE_TRANSACTIONS: &str = "UPDATE transactions SET account_id = n.account_id, \
     upstream_key = n.upstream_key, amount = n.amount, direction = n.direction, currency = n.currency, date = n.date, \
     datetime = n.datetime, description = n.description, raw_description = n.raw_description, pending = n.pending, \
-    original_id = n.original_id FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], \
-    $8::TEXT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[]) AS n (transaction_id, account_id, \
-    upstream_key, amount, direction, currency, date, datetime, description, raw_description, pending, original_id) \
+    original_id = n.original_id, pending_id = n.pending_id FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], \
+    $8::TEXT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[]) AS n (transaction_id, \
+    account_id, upstream_key, amount, direction, currency, date, datetime, description, raw_description, pending, \
+    original_id, pending_id) \
     WHERE transactions.link_id = $1 AND transactions.transaction_id = n.transaction_id";
 const INSERT_TRANSACTIONS: &str = "INSERT INTO transactions (link_id, transaction_id, account_id, upstream_key, \
-    amount, direction, currency, date, datetime, description, raw_description, pending, original_id) \
+    amount, direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id) \
     SELECT $1::TEXT, n.* FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], \
-    $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[]) AS n";
+    $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[]) AS n";
 
 pub(super) async fn list_transactions(
     readers: &Readers,
@@ -118,7 +124,8 @@ pub(super) fn write_transactions<'a>(
     written: Option<&'a Link>,
 ) -> Result<Vec<Step<'a>>, WriteError> {
     let mut steps = Vec::new();
-    if writes.removed.is_empty() && writes.updated.is_empty() && writes.created.is_empty() {
+    let no_rows = writes.removed.is_empty() && writes.updated.is_empty() && writes.created.is_empty();
+    if no_rows && writes.log.is_empty() {
         return Ok(steps);
     }
     let link = writes.link_id.as_ref().or(written.map(|link| &link.id)).ok_or(WriteError::Conflict(Guard::Link))?;
@@ -140,6 +147,7 @@ pub(super) fn write_transactions<'a>(
         let step = Step::new(INSERT_TRANSACTIONS, arrays(link, created));
         steps.push(step.unique(Guard::Link).parent(Guard::Link));
     }
+    steps.extend(write_log(link, &writes.log));
     Ok(steps)
 }
 
@@ -164,5 +172,6 @@ fn arrays<'a>(link: &'a LinkId, transactions: &'a [Transaction]) -> Vec<Value<'a
         details().map(|details| details.raw_description.as_deref()).collect(),
         details().map(|details| i64::from(details.pending)).collect(),
         transactions.iter().map(|transaction| transaction.original_id.as_deref()).collect(),
+        transactions.iter().map(|transaction| transaction.pending_id.as_ref().map(|id| id.as_str())).collect(),
     ]
 }

@@ -7,7 +7,7 @@
 //! | `writer` | the one writing thread and its group commit |
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
-//! | `links`, `transactions`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
 //! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
 //! | `columns`, `failure` | rows and errors |
 //!
@@ -20,6 +20,7 @@
 mod answers;
 mod apply;
 mod backup;
+mod changes;
 mod clients;
 mod columns;
 mod connection;
@@ -44,6 +45,7 @@ use std::{path::PathBuf, sync::Arc};
 use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
+    change_log::LoggedChange,
     ids::{AppId, JobId, LinkId, SessionId},
     retention::TimeWatch,
     secret::SecretBytes,
@@ -65,9 +67,9 @@ pub use self::{
 pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob, LinkAnswer,
-        LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
-        TransactionFilter, TransactionPage,
+        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob,
+        LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets,
+        StoredSession, Token, TransactionFilter, TransactionPage,
     },
     sealing::Keys,
     stored::prepare::{self, Prepared},
@@ -184,6 +186,17 @@ impl Store for SqliteStore {
     ) -> Result<TransactionPage, StoreError> {
         let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
         self.readers.scan(move |connection| transactions::list_transactions(connection, &tenant, &link, &filter)).await
+    }
+
+    async fn list_transaction_changes(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &ChangeFilter,
+    ) -> Result<Vec<LoggedChange>, StoreError> {
+        let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
+        let list = move |connection: &_| changes::list_transaction_changes(connection, &tenant, &link, &filter);
+        self.readers.scan(list).await
     }
 
     async fn load_transactions(

@@ -9,14 +9,17 @@ use passbook_core::{
 };
 use rusqlite::{Connection, ToSql, params, params_from_iter};
 
-use super::failure::{ReadError, WriteError, constraint_as, one_row};
+use super::{
+    changes::write_log,
+    failure::{ReadError, WriteError, constraint_as, one_row},
+};
 use crate::{
     port::{Guard, TransactionFilter, TransactionPage, TransactionWrites},
     stored::{rows, values::micros},
 };
 
 const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
-    t.datetime, t.description, t.raw_description, t.pending, t.original_id";
+    t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id";
 /// The rows of a link that the tenant owns.
 const OF_LINK: &str = "FROM transactions t JOIN links l ON l.link_id = t.link_id \
     WHERE t.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
@@ -55,9 +58,12 @@ pub(super) fn list_transactions(
         .query_row(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
     parameters.push(Box::new(i64::from(filter.limit)));
     parameters.push(Box::new(i64::try_from(filter.offset).unwrap_or(i64::MAX)));
+    // What comes before the page is skipped on the index; only the page's own rows are looked up.
     let page = format!(
-        "SELECT {COLUMNS} {conditions} ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC \
-         LIMIT ?{} OFFSET ?{}",
+        "SELECT {COLUMNS} FROM (SELECT t.transaction_id AS id, t.date AS day, t.datetime AS instant {conditions} \
+         ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT ?{} OFFSET ?{}) p \
+         JOIN transactions t ON t.link_id = ?1 AND t.transaction_id = p.id \
+         ORDER BY p.day DESC, p.instant DESC NULLS LAST, p.id DESC",
         parameters.len() - 1,
         parameters.len()
     );
@@ -85,7 +91,8 @@ pub(super) fn write_transactions(
     writes: &TransactionWrites,
     written: Option<&Link>,
 ) -> Result<(), WriteError> {
-    if writes.removed.is_empty() && writes.updated.is_empty() && writes.created.is_empty() {
+    let no_rows = writes.removed.is_empty() && writes.updated.is_empty() && writes.created.is_empty();
+    if no_rows && writes.log.is_empty() {
         return Ok(());
     }
     let link = writes.link_id.as_ref().or(written.map(|link| &link.id)).ok_or(WriteError::Conflict(Guard::Link))?;
@@ -106,17 +113,17 @@ pub(super) fn write_transactions(
     }
     const UPDATE: &str = "UPDATE transactions SET account_id = ?3, upstream_key = ?4, amount = ?5, direction = ?6, \
         currency = ?7, date = ?8, datetime = ?9, description = ?10, raw_description = ?11, pending = ?12, \
-        original_id = ?13 WHERE link_id = ?1 AND transaction_id = ?2";
+        original_id = ?13, pending_id = ?14 WHERE link_id = ?1 AND transaction_id = ?2";
     for transaction in &writes.updated {
         one_row(write_row(connection, UPDATE, link, transaction)?, Guard::Link)?;
     }
     const INSERT: &str = "INSERT INTO transactions (link_id, transaction_id, account_id, upstream_key, amount, \
-        direction, currency, date, datetime, description, raw_description, pending, original_id) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
     for transaction in &writes.created {
         write_row(connection, INSERT, link, transaction)?;
     }
-    Ok(())
+    write_log(connection, link, &writes.log)
 }
 
 fn write_row(
@@ -145,6 +152,7 @@ fn write_row(
             details.raw_description,
             details.pending,
             transaction.original_id,
+            transaction.pending_id.as_ref().map(|id| id.as_str()),
         ])
         .map_err(constraint_as(Guard::Link))
 }

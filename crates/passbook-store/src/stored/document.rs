@@ -90,6 +90,7 @@ mod tests {
         assert!(link.accounts[1].closed);
         assert_eq!(link.first_data_at, "2024-05-01T00:00:02.000001Z".parse().ok());
         assert_eq!((link.counters.events, link.counters.accounts, link.counters.transactions), (4, 2, 31));
+        assert_eq!(link.counters.changes, 31, "the migration logged what there was");
         assert!(link.withdrawn.contains("0a1b"));
     }
 
@@ -175,7 +176,8 @@ mod tests {
                 deleted_at: times.3,
                 changed_at: times.0,
                 generation: numbers.3 / 2,
-                counters: Counters { events: numbers.3, accounts: 1, transactions: 2 },
+                imported: numbers.3 % 2 == 0,
+                counters: Counters { events: numbers.3, accounts: 1, transactions: 2, changes: numbers.3 / 3 },
                 withdrawn: texts.4.into_iter().collect(),
                 recorded: Vec::new(),
             },

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use passbook_core::{
+    change_log::{Change, ChangeKind, LoggedChange},
     ids::{AppId, LinkId, TransactionId},
     link::LinkSecrets,
     product::ProductSet,
@@ -116,7 +117,7 @@ pub(crate) fn link_position(row: &impl StoredRow) -> Result<LinkPosition, StoreE
 }
 
 /// A transaction of `link`, from column `from` on: `transaction_id, account_id, upstream_key, amount, direction,
-/// currency, date, datetime, description, raw_description, pending, original_id`.
+/// currency, date, datetime, description, raw_description, pending, original_id, pending_id`.
 pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> Result<Transaction, StoreError> {
     let columns = Columns { row, table: "transactions", key: link.as_str() };
     let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -136,7 +137,24 @@ pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> R
             pending: columns.integer::<u8>(from + 10, "pending")? != 0,
         },
         original_id: owned(columns.optional_text(from + 11, "original_id")?),
+        pending_id: columns
+            .optional_text(from + 12, "pending_id")?
+            .map(|text| TransactionId::parse(text).ok_or_else(|| columns.wrong("pending_id", Unexpected)))
+            .transpose()?,
     })
+}
+
+/// A row of the change log of `link`: `position, kind, transaction_id`, then the [`transaction`], absent when it is
+/// gone.
+pub(crate) fn logged_change(row: &impl StoredRow, link: &LinkId) -> Result<LoggedChange, StoreError> {
+    let columns = Columns { row, table: "transaction_changes", key: link.as_str() };
+    let word = |word: &str| ChangeKind::ALL.into_iter().find(|kind| kind.as_str() == word);
+    let change = match columns.parsed(1, "kind", word)? {
+        ChangeKind::Created => Change::Created(transaction(row, link, 3)?),
+        ChangeKind::Updated => Change::Updated(transaction(row, link, 3)?),
+        ChangeKind::Removed => Change::Removed(columns.transaction_id(2)?),
+    };
+    Ok(LoggedChange { position: columns.integer(0, "position")?, change })
 }
 
 /// `job_id, app_id, environment, link_id, work, fence`; the lease is one fence further.

@@ -35,6 +35,7 @@ pub(crate) fn remains(row: &impl StoredRow, id: &LinkId) -> Result<StoredLink, S
         deleted_at: columns.optional_instant(6, "deleted_at")?,
         changed_at: columns.instant(7, "changed_at")?,
         generation: 0,
+        imported: false,
         counters: Counters { events: columns.integer(8, "sequence")?, ..Counters::default() },
         withdrawn: BTreeSet::new(),
         recorded: Vec::new(),

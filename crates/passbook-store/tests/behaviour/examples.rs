@@ -211,6 +211,7 @@ pub fn transaction(bits: u128, date: &str) -> Transaction {
             pending: false,
         },
         original_id: None,
+        pending_id: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each case takes a fresh, empty store. A further backend is one more line in [`on_every_store`]; the cases stay.
 
 mod answers;
+mod changes;
 mod clients;
 #[path = "../postgres/database.rs"]
 mod database;

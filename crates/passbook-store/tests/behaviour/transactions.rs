@@ -58,6 +58,7 @@ async fn a_transaction_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
             pending: true,
         },
         original_id: Some("theirs".into()),
+        pending_id: Some(TransactionId::from_bits(77)),
     };
     let mut bare = transaction(2, "1969-12-31");
     bare.details.description = None;

@@ -9,6 +9,7 @@ mod deletion;
 mod examples;
 mod inconsistent;
 mod master_keys;
+mod migrating;
 mod opening;
 mod reading;
 mod reservations;

@@ -17,6 +17,7 @@ use crate::{
     services::{
         Fault,
         access::{AccessRefusal, TokenRefusal},
+        import_links::ImportLinkRefusal,
         imports::ImportRefusal,
         links::LinkRefusal,
         refresh::RefreshError,
@@ -341,6 +342,28 @@ impl From<SignInRefusal> for ApiError {
             }
             SignInRefusal::Failed { code, .. } => Self::bad_state(code.as_str()),
             SignInRefusal::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ImportLinkRefusal> for ApiError {
+    fn from(refusal: ImportLinkRefusal) -> Self {
+        match refusal {
+            ImportLinkRefusal::UnknownInstitution => {
+                let message = "no institution has this id";
+                Self::validation(vec![Problem::field("body", "institution_id", "value_error", message)])
+            }
+            ImportLinkRefusal::UnknownAccount(index) => {
+                let field = format!("transactions.{index}.account_id");
+                Self::validation(vec![Problem::field("body", &field, "value_error", "must be an imported account")])
+            }
+            ImportLinkRefusal::NotImported => Self::new(
+                StatusCode::FORBIDDEN,
+                "link_error.forbidden_action",
+                "Transactions can be imported only to an imported link that was not reconnected",
+            ),
+            ImportLinkRefusal::Link(refusal) => refusal.into(),
+            ImportLinkRefusal::Fault(fault) => fault.into(),
         }
     }
 }

@@ -88,9 +88,10 @@ pub struct Settings {
     countries: Option<Vec<Country>>,
 }
 
+/// The contract's providers.
 #[derive(Deserialize, PartialEq)]
 #[serde(rename_all = "snake_case")]
-enum Provider {
+pub enum Provider {
     Moneykit,
     Finicity,
     Plaid,

@@ -13,6 +13,7 @@ pub mod errors;
 mod idempotency;
 mod identity;
 mod import_file;
+mod import_link;
 mod institutions;
 mod jwks;
 pub mod limits;
@@ -28,6 +29,7 @@ mod query;
 mod sandbox;
 pub mod shed;
 mod transactions;
+mod transactions_sync;
 
 use std::sync::Arc;
 
@@ -79,6 +81,11 @@ pub fn router(api: Arc<Api>) -> Router {
             "/links/{id}",
             get(observed(Op::GetLink, links::get_link)).delete(observed(Op::DeleteLink, links::delete_link)),
         )
+        .route("/links/import", post(observed(Op::ImportLink, import_link::import_link)))
+        .route(
+            "/links/{id}/import/transactions",
+            post(observed(Op::ImportTransactions, import_link::import_transactions)),
+        )
         .route("/links/{id}/products", post(observed(Op::RefreshProducts, products::refresh_products)))
         .route("/links/{id}/accounts", get(observed(Op::GetAccounts, accounts::get_accounts)))
         .route(
@@ -88,6 +95,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/links/{id}/accounts/{account_id}", get(observed(Op::GetAccount, accounts::get_account)))
         .route("/links/{id}/identity", get(observed(Op::GetIdentities, identity::get_identities)))
         .route("/links/{id}/transactions", get(observed(Op::GetTransactions, transactions::get_transactions)))
+        .route(
+            "/links/{id}/transactions/sync",
+            get(observed(Op::GetTransactionsSync, transactions_sync::get_transactions_sync)),
+        )
         .route("/sandbox/links", post(observed(Op::CreateSandboxLink, sandbox::create_sandbox_link)))
         .route(
             "/sandbox/link-sessions/complete",

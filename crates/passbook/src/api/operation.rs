@@ -72,6 +72,9 @@ operations! {
     GetAccountNumbers, "get_account_numbers", Some(Scope::AccountNumbers), true, 600, Narrow::Link(3);
     GetIdentities, "get_identities", Some(Scope::Identity), true, 600, Narrow::Link(3);
     GetTransactions, "get_transactions", Some(Scope::Transactions), true, 600, Narrow::Link(15);
+    GetTransactionsSync, "get_transactions_sync", Some(Scope::Transactions), true, 600, Narrow::Link(15);
+    ImportLink, "import_link", Some(Scope::Links), false, 60, Narrow::None;
+    ImportTransactions, "import_transactions", Some(Scope::Links), true, 600, Narrow::Link(15);
     CreateSandboxLink, "create_sandbox_link", Some(Scope::Sandbox), false, 0, Narrow::None;
     CompleteLinkSession, "complete_link_session", Some(Scope::Sandbox), false, 0, Narrow::None;
     GetSandboxClock, "get_sandbox_clock", Some(Scope::Sandbox), false, 0, Narrow::None;
@@ -106,10 +109,14 @@ impl Operation {
             | Self::GetLinks
             | Self::DeleteLink
             | Self::RefreshProducts
-            | Self::GetTransactions => Work::Short,
-            Self::CreateSandboxLink | Self::CompleteLinkSession | Self::SetSandboxClock | Self::ImportFile => {
-                Work::Long
-            }
+            | Self::GetTransactions
+            | Self::GetTransactionsSync => Work::Short,
+            Self::CreateSandboxLink
+            | Self::CompleteLinkSession
+            | Self::SetSandboxClock
+            | Self::ImportLink
+            | Self::ImportTransactions
+            | Self::ImportFile => Work::Long,
             Self::IntrospectClient
             | Self::GetWellKnownJwks
             | Self::GetInstitutions

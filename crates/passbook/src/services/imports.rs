@@ -17,9 +17,9 @@ use passbook_core::{
     snapshot::{StatementFile, StatementInstitution},
     transaction::Transaction,
 };
-use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError, TransactionWrites};
+use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError};
 
-use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep};
+use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, transaction_writes};
 use crate::{
     directory::{STATEMENT_FILE, file_institution},
     views,
@@ -177,15 +177,11 @@ impl Services {
         }
         self.note_import(&mut link, !rows.is_empty(), now);
         imported.link_view = views::link_view(&link);
+        let writes = transaction_writes(&mut link, rows);
         let mut changes = changes_with_link(link, version, Some(secrets), |write| {
             write.import_key = ImportKey::Set(import_key);
         });
-        changes.transactions = Some(TransactionWrites {
-            link_id: Some(imported.link_id.clone()),
-            created: rows.created,
-            updated: rows.updated,
-            removed: rows.removed,
-        });
+        changes.transactions = writes;
         changes.audit.push(self.audit(actor, "import_file", Some(&imported.link_id)));
         Ok(Decided { imported, unchanged, changes })
     }

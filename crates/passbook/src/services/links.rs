@@ -70,8 +70,9 @@ impl Services {
         let answer = self.store.lookup_numbers_answer(&actor.tenant, id).await.map_err(Fault::from)?;
         let mut answer = answer.ok_or(LinkRefusal::NotFound)?;
         self.refuse_deleted(actor, answer.link.deleted_at).await?;
-        if let Some(code) = link::blocked_by(answer.link.state, answer.link.error) {
-            return Err(LinkRefusal::BadState(code));
+        if link::blocked_by(answer.link.state, answer.link.error).is_some() {
+            // The columns do not say whether it was imported.
+            check_readable(&self.load(actor, id).await?, Product::AccountNumbers)?;
         }
         if !answer.link.granted.contains(Product::AccountNumbers) {
             return Err(LinkRefusal::NotGranted(Product::AccountNumbers));
@@ -232,7 +233,7 @@ impl Services {
 /// State, then grant: the contract's order.
 pub fn check_readable(stored: &StoredLink, product: Product) -> Result<(), LinkRefusal> {
     debug_assert!(stored.link.state != LinkState::Deleted, "load refuses deleted links");
-    if let Some(code) = stored.link.blocked_by() {
+    if let Some(code) = stored.link.read_blocked_by() {
         return Err(LinkRefusal::BadState(code));
     }
     if stored.link.granted().contains(product) { Ok(()) } else { Err(LinkRefusal::NotGranted(product)) }

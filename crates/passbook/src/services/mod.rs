@@ -6,23 +6,27 @@
 pub mod access;
 pub mod audit;
 pub mod idempotency;
+pub mod import_links;
 pub mod imports;
 pub mod links;
 pub mod refresh;
 pub mod sandbox_clock;
 pub mod sessions;
 pub mod sign_in;
+pub mod transaction_sync;
 pub mod waiting_jobs;
 
 use std::sync::Arc;
 
 use passbook_core::{
+    change_log::log_changes,
     ids::Derivation,
     link::{Link, LinkSecrets},
+    reconcile::TransactionChanges,
     tenant::{ScopeSet, Tenant},
 };
 use passbook_store::{
-    port::{Changes, CommitError, Guard, LinkWrite, Store, StoreError, StoredSecrets},
+    port::{Changes, CommitError, Guard, LinkWrite, Store, StoreError, StoredSecrets, TransactionWrites},
     sealing::Keys,
 };
 use tokio::sync::Notify;
@@ -169,6 +173,19 @@ impl Services {
     pub async fn now(&self, tenant: &Tenant) -> Result<jiff::Timestamp, Fault> {
         Ok(self.clocks.now(tenant).await?)
     }
+}
+
+/// What `rows` write, and what readers of the link are told of it; `None` for no rows. `link` must be written in the same
+/// commit, under its version: it hands out the positions.
+pub fn transaction_writes(link: &mut Link, rows: TransactionChanges) -> Option<TransactionWrites> {
+    let log = log_changes(link, &rows);
+    (!rows.is_empty()).then(|| TransactionWrites {
+        link_id: Some(link.id.clone()),
+        created: rows.created,
+        updated: rows.updated,
+        removed: rows.removed.into_iter().map(|row| row.id).collect(),
+        log,
+    })
 }
 
 /// Moves the recorded events of `link` into changes that write it. The one way in which links are written.

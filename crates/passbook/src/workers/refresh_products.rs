@@ -13,18 +13,16 @@ use passbook_core::{
     numbers::{Verdict, check_account_numbers},
     product::{Product, ProductSet},
     reconcile::{
-        NewAccounts, TransactionChanges, reconcile_accounts, reconcile_numbers, reconcile_owners,
+        NewAccounts, TransactionChanges, compared_since, reconcile_accounts, reconcile_numbers, reconcile_owners,
         reconcile_transactions,
     },
     secret::SecretBytes,
     snapshot::Snapshot,
 };
-use passbook_store::port::{
-    Changes, FinishedJob, Guard, JobState, LeasedJob, StoreError, StoredLink, StoredSecrets, TransactionWrites,
-};
+use passbook_store::port::{Changes, FinishedJob, Guard, JobState, LeasedJob, StoreError, StoredLink, StoredSecrets};
 
 use super::{Ended, lease_until};
-use crate::services::{DECISIONS_MAX, Fault, Outcome, Services, changes_with_link};
+use crate::services::{DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, transaction_writes};
 
 /// How long a bank may take for one product. Shorter than a lease.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
@@ -213,16 +211,11 @@ impl Services {
         if !rows.is_empty() {
             link.announce_transactions(now);
         }
-        let link_id = link.id.clone();
+        let writes = transaction_writes(&mut link, rows);
         let credential = fetched.renewed_credential.clone();
         let mut changes =
             changes_with_link(link, Some(stored.version), Some(secrets), |write| write.credential = credential);
-        changes.transactions = (!rows.is_empty()).then_some(TransactionWrites {
-            link_id: Some(link_id),
-            created: rows.created,
-            updated: rows.updated,
-            removed: rows.removed,
-        });
+        changes.transactions = writes;
         let state = if ended == Ended::Done { JobState::Done } else { JobState::Failed };
         changes.finished_job = Some(self.finished(job, state));
         Ok((changes, ended))
@@ -245,7 +238,8 @@ impl Services {
             }
             Snapshot::Identity(owners) => reconcile_owners(link, secrets, owners),
             Snapshot::Transactions(reported) => {
-                let stored = self.store.load_transactions(&link.tenant, &link.id, reported.complete_since).await?;
+                let since = compared_since(reported.complete_since);
+                let stored = self.store.load_transactions(&link.tenant, &link.id, since).await?;
                 *rows = reconcile_transactions(link, stored, reported, &self.derivation);
             }
         }

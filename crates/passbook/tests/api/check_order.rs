@@ -48,7 +48,10 @@ async fn an_unknown_or_deleted_link_comes_before_the_body_and_the_query() {
     {
         let refresh = server.call(&server.a, "POST", &format!("/links/{id}/products")).body("not json").send().await;
         refresh.expect(status, code);
+        let import = format!("/links/{id}/import/transactions");
+        server.call(&server.a, "POST", &import).body("not json").send().await.expect(status, code);
         server.get(&server.a, &format!("/links/{id}/transactions?page=0")).await.expect(status, code);
+        server.get(&server.a, &format!("/links/{id}/transactions/sync?cursor=x")).await.expect(status, code);
     }
 }
 
@@ -64,6 +67,7 @@ async fn validation_comes_before_the_state_and_the_state_before_the_grant() {
     let refresh = format!("/links/{bad}/products");
     server.post(&server.a, &refresh, &json!({"products": []})).await.expect(422, validation);
     server.get(&server.a, &format!("/links/{bad}/transactions?size=0")).await.expect(422, validation);
+    server.get(&server.a, &format!("/links/{bad}/transactions/sync?size=501")).await.expect(422, validation);
     // Nothing was granted on this link either.
     server.post(&server.a, &refresh, &json!({"products": ["identity"]})).await.expect(422, "link_error.bad_state");
     server.get(&server.a, &format!("/links/{bad}/identity")).await.expect(422, "link_error.bad_state");

@@ -20,6 +20,7 @@ async fn calls(server: &TestServer, id: &str) -> Vec<(&'static str, Answer)> {
         ("numbers", server.get(&server.a, &read("/accounts/numbers")).await),
         ("identity", server.get(&server.a, &read("/identity")).await),
         ("transactions", server.get(&server.a, &read("/transactions")).await),
+        ("sync", server.get(&server.a, &read("/transactions/sync")).await),
         ("refresh", server.post(&server.a, &read("/products"), &refresh).await),
         ("delete", server.delete(&server.a, &read("")).await),
     ]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, REDIRECT, TestServer, UNKNOWN_LINK, USER, text};
 
 /// Every operation with a link id in its path.
-const LINK_CALLS: [(&str, &str); 8] = [
+const LINK_CALLS: [(&str, &str); 10] = [
     ("GET", ""),
     ("DELETE", ""),
     ("POST", "/products"),
@@ -15,6 +15,8 @@ const LINK_CALLS: [(&str, &str); 8] = [
     ("GET", "/accounts/acc_zzzzzzzzzzzzzzzzzzzzzz"),
     ("GET", "/identity"),
     ("GET", "/transactions"),
+    ("GET", "/transactions/sync"),
+    ("POST", "/import/transactions"),
 ];
 
 /// Path segments that are no link id, each as it is sent.

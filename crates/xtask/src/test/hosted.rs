@@ -19,6 +19,12 @@ pub fn refresh_limits(_: &Context) -> Result<Outcome> {
     on_postgres(&["refresh-limits", "--store", "postgres", "--links", "5", "--calls", "20"])
 }
 
+/// Ten seconds of following on each store.
+pub fn sync(_: &Context) -> Result<Outcome> {
+    short(&["sync", "--secs", "10", "--links", "1"])?;
+    on_postgres(&["sync", "--store", "postgres", "--secs", "10", "--links", "1"])
+}
+
 pub fn kill(_: &Context) -> Result<Outcome> {
     on_postgres(&["kill", "--store", "postgres", "--rounds", "5", "--secs-max", "1"])
 }

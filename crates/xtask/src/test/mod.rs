@@ -69,6 +69,7 @@ const STEPS: &[Step<Context>] = &[
         about: "short form of `torture refresh-limits`",
         run: hosted::refresh_limits,
     },
+    Step { name: "torture-sync", about: "short form of `cargo xtask torture sync`", run: hosted::sync },
     Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
     Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
     Step {

@@ -14,7 +14,10 @@ use passbook_store::port::{Changes, Guard, ImportKey, JobWork, NewJob, SessionWr
 
 use super::{Attempt, Completed, SignInEnd, SignInRefusal, SignedIn};
 use crate::{
-    services::{Actor, DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link, idempotency::Keep},
+    services::{
+        Actor, DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link, idempotency::Keep,
+        transaction_sync::permitted,
+    },
     system::{random_bits, random_hex, sha256},
     views,
 };
@@ -66,7 +69,9 @@ impl Services {
             let secrets = self.secrets_of(&stored.link).await?.secrets;
             let mut link = stored.link;
             let switched = link.connector != attempt.institution.connector;
+            let permitted_before = permitted(&link);
             let prefetch = self.reconnect(&mut link, &attempt, &signed_in);
+            let shown = self.show_permitted(&permitted_before, &mut link).await?;
             let job = (!prefetch.is_empty()).then(|| self.refresh_job(attempt.actor, id, prefetch));
             if let Some(job) = &job {
                 link.schedule(prefetch, &job.id, attempt.now);
@@ -77,6 +82,7 @@ impl Services {
                     write.import_key = ImportKey::Free;
                 }
             });
+            changes.transactions = shown;
             let prefetch = job.as_ref().map(|job| job.id.clone());
             changes.jobs.extend(job);
             changes.audit.push(self.audit(attempt.actor, "complete_link_session", Some(id)));

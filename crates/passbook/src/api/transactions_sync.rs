@@ -1,0 +1,53 @@
+//! `GET /links/{id}/transactions/sync`.
+
+use std::collections::HashSet;
+
+use axum::{
+    Json,
+    extract::{Request, State as Extract},
+};
+use moneykit::models::{CursorPagination, TransactionSync, TransactionSyncResponse};
+use passbook_core::product::Product;
+
+use super::{State, caller::Caller, errors::ApiError, path::LinkPath, query::Query};
+use crate::{services::links::check_readable, views};
+
+/// What happened to the transactions of the link since the cursor; without one, all of them.
+pub async fn get_transactions_sync(
+    Extract(api): State,
+    caller: Caller,
+    LinkPath(id): LinkPath,
+    request: Request,
+) -> Result<Json<TransactionSyncResponse>, ApiError> {
+    let stored = api.services.load(&caller, &id).await?;
+    let mut query = Query::of(request.uri());
+    let size = query.number("size", 1, 500, 50) as u32;
+    // A cursor stands in one log: of this link, of this app in this environment.
+    let (tenant, link) = (&stored.link.tenant, stored.link.id.as_str());
+    let context = [tenant.app_id.as_str(), tenant.environment.as_str(), "transactions_sync", link];
+    let opened = query
+        .text("cursor")
+        .filter(|cursor| !cursor.is_empty())
+        .map(|cursor| api.services.cursors.open(&context, cursor).and_then(|position| position.parse().ok()));
+    if opened == Some(None) {
+        query.problem("cursor", "value_error.cursor", "is not a cursor of this link");
+    }
+    query.finish()?;
+    check_readable(&stored, Product::Transactions)?;
+    let after = opened.flatten().unwrap_or(0);
+    let (page, has_more) = api.services.sync_transactions(&caller, &stored, after, size).await?;
+    let next = api.services.cursors.seal(&context, &page.position.to_string());
+    let shown: HashSet<_> = page.created.iter().chain(&page.updated).map(|row| row.account_id.clone()).collect();
+    let accounts = stored.link.accounts.iter().filter(|account| shown.contains(&account.id));
+    Ok(Json(TransactionSyncResponse {
+        accounts: accounts.map(views::account).collect(),
+        transactions: TransactionSync {
+            created: page.created.into_iter().map(views::transaction).collect(),
+            updated: page.updated.into_iter().map(views::transaction).collect(),
+            removed: page.removed.iter().map(|id| id.as_str().into()).collect(),
+        },
+        cursor: CursorPagination { next: Some(next) },
+        has_more,
+        link: views::link_common(&stored.link),
+    }))
+}
