@@ -75,11 +75,12 @@ async fn newest_transactions(client: &Client, link_id: &LinkId) -> Result<Vec<St
     Ok(lines)
 }
 
-/// `None` for a product that the end user did not grant, which is no failure here.
+/// `None` for a product that the end user did not grant, or that the server does not have, which is no failure here.
 fn granted<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => Ok(None),
+        Err(error) if error.error_code() == Some("api_error.not_found") => Ok(None),
         Err(error) => Err(error),
     }
 }
