@@ -154,7 +154,12 @@ async fn list_transactions(client: &Client, arguments: Transactions) -> anyhow::
 
 async fn list_institutions(client: &Client, name: Option<String>, featured: bool) -> anyhow::Result<Answer> {
     let mut all = GetInstitutionsResponse { institutions: Vec::new(), cursors: Default::default() };
-    let mut query = GetInstitutionsQuery { name, featured, limit: Some(1000), ..GetInstitutionsQuery::default() };
+    let mut query = GetInstitutionsQuery {
+        name,
+        featured: featured.then_some(true),
+        limit: Some(1000),
+        ..GetInstitutionsQuery::default()
+    };
     loop {
         let page = client.institutions().get_institutions(&query).await?;
         all.institutions.extend(page.institutions);

@@ -36,6 +36,8 @@ pub(crate) enum Kind {
     /// The answer is a success but not what the contract says. serde's own text may quote the body, so only the
     /// place is kept.
     Decode { head: Head, line: usize, column: usize },
+    /// The answers contradict each other or the contract.
+    Protocol(&'static str),
     /// The server answered with an error.
     Api { head: Head, retry_after: Option<Duration>, body: Box<Body> },
     /// A refresh that this client started failed for one product.
@@ -171,9 +173,12 @@ impl Error {
                     | LinkProductError::UnknownCause
                     | LinkProductError::InstitutionError
             ),
-            Kind::Config(_) | Kind::Setup(_) | Kind::TooLarge(_) | Kind::Decode { .. } | Kind::LinkUnusable { .. } => {
-                false
-            }
+            Kind::Config(_)
+            | Kind::Setup(_)
+            | Kind::TooLarge(_)
+            | Kind::Decode { .. }
+            | Kind::Protocol(_)
+            | Kind::LinkUnusable { .. } => false,
         }
     }
 
@@ -213,7 +218,7 @@ impl Error {
     }
 
     /// The error code if it looks like one. A server that writes something else there does not get it into a log.
-    fn printable_code(&self) -> Option<&str> {
+    pub(crate) fn printable_code(&self) -> Option<&str> {
         self.error_code().filter(|code| is_word(code))
     }
 
@@ -235,7 +240,7 @@ impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: ", self.inner.operation)?;
         match &self.inner.kind {
-            Kind::Config(problem) => formatter.write_str(problem)?,
+            Kind::Config(problem) | Kind::Protocol(problem) => formatter.write_str(problem)?,
             Kind::Setup(_) => formatter.write_str("the HTTP client could not be built")?,
             Kind::Connect(_) => formatter.write_str("could not connect; nothing was sent")?,
             Kind::Timeout(_) => formatter.write_str("the server did not answer in time")?,

@@ -31,23 +31,43 @@
 //!   builds nothing else.
 //! - [`Client`] (feature `client`, on by default): connections, the access token, repetitions.
 //! - [`api`]: the operations, grouped and named like the official SDKs. Every operation also exists as
-//!   `…_with_http_info`, which gives status and headers too.
+//!   `…_with_http_info`, which gives status and headers too. Lists can be walked page by page or item by item, also as a
+//!   `Stream`: [`api::Pages`].
+//! - [`Client::request`]: calls that have no method here.
+//! - [`blocking`] (feature `blocking`): the same without async.
 //! - [`Error`]: one opaque error that answers questions: [`error_code`](Error::error_code),
 //!   [`status`](Error::status), [`request_id`](Error::request_id), [`is_retryable`](Error::is_retryable).
+//!
+//! # Cargo features
+//!
+//! | Feature | Default | Gives |
+//! | --- | --- | --- |
+//! | `client` | yes | the async client; without it only [`models`] is built |
+//! | `blocking` | no | [`blocking::Client`], on a thread of its own |
+//! | `tracing` | no | a span for each call (`moneykit.call`, level debug) with operation, method, status, request id and error code, and an event for each repetition; never an id, a secret or data |
+//!
+//! # Amounts
+//!
+//! The contract writes amounts with three sign conventions. They are three types, which convert into each other only
+//! where the direction is known: [`TransactionAmount`](models::TransactionAmount),
+//! [`ImportAmount`](models::ImportAmount), [`InvestmentAmount`](models::InvestmentAmount). `Debug` of them hides the
+//! amount, `Display` shows it.
 //!
 //! # Care with what is read
 //!
 //! `Debug` of no type in this crate shows account numbers, tokens, balances or personal data, and errors never quote an
 //! answer. The fields themselves are plain text: what the caller prints is the caller's choice.
 #![deny(missing_docs)]
-// Without the client the links above lead nowhere, which is not worth two versions of this page.
+// Without all features some links above lead nowhere, which is not worth two versions of this page.
 #![cfg_attr(
-    not(feature = "client"),
-    expect(rustdoc::broken_intra_doc_links, reason = "the page describes both features")
+    not(feature = "blocking"),
+    expect(rustdoc::broken_intra_doc_links, reason = "the page describes all features")
 )]
 
 #[cfg(feature = "client")]
 pub mod api;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
@@ -56,9 +76,16 @@ pub mod models;
 mod wire;
 
 #[cfg(feature = "client")]
-pub use client::{ApiResponse, Client, ClientBuilder};
+pub use client::{ApiResponse, Client, ClientBuilder, Request};
 #[cfg(feature = "client")]
 pub use error::Error;
+/// The types of methods, statuses and headers that this crate's interface uses.
+#[cfg(feature = "client")]
+pub use http;
+/// Dates and instants, as this crate's interface uses them.
+pub use jiff;
+/// Exact decimals, as this crate's interface uses them.
+pub use rust_decimal;
 
 /// Compiles the project's README as a test, so that its example cannot rot.
 #[cfg(doctest)]

@@ -1,10 +1,13 @@
 //! Accounts and balances.
 
-use super::api_group;
+use super::{AccountNumbersApi, UsersApi, api_group};
 use crate::{
     ApiResponse, Error,
     client::Call,
-    models::{AccountId, GetAccountResponse, GetAccountsResponse, LinkId},
+    models::{
+        AccountId, CustomerUserId, GetAccountNumbersResponse, GetAccountResponse, GetAccountsResponse,
+        GetUserAccountsResponse, LinkId,
+    },
 };
 
 api_group! {
@@ -63,5 +66,25 @@ impl AccountsApi {
     ) -> Result<ApiResponse<GetAccountResponse>, Error> {
         let (id, account_id) = (id.into(), account_id.into());
         self.client.call(Call::get("get_account", &["links", id.as_str(), "accounts", account_id.as_str()])).await
+    }
+
+    /// [`AccountNumbersApi::get_account_numbers`], which the official SDKs have in this group as well.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn get_account_numbers(&self, id: impl Into<LinkId>) -> Result<GetAccountNumbersResponse, Error> {
+        AccountNumbersApi::new(&self.client).get_account_numbers(id).await
+    }
+
+    /// [`UsersApi::get_user_accounts`], which the official SDKs have in this group as well.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn get_user_accounts(
+        &self,
+        id: impl Into<CustomerUserId>,
+        account_ids: &[AccountId],
+    ) -> Result<GetUserAccountsResponse, Error> {
+        UsersApi::new(&self.client).get_user_accounts(id, account_ids).await
     }
 }

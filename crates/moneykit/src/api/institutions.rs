@@ -1,6 +1,6 @@
 //! The institution directory.
 
-use super::api_group;
+use super::{Pages, api_group, paging::Position, query};
 use crate::{
     ApiResponse, Error,
     client::Call,
@@ -12,17 +12,18 @@ api_group! {
     InstitutionsApi
 }
 
-/// Which institutions to list; the default lists all, 50 a page.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GetInstitutionsQuery {
-    /// Whole name or the beginning of it.
-    pub name: Option<String>,
-    /// Only featured institutions.
-    pub featured: bool,
-    /// `cursors.next` of the page before.
-    pub cursor: Option<String>,
-    /// Page size, 1 to 1000.
-    pub limit: Option<u32>,
+query! {
+    /// Which institutions to list; the default lists all, 50 a page.
+    GetInstitutionsQuery {
+        /// Whole name or the beginning of it.
+        name: String,
+        /// Only featured institutions; `false` is no filter.
+        featured: bool,
+        /// `cursors.next` of the page before.
+        cursor: String,
+        /// Page size, 1 to 1000.
+        limit: u32,
+    }
 }
 
 impl InstitutionsApi {
@@ -44,10 +45,19 @@ impl InstitutionsApi {
     ) -> Result<ApiResponse<GetInstitutionsResponse>, Error> {
         let call = Call::get("get_institutions", &["institutions"])
             .query("name", query.name.as_ref())
-            .query("featured", query.featured.then_some(true))
+            .query("featured", query.featured)
             .query("cursor", query.cursor.as_ref())
             .query("limit", query.limit);
         self.client.call(call).await
+    }
+
+    /// All pages of [`get_institutions`](Self::get_institutions), from the one the query names.
+    pub fn get_institutions_pages(&self, query: &GetInstitutionsQuery) -> Pages<GetInstitutionsResponse> {
+        let (api, query) = (self.clone(), query.clone());
+        Pages::new("get_institutions", Position::from_cursor(query.cursor.clone()), move |position| {
+            let (api, query) = (api.clone(), GetInstitutionsQuery { cursor: position.into_cursor(), ..query.clone() });
+            async move { api.get_institutions(&query).await }
+        })
     }
 
     /// One institution, by its id or one of its aliases.

@@ -1,6 +1,6 @@
 //! URLs that ids cannot escape from: every path segment is percent-encoded on its own.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
@@ -41,7 +41,7 @@ impl BaseUrl {
         &self,
         operation: &'static str,
         segments: &[&str],
-        query: &[(&str, String)],
+        query: &[(Cow<'_, str>, String)],
     ) -> Result<Url, Error> {
         let mut text = self.0.clone();
         for segment in segments {
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn queries_are_encoded_and_may_repeat_a_key() {
         let base = BaseUrl::parse("https://host.example").unwrap();
-        let query = [("account_ids", "a&b".to_owned()), ("account_ids", "c d".to_owned())];
+        let query = [("account_ids".into(), "a&b".to_owned()), ("account_ids".into(), "c d".to_owned())];
         let url = base.join("test", &["links"], &query).unwrap();
         assert_eq!(url.as_str(), "https://host.example/links?account_ids=a%26b&account_ids=c+d");
     }

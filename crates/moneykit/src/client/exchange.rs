@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::{
     ApiResponse, Client, retry,
     token::{Token, Tokens, create_access_token},
+    trace,
 };
 use crate::{
     Error,
@@ -28,7 +29,7 @@ pub(crate) struct Call<'a> {
     pub(crate) operation: &'static str,
     method: Method,
     segments: Vec<Cow<'a, str>>,
-    query: Vec<(&'static str, String)>,
+    query: Vec<(Cow<'a, str>, String)>,
     payload: Payload,
     authorization: Authorization,
 }
@@ -61,8 +62,18 @@ impl<'a> Call<'a> {
         Self::new(operation, Method::GET, segments.iter().map(|segment| Cow::Borrowed(*segment)).collect())
     }
 
-    /// A call that sends JSON.
+    /// A `POST` that sends JSON.
     pub(crate) fn post<T: serde::Serialize>(
+        operation: &'static str,
+        segments: &[&'a str],
+        body: &T,
+    ) -> Result<Self, Error> {
+        Self::json(Method::POST, operation, segments, body)
+    }
+
+    /// A call that sends JSON.
+    pub(crate) fn json<T: serde::Serialize>(
+        method: Method,
         operation: &'static str,
         segments: &[&'a str],
         body: &T,
@@ -70,7 +81,7 @@ impl<'a> Call<'a> {
         let json = serde_json::to_vec(body)
             .map_err(|_| Error::new(operation, Kind::Config("the request cannot be written as JSON")))?;
         let segments = segments.iter().map(|segment| Cow::Borrowed(*segment)).collect();
-        Ok(Self::new(operation, Method::POST, segments).payload(Payload::Json(json.into())))
+        Ok(Self::new(operation, method, segments).payload(Payload::Json(json.into())))
     }
 
     pub(crate) fn payload(mut self, payload: Payload) -> Self {
@@ -85,13 +96,19 @@ impl<'a> Call<'a> {
 
     /// Adds a query parameter unless the value is absent.
     pub(crate) fn query(mut self, key: &'static str, value: Option<impl ToString>) -> Self {
-        self.query.extend(value.map(|value| (key, value.to_string())));
+        self.query.extend(value.map(|value| (Cow::Borrowed(key), value.to_string())));
+        self
+    }
+
+    /// Adds query parameters as they are.
+    pub(super) fn queries(mut self, queries: Vec<(Cow<'a, str>, String)>) -> Self {
+        self.query.extend(queries);
         self
     }
 
     /// Repeats a query parameter for each value.
     pub(crate) fn query_each<T: ToString>(mut self, key: &'static str, values: &[T]) -> Self {
-        self.query.extend(values.iter().map(|value| (key, value.to_string())));
+        self.query.extend(values.iter().map(|value| (Cow::Borrowed(key), value.to_string())));
         self
     }
 }
@@ -106,21 +123,26 @@ impl Client {
         decode(call.operation, self.send(&call, None).await?)
     }
 
-    /// Makes a call with a fresh token, and once more when the server calls it expired after all.
+    /// Makes a call, inside of a span if there are spans.
     pub(super) async fn call_raw(&self, call: Call<'_>) -> Result<ApiResponse<Bytes>, Error> {
+        trace::call(call.operation, &call.method, self.call_with_token(&call)).await
+    }
+
+    /// Makes a call with a fresh token, and once more when the server calls it expired after all.
+    async fn call_with_token(&self, call: &Call<'_>) -> Result<ApiResponse<Bytes>, Error> {
         if call.authorization != Authorization::Bearer {
-            return self.send(&call, None).await;
+            return self.send(call, None).await;
         }
         match &self.inner.tokens {
             Tokens::None => Err(Error::new(call.operation, Kind::Config("the client has no credentials"))),
-            Tokens::Fixed(token) => self.send(&call, Some(token)).await,
+            Tokens::Fixed(token) => self.send(call, Some(token)).await,
             Tokens::Renewed(cache) => {
                 let token = cache.get(self).await?;
-                match self.send(&call, Some(&token)).await {
+                match self.send(call, Some(&token)).await {
                     // The refusal proves that the call had no effect, so even a POST is repeated.
                     Err(error) if is_expired_token(&error) => {
                         let token = cache.replace(self, &token).await?;
-                        self.send(&call, Some(&token)).await
+                        self.send(call, Some(&token)).await
                     }
                     result => result,
                 }
@@ -142,7 +164,7 @@ impl Client {
                 return Err(error);
             }
             let delay = retry::delay(&error, attempt);
-            tracing::debug!(operation = call.operation, attempt, delay_ms = delay.as_millis(), %error, "repeating call");
+            trace::repetition(call.operation, attempt, delay, &error);
             tokio::time::sleep(delay).await;
             attempt += 1;
         }
@@ -237,7 +259,7 @@ fn is_expired_token(error: &Error) -> bool {
 }
 
 /// The request id, if it is harmless to print.
-fn request_id(headers: &HeaderMap) -> Option<String> {
+pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("x-request-id")?.to_str().ok()?;
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
     (printable && !text.is_empty() && text.len() <= REQUEST_ID_BYTES_MAX).then(|| text.to_owned())

@@ -1,15 +1,18 @@
 //! The async client: one connection pool, one token, shared by every API group.
 //!
 //! A [`Client`] is a handle; clones share everything and live on any task. [`ClientBuilder`] sets it up, `token` keeps
-//! the access token fresh, `exchange` does one HTTP exchange, `retry` decides about repeating it, `address` builds URLs
+//! the access token fresh, `exchange` does one HTTP exchange, `retry` decides about repeating it, `trace` tells about it, `request` is for
+//! calls without a method, `address` builds URLs
 //! that ids cannot escape from. The client never follows redirects, because they would carry credentials to places
 //! nobody configured, never uses a proxy from the environment, and reads no clock but the monotonic one.
 
 mod address;
 mod builder;
 mod exchange;
+mod request;
 mod retry;
 mod token;
+mod trace;
 
 use std::{fmt, sync::Arc};
 
@@ -17,12 +20,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use self::builder::ClientBuilder;
 pub(crate) use self::exchange::{Authorization, Call};
+pub use self::request::Request;
 use self::{address::BaseUrl, token::Tokens};
 use crate::{
     Error,
     api::{
-        AccessTokenApi, AccountNumbersApi, AccountsApi, IdentityApi, InstitutionsApi, LinkSessionApi, LinksApi,
-        ProductsApi, TransactionsApi,
+        AccessTokenApi, AccountNumbersApi, AccountsApi, IdentityApi, InstitutionsApi, InvestmentsApi, LinkSessionApi,
+        LinksApi, ProductsApi, TransactionsApi, UsersApi, WebhooksApi,
     },
 };
 
@@ -147,6 +151,12 @@ impl Client {
         InstitutionsApi::new(self)
     }
 
+    /// Holdings and investment transactions.
+    #[must_use]
+    pub fn investments(&self) -> InvestmentsApi {
+        InvestmentsApi::new(self)
+    }
+
     /// Link sessions and token exchange.
     #[must_use]
     pub fn link_session(&self) -> LinkSessionApi {
@@ -169,6 +179,18 @@ impl Client {
     #[must_use]
     pub fn transactions(&self) -> TransactionsApi {
         TransactionsApi::new(self)
+    }
+
+    /// What an end user has over all links.
+    #[must_use]
+    pub fn users(&self) -> UsersApi {
+        UsersApi::new(self)
+    }
+
+    /// Trying out webhooks.
+    #[must_use]
+    pub fn webhooks(&self) -> WebhooksApi {
+        WebhooksApi::new(self)
     }
 
     /// Makes a call and decodes its answer.

@@ -1,8 +1,11 @@
 //! The client against a small HTTP server in the same process, on paused time: nothing here waits for real.
 
+mod blocking;
 mod calls;
 mod errors;
+mod paging;
 mod refresh_and_wait;
 mod retries;
 mod support;
 mod token;
+mod tracing;
