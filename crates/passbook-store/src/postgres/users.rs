@@ -13,7 +13,8 @@ const LIST_USER_LINKS: &str = "SELECT version, document, link_id FROM links WHER
 // Total and page are one statement, so that they see one state. There is one row without a transaction when the page
 // is empty.
 const LIST_USER_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, p.amount, \
-    p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id FROM \
+    p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, \
+    p.pending_id FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \
     AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
     LEFT JOIN (SELECT t.* FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \

@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_wait_now_and_then_says_nothing() {
         let shedder = Shedder::default();
-        wait_for_turns(&shedder, |n| if n % 3 == 0 { Duration::ZERO } else { QUEUE_TARGET * 10 });
+        wait_for_turns(&shedder, |n| if n % 3 == 0 { QUEUE_TARGET * 10 } else { Duration::ZERO });
         assert!(shedder.limit() > SHORT_START);
     }
 
