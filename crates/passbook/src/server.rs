@@ -11,7 +11,7 @@ use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{self, Api, limits::Limits, observe::RequestIds, shed::Shedder},
+    api::{self, Api, limits::Limits, long_answers::LongAnswers, observe::RequestIds, shed::Shedder},
     clocks::Clocks,
     config::Role,
     directory::Directory,
@@ -106,6 +106,7 @@ impl Server {
         let api = Arc::new(Api {
             services: services.clone(),
             shedder: Shedder::default(),
+            long_answers: LongAnswers::default(),
             limits: plan.limits,
             metrics: metrics.clone(),
             key_set: public_key_set(&instance.signing_key)?,

@@ -4,6 +4,8 @@
 //! it, so that a read joins two byte slices ([`numbers_body`]). [`RENDERER`] says which code made them;
 //! a stored view of another renderer is rendered again from the aggregate on the fly.
 
+use std::collections::HashSet;
+
 use moneykit::models;
 use passbook_core::{
     account::{Account, Balances},
@@ -116,6 +118,24 @@ pub fn account(account: &Account) -> models::AccountResponse {
         balances: balances(&account.balances),
         original_id: account.original_id.clone(),
         closed: Some(account.closed),
+    }
+}
+
+/// One page of a link's transactions, with the accounts that occur in it.
+pub fn transactions_page(
+    link: &Link,
+    page: u64,
+    total: u64,
+    items: Vec<Transaction>,
+) -> models::GetTransactionsResponse {
+    let shown: HashSet<_> = items.iter().map(|item| item.account_id.clone()).collect();
+    models::GetTransactionsResponse {
+        total,
+        page,
+        size: items.len() as u64,
+        accounts: link.accounts.iter().filter(|account| shown.contains(&account.id)).map(account).collect(),
+        link: link_common(link),
+        transactions: items.into_iter().map(transaction).collect(),
     }
 }
 

@@ -25,8 +25,8 @@ use crate::port::StoreError;
 /// Connections for point reads: one per core, within these bounds.
 const POINT_READERS_MIN: usize = 2;
 const POINT_READERS_MAX: usize = 16;
-/// Connections for long reads.
-const LONG_READERS: usize = 2;
+/// Connections for long reads: not more than there are cores, or they would take the processor from everything else.
+const LONG_READERS_MAX: usize = 2;
 
 /// All reading connections of a store.
 pub(super) struct Readers {
@@ -38,7 +38,8 @@ impl Readers {
     pub(super) fn open(path: &std::path::Path) -> rusqlite::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
         let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX))?;
-        Ok(Self { points, scans: Arc::new(Pool::open(path, LONG_READERS)?) })
+        let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX))?;
+        Ok(Self { points, scans: Arc::new(scans) })
     }
 
     /// Runs a point read here and now.

@@ -20,6 +20,7 @@ pub mod limits;
 mod link_session;
 mod link_session_request;
 mod links;
+pub mod long_answers;
 pub mod observe;
 pub mod operation;
 mod operations;
@@ -51,6 +52,8 @@ pub struct Api {
     pub limits: Option<Limits>,
     /// Bounds what is worked on at once.
     pub shedder: shed::Shedder,
+    /// Renders long pages.
+    pub long_answers: long_answers::LongAnswers,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Published webhook keys.

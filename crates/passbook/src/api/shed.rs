@@ -4,8 +4,8 @@
 //! all of them wait longer and none is better off. So the number of such requests that are worked on at once is bounded,
 //! and the bound follows two measures. It shrinks by a tenth when one took longer than [`TARGET`], whatever it waited
 //! for, or when the runtime kept taking longer than [`QUEUE_TARGET`] to come back to a request that was ready: then
-//! every request waits that long at each step, refusals and reads included. It grows by one for every full round that stayed
-//! well below both. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
+//! every request waits that long at each step, refusals and reads included. It grows by one after every
+//! full round that stayed well below both. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
 //!
 //! Point reads cost little more than refusing them would and are never refused, nor are health, readiness, metrics and
 //! the withdrawal of access by an operator.
@@ -22,12 +22,15 @@ use super::operation::{Operation, Work};
 
 /// What a short request may take before there are too many of them.
 const TARGET: Duration = Duration::from_millis(100);
+/// The bound grows at most this often, so that what it has grown to shows before it grows on.
+const GROW_EVERY: Duration = Duration::from_millis(50);
 /// How long a request that is ready may wait for its turn on the runtime's threads.
 const QUEUE_TARGET: Duration = Duration::from_millis(4);
-/// Only a standing wait counts: the shortest of at least so many within this time. A single long one means that another
-/// process had the processor.
-const TURNS_MIN: u32 = 3;
-const TURNS_WITHIN: Duration = Duration::from_millis(30);
+/// Only a standing wait counts: the median of at least so many, measured over at least and at most this time. A single
+/// long one means that another process had the processor.
+const TURNS_MIN: usize = 3;
+const TURNS_AT_LEAST: Duration = Duration::from_millis(30);
+const TURNS_AT_MOST: Duration = Duration::from_millis(500);
 /// Bounds of the number of short requests at once.
 const SHORT_MIN: u32 = 4;
 const SHORT_START: u32 = 64;
@@ -50,14 +53,14 @@ struct Learning {
     /// Quick requests since the limit last changed.
     quick: u32,
     last_cut: Option<Instant>,
+    last_grown: Option<Instant>,
     turns: Option<Turns>,
 }
 
 /// Waits for a turn, measured one after the other.
 struct Turns {
     since: Instant,
-    count: u32,
-    shortest: Duration,
+    took: Vec<Duration>,
 }
 
 /// The right to work on a request; dropping it gives the place back.
@@ -76,7 +79,7 @@ impl Default for Shedder {
             short: AtomicU32::new(0),
             long: AtomicU32::new(0),
             limit: AtomicU32::new(SHORT_START),
-            learning: Mutex::new(Learning { quick: 0, last_cut: None, turns: None }),
+            learning: Mutex::new(Learning { quick: 0, last_cut: None, last_grown: None, turns: None }),
             is_measuring: AtomicBool::new(false),
         }
     }
@@ -114,8 +117,10 @@ impl Shedder {
             self.cut(&mut learning, now, TARGET, 0.9);
         } else if took <= TARGET / 2 {
             learning.quick += 1;
-            if learning.quick >= limit {
+            let may_grow = learning.last_grown.is_none_or(|grown| now.saturating_duration_since(grown) >= GROW_EVERY);
+            if learning.quick >= limit && may_grow {
                 learning.quick = 0;
+                learning.last_grown = Some(now);
                 self.limit.store((limit + 1).min(SHORT_MAX), Ordering::Relaxed);
             }
         }
@@ -124,21 +129,26 @@ impl Shedder {
     /// Learns from how long a request that was ready waited for its turn.
     fn learn_turn(&self, took: Duration, now: Instant) {
         let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = learning.turns.get_or_insert(Turns { since: now, count: 0, shortest: took });
-        turns.count += 1;
-        turns.shortest = turns.shortest.min(took);
-        let (waited, is_standing) = (turns.shortest, turns.count >= TURNS_MIN);
-        if now.saturating_duration_since(turns.since) < TURNS_WITHIN {
+        let turns = learning.turns.get_or_insert_with(|| Turns { since: now, took: Vec::new() });
+        turns.took.push(took);
+        let measured_for = now.saturating_duration_since(turns.since);
+        if measured_for > TURNS_AT_MOST {
+            learning.turns = None;
             return;
         }
+        if turns.took.len() < TURNS_MIN || measured_for < TURNS_AT_LEAST {
+            return;
+        }
+        let middle = turns.took.len() / 2;
+        let waited = *turns.took.select_nth_unstable(middle).1;
         learning.turns = None;
-        if is_standing && waited > QUEUE_TARGET / 2 {
+        if waited > QUEUE_TARGET / 2 {
             learning.quick = 0;
         }
-        if is_standing && waited > QUEUE_TARGET {
+        if waited > QUEUE_TARGET {
             // The wait is the sum of what the admitted ones compute, so the excess says how many are too many.
             let excess = QUEUE_TARGET.as_secs_f64() / waited.as_secs_f64();
-            self.cut(&mut learning, now, TURNS_WITHIN, excess.clamp(0.5, 0.9));
+            self.cut(&mut learning, now, TURNS_AT_LEAST, excess.clamp(0.5, 0.9));
         }
     }
 
@@ -281,7 +291,7 @@ mod tests {
     fn waits_that_were_measured_seldom_say_nothing() {
         let (shedder, mut at) = (Shedder::default(), Instant::now());
         for _ in 0..100 {
-            at += TURNS_WITHIN;
+            at += TURNS_AT_MOST;
             shedder.learn_turn(QUEUE_TARGET * 10, at);
         }
         assert_eq!(shedder.limit(), SHORT_START);
@@ -301,13 +311,15 @@ mod tests {
 
     #[test]
     fn the_limit_grows_while_it_is_used_and_requests_are_quick() {
-        let (shedder, at) = (Shedder::default(), Instant::now());
+        let (shedder, mut at) = (Shedder::default(), Instant::now());
         for _ in 0..40 {
+            at += GROW_EVERY;
             finish_all(fill(&shedder), TARGET / 4, at);
         }
         let grown = shedder.limit();
         assert!(grown > SHORT_START);
         for _ in 0..1_000 {
+            at += GROW_EVERY;
             finish_all(shedder.admit(SHORT).into_iter().collect(), TARGET / 4, at);
         }
         assert_eq!(shedder.limit(), grown, "one at a time says nothing about how many would be too many");

@@ -1,10 +1,9 @@
 //! `GET /links/{id}/transactions`.
 
 use axum::{
-    Json,
     extract::{Request, State as Extract},
+    response::Response,
 };
-use moneykit::models::GetTransactionsResponse;
 use passbook_core::product::Product;
 use passbook_store::port::TransactionFilter;
 
@@ -20,7 +19,7 @@ pub async fn get_transactions(
     caller: Caller,
     LinkPath(id): LinkPath,
     request: Request,
-) -> Result<Json<GetTransactionsResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let stored = api.services.load(&caller, &id).await?;
     let mut query = Query::of(request.uri());
     let page = query.number("page", 1, u64::MAX, 1);
@@ -35,14 +34,7 @@ pub async fn get_transactions(
     let filter = TransactionFilter { accounts: None, start_date, end_date, offset, limit: limit as u32 };
     let wanted = TransactionQuery { account_ids: query.list("account_ids"), filter };
     let found = api.services.list_transactions(&caller, &stored, wanted).await?;
-    let shown = |id: &passbook_core::ids::AccountId| found.items.iter().any(|row| row.account_id == *id);
-    let accounts = stored.link.accounts.iter().filter(|account| shown(&account.id)).map(views::account).collect();
-    Ok(Json(GetTransactionsResponse {
-        total: found.total,
-        page,
-        size: found.items.len() as u64,
-        accounts,
-        link: views::link_common(&stored.link),
-        transactions: found.items.into_iter().map(views::transaction).collect(),
-    }))
+    let items = found.items.len();
+    let make = move || views::transactions_page(&stored.link, page, found.total, found.items);
+    api.long_answers.render(items, make).await
 }

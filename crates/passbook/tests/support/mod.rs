@@ -101,6 +101,7 @@ impl Parts {
         let api = Api {
             services: services.clone(),
             shedder: passbook::api::shed::Shedder::default(),
+            long_answers: passbook::api::long_answers::LongAnswers::default(),
             limits,
             metrics: metrics.clone(),
             key_set: public_key_set(&signing_key).expect("the key set"),
