@@ -10,6 +10,7 @@ use moneykit::models;
 use passbook_core::{
     account::{Account, Balances},
     account_numbers::AccountNumbers,
+    change_log::ChangePage,
     identity::{Owner, PhoneKind},
     institution::{Country, Institution},
     link::{Link, LinkSecrets},
@@ -136,6 +137,27 @@ pub fn transactions_page(
         accounts: link.accounts.iter().filter(|account| shown.contains(&account.id)).map(account).collect(),
         link: link_common(link),
         transactions: items.into_iter().map(transaction).collect(),
+    }
+}
+
+/// What one page of a link's change log tells, with the accounts that occur in it.
+pub fn transactions_sync(
+    link: &Link,
+    page: ChangePage,
+    next: String,
+    has_more: bool,
+) -> models::TransactionSyncResponse {
+    let shown: HashSet<_> = page.created.iter().chain(&page.updated).map(|item| item.account_id.clone()).collect();
+    models::TransactionSyncResponse {
+        transactions: models::TransactionSync {
+            created: page.created.into_iter().map(transaction).collect(),
+            updated: page.updated.into_iter().map(transaction).collect(),
+            removed: page.removed.iter().map(|id| id.as_str().into()).collect(),
+        },
+        accounts: link.accounts.iter().filter(|account| shown.contains(&account.id)).map(account).collect(),
+        cursor: models::CursorPagination { next: Some(next) },
+        has_more,
+        link: link_common(link),
     }
 }
 

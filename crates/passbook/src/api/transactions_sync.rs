@@ -1,12 +1,9 @@
 //! `GET /links/{id}/transactions/sync`.
 
-use std::collections::HashSet;
-
 use axum::{
-    Json,
     extract::{Request, State as Extract},
+    response::Response,
 };
-use moneykit::models::{CursorPagination, TransactionSync, TransactionSyncResponse};
 use passbook_core::product::Product;
 
 use super::{State, caller::Caller, errors::ApiError, path::LinkPath, query::Query};
@@ -18,7 +15,7 @@ pub async fn get_transactions_sync(
     caller: Caller,
     LinkPath(id): LinkPath,
     request: Request,
-) -> Result<Json<TransactionSyncResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let stored = api.services.load(&caller, &id).await?;
     let mut query = Query::of(request.uri());
     let size = query.number("size", 1, 500, 50) as u32;
@@ -37,17 +34,7 @@ pub async fn get_transactions_sync(
     let after = opened.flatten().unwrap_or(0);
     let (page, has_more) = api.services.sync_transactions(&caller, &stored, after, size).await?;
     let next = api.services.cursors.seal(&context, &page.position.to_string());
-    let shown: HashSet<_> = page.created.iter().chain(&page.updated).map(|row| row.account_id.clone()).collect();
-    let accounts = stored.link.accounts.iter().filter(|account| shown.contains(&account.id));
-    Ok(Json(TransactionSyncResponse {
-        accounts: accounts.map(views::account).collect(),
-        transactions: TransactionSync {
-            created: page.created.into_iter().map(views::transaction).collect(),
-            updated: page.updated.into_iter().map(views::transaction).collect(),
-            removed: page.removed.iter().map(|id| id.as_str().into()).collect(),
-        },
-        cursor: CursorPagination { next: Some(next) },
-        has_more,
-        link: views::link_common(&stored.link),
-    }))
+    let items = page.created.len() + page.updated.len();
+    let make = move || views::transactions_sync(&stored.link, page, next, has_more);
+    api.long_answers.render(items, make).await
 }

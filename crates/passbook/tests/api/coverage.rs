@@ -118,8 +118,11 @@ async fn every_protected_operation_needs_credentials_and_its_scope() {
             continue;
         }
         let out_of_scope = server.call(&server.b, &method, &concrete).send().await;
-        let code =
-            if path.starts_with("/links/{id}") { "link_error.unauthorized_access" } else { "api_error.auth.unauthorized" };
+        let code = if path.starts_with("/links/{id}") {
+            "link_error.unauthorized_access"
+        } else {
+            "api_error.auth.unauthorized"
+        };
         assert_eq!((out_of_scope.status, out_of_scope.code().as_str()), (401, code), "{method} {path}");
     }
     assert!(protected >= 17, "{protected}");
