@@ -194,8 +194,13 @@ async fn a_foreign_name_is_answered_like_a_name_of_nothing_and_changes_nothing()
                 assert!(expected.status < 500, "{method} {route}");
                 for value in foreign.iter().flat_map(|names| names.values(name)) {
                     let foreign = call(&server, client, row, own, name, &value);
-                    for (header, content) in [("x-nothing", "1"), ("idempotency-key", &value), ("moneykit-version", "")]
-                    {
+                    let headers = [
+                        ("x-nothing", "1"),
+                        ("idempotency-key", &value),
+                        ("moneykit-version", ""),
+                        ("x-forwarded-for", "10.0.0.1"),
+                    ];
+                    for (header, content) in headers {
                         // A key that is too long to be one would say so before anything else.
                         let content = &content[..content.len().min(255)];
                         let answer = foreign.clone().header(header, content).send().await;
