@@ -26,7 +26,8 @@ pub async fn every_operation(server: &TestServer) -> Vec<Case> {
     let (_, exchangeable_token) = server.waiting_link(&server.a).await;
     let session_token = server.session_token(&server.a, json!({})).await;
     let user = json!({"id": USER});
-    let import = format!("/passbook/links/import-file?customer_user_id={USER}");
+    // A user of its own, so that the file makes a link each time.
+    let import = format!("/passbook/links/import-file?customer_user_id={refreshed}");
     let case = |call, action, status| Case { call, action, status };
     vec![
         case(
