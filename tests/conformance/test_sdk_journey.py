@@ -151,7 +151,7 @@ class Journey(unittest.TestCase):
         more = moneykit.ImportTransactionsRequest(transactions=[row(2, "21.00"), row(3, "1.00")])
         self.sdk.links.import_transactions(link.link_id, more)
         rows = {row.original_id: row for row in self.sdk.all_transactions(link.link_id)}
-        shown = {name: (row.amount, row.type, str(row.date)) for name, row in rows.items()}
+        shown = {name: (row.amount, row.type, str(row.date_)) for name, row in rows.items()}
         self.assertEqual(shown["t1"], ("7.10", "debit", "2024-01-09"))
         self.assertEqual((shown["t2"][:2], shown["t3"][:2]), (("21.00", "credit"), ("1.00", "credit")))
         self.assertEqual(self.sdk.accounts.get_accounts(link.link_id).accounts[0].original_id, "ours")
