@@ -32,6 +32,8 @@ use crate::server::{Plan, Server};
 const WORKERS: u32 = 4;
 /// How long accepted refreshes may take to end on an image.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
+/// The same on a disk that lies, where one that was lost never ends.
+const CONTROL_SETTLE_MAX: Duration = Duration::from_secs(3);
 /// How long the tracer may take to write its last line.
 const TRACE_MAX: Duration = Duration::from_secs(30);
 /// Control images: on these, syncs near the cut did nothing.
@@ -66,7 +68,8 @@ async fn experiment(conduct: &mut Conduct, options: &PowerCutOptions) -> Result<
     let mut damage = Damage::default();
     for number in 0..options.images {
         let cut = Cut { at: places.draw(&mut rng), lies_from: usize::MAX };
-        let (tally, done) = judge(conduct, &record, cut, &mut rng).await.with_context(|| format!("image {number}"))?;
+        let (tally, done) =
+            judge(conduct, &record, cut, &mut rng, SETTLE_MAX).await.with_context(|| format!("image {number}"))?;
         conduct.tally.add(&tally);
         ensure!(conduct.tally.findings.is_empty(), "image {number}, cut at line {}: a promise is broken", cut.at);
         damage.unsynced += done.unsynced;
@@ -208,7 +211,13 @@ impl Places {
 }
 
 /// Makes the image of one cut, starts the server on it, and compares.
-async fn judge(conduct: &Conduct, record: &Record, cut: Cut, rng: &mut Rng) -> Result<(Tally, Damage)> {
+async fn judge(
+    conduct: &Conduct,
+    record: &Record,
+    cut: Cut,
+    rng: &mut Rng,
+    settle_max: Duration,
+) -> Result<(Tally, Damage)> {
     let directory = TempDir::new_in(conduct.directory())?;
     let mut plan = Plan::new(conduct.plan.binary.clone(), directory.path(), conduct.plan.arguments.clone())?;
     plan.log.clone_from(&conduct.plan.log);
@@ -221,7 +230,7 @@ async fn judge(conduct: &Conduct, record: &Record, cut: Cut, rng: &mut Rng) -> R
         // Only what is found from here on belongs to this image.
         let acked = std::mem::take(&mut worker.tally).acked;
         let mut api = Api::new(&server);
-        settle(&mut worker, &mut api).await?;
+        settle(&mut worker, &mut api, settle_max).await?;
         check_gone(&mut worker, &mut api).await?;
         worker.tally.acked = acked;
         tally.add(&worker.tally);
@@ -242,14 +251,14 @@ fn worker_at(record: &Record, number: u32, moments: &[Moment], cut: usize) -> Wo
 }
 
 /// Checks until every accepted refresh has ended.
-async fn settle(worker: &mut Worker, api: &mut Api) -> Result<()> {
+async fn settle(worker: &mut Worker, api: &mut Api, settle_max: Duration) -> Result<()> {
     let begun = Instant::now();
     loop {
         check(worker, api).await?;
         if worker.running() == 0 {
             return Ok(());
         }
-        ensure!(begun.elapsed() < SETTLE_MAX, "{} accepted refreshes never ended", worker.running());
+        ensure!(begun.elapsed() < settle_max, "{} accepted refreshes never ended", worker.running());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -260,7 +269,7 @@ async fn controls(conduct: &mut Conduct, record: &Record, places: &Places, rng: 
     for _ in 0..CONTROLS {
         let at = places.answers[places.answers.len() / 2 + rng.index(places.answers.len() / 2)];
         let cut = Cut { at, lies_from: at.saturating_sub(LIE_LINES) };
-        let is_found = match judge(conduct, record, cut, rng).await {
+        let is_found = match judge(conduct, record, cut, rng, CONTROL_SETTLE_MAX).await {
             Ok((tally, _)) => tally.lost > 0 || !tally.findings.is_empty(),
             Err(_) => true,
         };

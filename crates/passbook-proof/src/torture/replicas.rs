@@ -34,6 +34,8 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 const STOP_AFTER_MS: u64 = 250;
 /// What the stopped one had handed to the database before may still be under way.
 const UNDER_WAY: Duration = Duration::from_millis(150);
+/// How long after it went on a stopped one may take to write what it was about to.
+const LATE_WITHIN: Duration = Duration::from_secs(30);
 /// More than the longest refresh window.
 const DAY_SECONDS: u64 = 90_000;
 /// A run that cannot make its zombies ends.
@@ -79,7 +81,7 @@ async fn experiment(conduct: &mut Conduct, options: &ReplicasOptions) -> Result<
     conduct.figure("replicas", REPLICAS);
     conduct.figure("jobs", jobs);
     conduct.figure("zombies", zombies);
-    let refused = late_writes_refused(&running).await?;
+    let refused = late_writes_refused(&running, options.zombies).await?;
     conduct.figure("late_writes_refused", refused);
     ensure!(refused >= options.zombies, "only {refused} late writes came and were refused");
     running.stop().await?;
@@ -154,13 +156,20 @@ async fn fences(database: &mut Database, jobs: impl Iterator<Item = &String>) ->
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-/// Runs of jobs that found their lease lost, as every replica counts them.
-async fn late_writes_refused(running: &Running) -> Result<u64> {
-    let mut refused = 0;
-    for address in &running.addresses {
-        refused += metrics::leases_lost(*address).await?;
+/// Runs of jobs that found their lease lost, as every replica counts them: so many, or what there is when nothing more
+/// can come. Who was stopped last has only just gone on, and its late writes are still to come.
+async fn late_writes_refused(running: &Running, wanted: u64) -> Result<u64> {
+    let begun = Instant::now();
+    loop {
+        let mut refused = 0;
+        for address in &running.addresses {
+            refused += metrics::leases_lost(*address).await?;
+        }
+        if refused >= wanted || begun.elapsed() > LATE_WITHIN {
+            return Ok(refused);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(refused)
 }
 
 /// Each accepted refresh has one `completed` event for each product, and no link has more.
