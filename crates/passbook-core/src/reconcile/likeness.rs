@@ -2,11 +2,12 @@
 //!
 //! Keys and references come first and are compared elsewhere. This is for what is left on both sides: the same account,
 //! the same amount in the same direction, dates close together and descriptions that have something in common. Every
-//! pair is one to one, the closest dates first, so that of two like purchases neither is counted twice nor lost.
+//! pair is one to one, the closest dates first, so that of two like purchases neither is counted twice nor lost. However
+//! many alike a bank sends, the work is bounded.
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::civil::Date;
+use jiff::{ToSpan as _, civil::Date};
 use rust_decimal::Decimal;
 
 use crate::{
@@ -18,6 +19,8 @@ use crate::{
 pub(super) const POSTING_DAYS_MAX: i32 = 10;
 /// Most days by which two sources date the same posted transaction apart.
 pub(super) const DATING_DAYS_MAX: i32 = 3;
+/// Most pairs that are looked at; above it there are thousands alike, and nothing to tell them apart by.
+const PAIRS_MAX: usize = 200_000;
 /// A posting may be dated before the pending transaction: another time zone, or the date of the purchase.
 const EARLY_DAYS_MAX: i32 = 1;
 
@@ -46,27 +49,34 @@ pub(super) enum Dates {
 }
 
 impl Dates {
-    fn allow(self, stored: Date, reported: Date) -> Option<i32> {
-        let days = stored.until(reported).map(|span| span.get_days()).unwrap_or(i32::MAX);
-        let allowed = match self {
-            Self::Posting => -EARLY_DAYS_MAX..=POSTING_DAYS_MAX,
-            Self::Dating => -DATING_DAYS_MAX..=DATING_DAYS_MAX,
+    /// The first and the last date that the reported side may have.
+    fn window(self, stored: Date) -> (Date, Date) {
+        let (early, late) = match self {
+            Self::Posting => (EARLY_DAYS_MAX, POSTING_DAYS_MAX),
+            Self::Dating => (DATING_DAYS_MAX, DATING_DAYS_MAX),
         };
-        allowed.contains(&days).then_some(days.abs())
+        (stored.saturating_sub(early.days()), stored.saturating_add(late.days()))
     }
 }
 
 /// Pairs of indexes, stored and reported, that are the same transaction.
 pub(super) fn pair(stored: &[Candidate<'_>], reported: &[Candidate<'_>], dates: Dates) -> Vec<(usize, usize)> {
-    let mut by_amount: HashMap<_, Vec<usize>> = HashMap::new();
+    let new_words: Vec<_> = reported.iter().map(|candidate| words(candidate.details)).collect();
+    let mut by_amount: HashMap<_, Vec<(Date, usize)>> = HashMap::new();
     for (new, after) in reported.iter().enumerate() {
-        by_amount.entry(after.exact()).or_default().push(new);
+        by_amount.entry(after.exact()).or_default().push((after.details.date, new));
     }
-    let mut likely = Vec::new();
+    by_amount.values_mut().for_each(|rows| rows.sort_unstable());
+    let (mut likely, mut looked_at) = (Vec::new(), 0);
     for (old, before) in stored.iter().enumerate() {
-        for new in by_amount.get(&before.exact()).into_iter().flatten() {
-            if let Some(days) = distance(before.details, reported[*new].details, dates) {
-                likely.push((days, before.details.date, old, *new));
+        let Some(rows) = by_amount.get(&before.exact()) else { continue };
+        let (old_words, date) = (words(before.details), before.details.date);
+        let (first, last) = dates.window(date);
+        let near = rows.iter().skip(rows.partition_point(|row| row.0 < first)).take_while(|row| row.0 <= last);
+        for (reported_on, new) in near.take(PAIRS_MAX - looked_at) {
+            looked_at += 1;
+            if described_alike(&old_words, &new_words[*new]) {
+                likely.push((date.until(*reported_on).map_or(i32::MAX, |span| span.get_days().abs()), date, old, *new));
             }
         }
     }
@@ -84,18 +94,11 @@ pub(super) fn pair(stored: &[Candidate<'_>], reported: &[Candidate<'_>], dates: 
     pairs
 }
 
-/// Days between two transactions of the same amount that may be the same one.
-fn distance(stored: &TransactionDetails, reported: &TransactionDetails, dates: Dates) -> Option<i32> {
-    let days = dates.allow(stored.date, reported.date)?;
-    described_alike(stored, reported).then_some(days)
-}
-
 /// At least half of the words of the shorter description are in the other one. Without words there is nothing to tell
 /// them apart by.
-fn described_alike(one: &TransactionDetails, other: &TransactionDetails) -> bool {
-    let (one, other) = (words(one), words(other));
+fn described_alike(one: &BTreeSet<String>, other: &BTreeSet<String>) -> bool {
     let shorter = one.len().min(other.len());
-    shorter == 0 || one.intersection(&other).count() * 2 >= shorter
+    shorter == 0 || one.intersection(other).count() * 2 >= shorter
 }
 
 /// Words of letters, at least three of them; numbers differ between a pending and a posted line.
@@ -154,6 +157,25 @@ mod tests {
             let found = pairs(std::slice::from_ref(&pending), std::slice::from_ref(&posted), Dates::Posting);
             assert_eq!(!found.is_empty(), alike, "{posted:?}");
         }
+    }
+
+    #[test]
+    fn thousands_alike_cost_a_bounded_number_of_looks() {
+        let alike = vec![details("5", "2026-01-10", "Coffee"); 4_000];
+        let found = pairs(&alike, &alike, Dates::Dating);
+        assert!(!found.is_empty() && found.len() <= PAIRS_MAX / 4_000 + 1, "{}", found.len());
+    }
+
+    #[test]
+    fn many_of_one_amount_on_many_days_are_all_paired() {
+        let first: Date = "2024-01-01".parse().unwrap();
+        let rows: Vec<_> = (0..2_000)
+            .map(|n| TransactionDetails {
+                date: first.saturating_add((n / 2).days()),
+                ..details("2.5", "2024-01-01", "Bus")
+            })
+            .collect();
+        assert_eq!(pairs(&rows, &rows, Dates::Dating).len(), rows.len());
     }
 
     #[test]

@@ -24,6 +24,15 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     assert_eq!(answer.accounts.expose(), NUMBERS_VIEW);
 }
 
+/// Reading a link then touches one page (ADR 0025).
+#[tokio::test]
+async fn a_new_store_has_pages_that_hold_a_whole_link() {
+    let home = Home::new();
+    home.open().close().await;
+    let bytes: i64 = home.raw().query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+    assert_eq!(bytes, 8_192);
+}
+
 #[tokio::test]
 async fn another_master_key_is_refused() {
     let home = Home::new();

@@ -19,6 +19,7 @@ use super::{
     errors::ApiError,
     idempotency::answer_once,
     link_session_request::{CustomerUser, Provider, check_user},
+    links::read_change,
     path::LinkPath,
 };
 use crate::services::{
@@ -113,10 +114,7 @@ pub async fn import_transactions(
     LinkPath(id): LinkPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    // The contract answers 404 and 410 before it looks at the body.
-    api.services.load(&caller, &id).await?;
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
     let body: ImportTransactionsBody = body::parse(&parts.headers, &bytes)?;
     let mut problems = Problems::default();
     let transactions = read_transactions(&mut problems, body.transactions);

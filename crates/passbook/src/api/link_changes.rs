@@ -15,6 +15,7 @@ use super::{
     errors::ApiError,
     idempotency::answer_once,
     link_session_request::{check_tags, check_webhook},
+    links::read_change,
     path::LinkPath,
 };
 use crate::{services::idempotency::Answer, views};
@@ -47,10 +48,7 @@ pub async fn update_link(
     LinkPath(id): LinkPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    // The contract answers 404 and 410 before it looks at the body.
-    api.services.load(&caller, &id).await?;
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
     let update = link_update(body::parse(&parts.headers, &bytes)?)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(|view: &Vec<u8>| Answer { status: 200, body: view.clone() });
@@ -67,10 +65,8 @@ pub async fn reset_link(
     LinkPath(id): LinkPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    api.services.load(&caller, &id).await?;
-    let (parts, body) = request.into_parts();
     // There is no body in the contract; whatever a client sends must still arrive.
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(|view: &Vec<u8>| Answer { status: 200, body: view.clone() });
         let body = api.services.reset_link(&caller, &id, &keep).await?;
@@ -86,9 +82,7 @@ pub async fn trigger_test_link_webhook_event(
     LinkPath(id): LinkPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    api.services.load(&caller, &id).await?;
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
     let TestEventBody { webhook_event, webhook_idempotency_key: key } = body::parse(&parts.headers, &bytes)?;
     let mut problems = Problems::default();
     problems.length(&key, "webhook_idempotency_key", 1, EVENT_KEY_MAX);

@@ -6,12 +6,13 @@ use axum::{
     extract::{Request, State as Extract},
     response::Response,
 };
-use http::{HeaderValue, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header, request::Parts};
 use moneykit::models::{GetLinksLink, GetLinksResponse};
 use passbook_core::ids::LinkId;
 use passbook_store::port::LinkPosition;
 
-use super::{State, caller::Caller, errors::ApiError, path::LinkPath, query::Query};
+use super::{Api, State, body, caller::Caller, errors::ApiError, path::LinkPath, query::Query};
 
 /// Ids of links that connected, have data and are not deleted; oldest first.
 pub async fn get_links(
@@ -54,6 +55,18 @@ pub async fn get_link(Extract(api): State, caller: Caller, LinkPath(id): LinkPat
 pub async fn delete_link(Extract(api): State, caller: Caller, LinkPath(id): LinkPath) -> Result<StatusCode, ApiError> {
     api.services.delete_link(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The head and the body of a call that changes this link. The contract answers 404 and 410 before it looks at the body.
+pub async fn read_change(
+    api: &Api,
+    caller: &Caller,
+    id: &LinkId,
+    request: Request,
+) -> Result<(Parts, Bytes), ApiError> {
+    api.services.load(caller, id).await?;
+    let (parts, body) = request.into_parts();
+    Ok((parts, body::read(body, body::JSON_MAX).await?))
 }
 
 /// An answer that is JSON already.

@@ -54,3 +54,21 @@ impl LongAnswers {
 fn answer(json: serde_json::Result<Vec<u8>>) -> Result<Response, ApiError> {
     Ok(json_response(StatusCode::OK, json.map_err(|_| ApiError::internal())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_page_is_rendered_on_another_thread_and_a_short_one_here() {
+        let (answers, here) = (LongAnswers::default(), thread::current().id());
+        for (items, stays) in [(SHORT_ITEMS_MAX, true), (SHORT_ITEMS_MAX + 1, false)] {
+            let make = move || (thread::current().id() == here).to_string();
+            let answer = answers.render(items, make).await.expect("an answer");
+            let body = axum::body::to_bytes(answer.into_body(), 100).await.expect("a body");
+            assert_eq!(body, format!("\"{stays}\"").as_bytes(), "{items}");
+        }
+    }
+}

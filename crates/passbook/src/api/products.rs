@@ -13,6 +13,7 @@ use super::{
     caller::Caller,
     errors::ApiError,
     idempotency::answer_once,
+    links::read_change,
     path::LinkPath,
 };
 use crate::services::idempotency::Answer;
@@ -29,10 +30,7 @@ pub async fn refresh_products(
     LinkPath(id): LinkPath,
     request: Request,
 ) -> Result<Response, ApiError> {
-    // The contract answers 404 and 410 before it looks at the body.
-    api.services.load(&caller, &id).await?;
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
     let RefreshBody { products } = body::parse(&parts.headers, &bytes)?;
     let mut problems = Problems::default();
     problems.require(!products.is_empty(), "products", "must name at least one product");
