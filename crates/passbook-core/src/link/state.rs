@@ -80,7 +80,7 @@ impl LinkErrorCode {
     }
 }
 
-/// [`Link::blocked_by`] for callers that hold only the stored columns.
+/// [`Link::blocked_by`](super::Link::blocked_by) for callers that hold only the stored columns.
 #[must_use]
 pub fn blocked_by(state: LinkState, error: Option<LinkErrorCode>) -> Option<&'static str> {
     match state {
