@@ -19,6 +19,8 @@ use crate::server::{Access, Hosted, Plan, Server};
 pub const DATABASE: &str = "passbook";
 /// The app that owns everything; the name is unique in a fresh store.
 const APP: &str = "experiment";
+/// Where its sessions may send people back to, as `passbook dev` allows too.
+const ORIGIN: &str = "http://localhost:3000";
 
 /// Experiments ask more often than the limits allow.
 pub const NO_LIMITS: &str = "enabled = false";
@@ -118,7 +120,7 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
 }
 
 fn make_client(plan: &Plan) -> Result<Access> {
-    operate(plan, &["apps", "add", APP])?;
+    operate(plan, &["apps", "add", APP, "--origin", ORIGIN])?;
     let client = operate(plan, &["clients", "add", "--app", APP, "--environment", "sandbox"])?;
     let field = |name: &str| client[name].as_str().map(ToOwned::to_owned).with_context(|| format!("no {name}"));
     let api_url = plan.hosted.as_ref().map(|hosted| format!("http://{}", hosted.address)).unwrap_or_default();

@@ -7,6 +7,7 @@ mod backups;
 mod check;
 mod clock_jumps;
 mod conduct;
+mod contract;
 mod crew;
 mod disk;
 mod drain;
@@ -64,6 +65,8 @@ pub enum Experiment {
     Drain(DrainOptions),
     /// Follow transactions while they change; each reader ends with what the server has.
     Sync(SyncOptions),
+    /// Send generated requests; every answer is one that the contract documents.
+    Contract(ContractOptions),
     /// Take backups under writes and restore each; everything acknowledged before is in it.
     Backups(BackupsOptions),
 }
@@ -272,6 +275,22 @@ pub struct SyncOptions {
     links: usize,
 }
 
+/// Options of `torture contract`.
+#[derive(Args)]
+pub struct ContractOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Generated cases for each operation and phase.
+    #[arg(long, default_value_t = 200)]
+    examples: u64,
+    /// Requests that must have been sent.
+    #[arg(long, default_value_t = 10_000)]
+    requests_min: u64,
+    /// A Python that has schemathesis; by default the one that `cargo xtask test` sets up.
+    #[arg(long)]
+    python: Option<PathBuf>,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -287,6 +306,7 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Overload(options) => overload::run(options).await,
         Experiment::Drain(options) => drain::run(options).await,
         Experiment::Sync(options) => sync::run(options).await,
+        Experiment::Contract(options) => contract::run(options).await,
         Experiment::Backups(options) => backups::run(options).await,
     }
 }

@@ -75,7 +75,7 @@ fn python_command() -> Result<Option<std::process::Command>> {
     Ok(Some(python))
 }
 
-fn no_python() -> Outcome {
+pub fn no_python() -> Outcome {
     Outcome::Skipped("no Python environment; see step `python`".to_owned())
 }
 
@@ -83,7 +83,7 @@ fn venv() -> Result<PathBuf> {
     Ok(target_directory()?.join("venv"))
 }
 
-fn interpreter() -> Result<PathBuf> {
+pub fn interpreter() -> Result<PathBuf> {
     Ok(venv()?.join("bin/python"))
 }
 

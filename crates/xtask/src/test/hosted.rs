@@ -1,9 +1,9 @@
 //! The steps that run short forms of experiments on hosted servers, over a PostgreSQL cluster of their own.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use super::Context;
 use super::rust::has_postgres;
+use super::{Context, conformance};
 use crate::command::{command, run};
 use crate::pipeline::Outcome;
 use crate::proof::{built, server};
@@ -23,6 +23,18 @@ pub fn refresh_limits(_: &Context) -> Result<Outcome> {
 pub fn sync(_: &Context) -> Result<Outcome> {
     short(&["sync", "--secs", "10", "--links", "1"])?;
     on_postgres(&["sync", "--store", "postgres", "--secs", "10", "--links", "1"])
+}
+
+/// Generated requests, a few for each operation, on each store.
+pub fn contract(_: &Context) -> Result<Outcome> {
+    let python = conformance::interpreter()?;
+    if !python.exists() {
+        return Ok(conformance::no_python());
+    }
+    let python = python.to_str().context("the path of the Python environment")?;
+    let options = ["contract", "--examples", "10", "--requests-min", "2000", "--python", python];
+    short(&options)?;
+    on_postgres(&[&options[..], &["--store", "postgres"]].concat())
 }
 
 pub fn kill(_: &Context) -> Result<Outcome> {

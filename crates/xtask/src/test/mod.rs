@@ -46,6 +46,7 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "python", about: "official SDK and oracles in target/venv", run: conformance::python },
     Step { name: "number-oracles", about: "account numbers against independent validators", run: conformance::numbers },
     Step { name: "conformance", about: "the official Python SDK drives the server", run: conformance::sdk },
+    Step { name: "contract", about: "short form of `cargo xtask torture contract`", run: hosted::contract },
     Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
     Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture::kill },
     Step { name: "torture-full-disk", about: "short form of `cargo xtask torture full-disk`", run: torture::full_disk },
