@@ -70,6 +70,15 @@ pub fn doctests(_: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// The workspace builds the SDK with every feature that anybody in it asks for; here each stands alone.
+pub fn sdk_features(_: &Context) -> Result<Outcome> {
+    for feature in ["", "client", "blocking", "tracing"] {
+        let lint = ["clippy", "--package", "moneykit", "--lib", "--profile", "ci", "--locked", "--no-default-features"];
+        run(cargo(&lint).args(["--features", feature, "--", "-D", "warnings"]))?;
+    }
+    Ok(Outcome::Passed)
+}
+
 pub fn fuzz(context: &Context) -> Result<Outcome> {
     if !root().join("fuzz/Cargo.toml").exists() {
         return Ok(Outcome::Skipped("fuzz/Cargo.toml does not exist".to_owned()));
