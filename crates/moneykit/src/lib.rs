@@ -35,6 +35,7 @@
 //!   `Stream`: [`api::Pages`].
 //! - [`Client::request`]: calls that have no method here.
 //! - [`blocking`] (feature `blocking`): the same without async.
+//! - [`webhooks`] (feature `webhooks`): what the server sends to the app, verified.
 //! - [`Error`]: one opaque error that answers questions: [`error_code`](Error::error_code),
 //!   [`status`](Error::status), [`request_id`](Error::request_id), [`is_retryable`](Error::is_retryable).
 //!
@@ -43,8 +44,10 @@
 //! | Feature | Default | Gives |
 //! | --- | --- | --- |
 //! | `client` | yes | the async client; without it only [`models`] is built |
+//! | `axum` | no | `webhooks::VerifiedWebhook`, a verified webhook as an argument of an axum handler |
 //! | `blocking` | no | [`blocking::Client`], on a thread of its own |
 //! | `tracing` | no | a span for each call (`moneykit.call`, level debug) with operation, method, status, request id and error code, and an event for each repetition; never an id, a secret or data |
+//! | `webhooks` | no | [`webhooks::Verifier`] |
 //!
 //! # Amounts
 //!
@@ -60,7 +63,7 @@
 #![deny(missing_docs)]
 // Without all features some links above lead nowhere, which is not worth two versions of this page.
 #![cfg_attr(
-    not(feature = "blocking"),
+    not(all(feature = "blocking", feature = "webhooks")),
     expect(rustdoc::broken_intra_doc_links, reason = "the page describes all features")
 )]
 
@@ -73,6 +76,8 @@ mod client;
 #[cfg(feature = "client")]
 mod error;
 pub mod models;
+#[cfg(feature = "webhooks")]
+pub mod webhooks;
 mod wire;
 
 #[cfg(feature = "client")]

@@ -9,3 +9,4 @@ mod retries;
 mod support;
 mod token;
 mod tracing;
+mod webhooks;

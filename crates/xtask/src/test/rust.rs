@@ -72,7 +72,7 @@ pub fn doctests(_: &Context) -> Result<Outcome> {
 
 /// The workspace builds the SDK with every feature that anybody in it asks for; here each stands alone.
 pub fn sdk_features(_: &Context) -> Result<Outcome> {
-    for feature in ["", "client", "blocking", "tracing"] {
+    for feature in ["", "client", "blocking", "tracing", "webhooks", "axum"] {
         let lint = ["clippy", "--package", "moneykit", "--lib", "--profile", "ci", "--locked", "--no-default-features"];
         run(cargo(&lint).args(["--features", feature, "--", "-D", "warnings"]))?;
     }
