@@ -8,8 +8,8 @@ use crate::ids::AccountId;
 
 /// The dotted account type, for example `depository.checking`.
 ///
-/// An open string by contract: clients test the prefix only. [`AccountType::is_depository`] and
-/// [`AccountType::is_liability`] are those prefix tests.
+/// An open string by contract: clients test the prefix only. [`AccountType::is_depository`],
+/// [`AccountType::is_liability`] and [`AccountType::is_investment`] are those prefix tests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct AccountType(pub String);
@@ -31,6 +31,12 @@ impl AccountType {
     #[must_use]
     pub fn is_liability(&self) -> bool {
         self.has_prefix("liability")
+    }
+
+    /// Whether it holds securities.
+    #[must_use]
+    pub fn is_investment(&self) -> bool {
+        self.has_prefix("investment")
     }
 
     fn has_prefix(&self, prefix: &str) -> bool {

@@ -85,6 +85,14 @@ typed_id! {
     TransactionId, "txn_"
 }
 typed_id! {
+    /// A security that a link's investment accounts hold or traded.
+    SecurityId, "sec_"
+}
+typed_id! {
+    /// An investment transaction of an account.
+    InvestmentTransactionId, "it_"
+}
+typed_id! {
     /// An application: the tenant that owns links.
     AppId, "app_"
 }

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod identity;
 pub mod ids;
 pub mod institution;
+pub mod investment;
 pub mod link;
 pub mod money;
 pub mod numbers;

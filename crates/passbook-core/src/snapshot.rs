@@ -11,6 +11,7 @@ use crate::{
     account::{AccountType, Balances},
     account_numbers::AccountNumbers,
     identity::Owner,
+    investment::{HoldingAmount, InvestmentTransactionDetails, SecurityDetails},
     transaction::TransactionDetails,
 };
 
@@ -25,6 +26,8 @@ pub enum Snapshot {
     Identity(Vec<BankAccountOwners>),
     /// Transactions of a time window.
     Transactions(BankTransactions),
+    /// Securities, holdings, and investment transactions of a time window.
+    Investments(BankInvestments),
 }
 
 /// An account as the bank shows it.
@@ -87,6 +90,44 @@ pub struct BankTransaction {
     pub replaces: Option<String>,
     /// What the bank reports.
     pub details: TransactionDetails,
+}
+
+/// What the investment accounts hold, and what happened in them in a window of time.
+#[derive(Debug, Clone, Default)]
+pub struct BankInvestments {
+    /// Transactions on or after this date that are stored but missing here were withdrawn and are removed. `None`: the
+    /// snapshot only ever adds and changes.
+    pub complete_since: Option<Date>,
+    /// The securities that the rest refers to, each once.
+    pub securities: Vec<SecurityDetails>,
+    /// Every holding of every account, in the bank's order.
+    pub holdings: Vec<BankHolding>,
+    /// The transactions, in any order.
+    pub transactions: Vec<BankInvestmentTransaction>,
+}
+
+/// How much of a security an account holds.
+#[derive(Debug, Clone)]
+pub struct BankHolding {
+    /// The account.
+    pub account_key: String,
+    /// The security's upstream key.
+    pub security_key: String,
+    /// How much.
+    pub amount: HoldingAmount,
+}
+
+/// One investment transaction as the bank shows it.
+#[derive(Debug, Clone)]
+pub struct BankInvestmentTransaction {
+    /// The account.
+    pub account_key: String,
+    /// The bank's id, unique within the account; `None` when it gives none (a key is then derived from the content).
+    pub upstream_key: Option<String>,
+    /// The security's upstream key, if it was about one.
+    pub security_key: Option<String>,
+    /// What the bank reports.
+    pub details: InvestmentTransactionDetails,
 }
 
 /// A transaction that the bank withdrew.

@@ -4,6 +4,8 @@
 //! it, so that a read joins two byte slices ([`numbers_body`]). [`RENDERER`] says which code made them;
 //! a stored view of another renderer is rendered again from the aggregate on the fly.
 
+pub mod investments;
+
 use std::collections::HashSet;
 
 use moneykit::models;

@@ -129,9 +129,15 @@ impl Bank {
             color_dark: Some(self.color_dark.to_owned()),
             is_featured: true,
             connector: super::NAME.to_owned(),
-            products: [Product::Accounts, Product::AccountNumbers, Product::Identity, Product::Transactions]
-                .into_iter()
-                .collect(),
+            products: [
+                Product::Accounts,
+                Product::AccountNumbers,
+                Product::Identity,
+                Product::Transactions,
+                Product::Investments,
+            ]
+            .into_iter()
+            .collect(),
         }
     }
 }

@@ -32,10 +32,12 @@ pub(super) enum TestUser {
     Down,
     #[serde(rename = "user_many")]
     Many,
+    #[serde(rename = "user_investor")]
+    Investor,
 }
 
 impl TestUser {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Good,
         Self::Custom,
         Self::Otp,
@@ -45,6 +47,7 @@ impl TestUser {
         Self::NoAccounts,
         Self::Down,
         Self::Many,
+        Self::Investor,
     ];
 
     /// The name typed into the form.
@@ -59,6 +62,7 @@ impl TestUser {
             Self::NoAccounts => "user_noaccounts",
             Self::Down => "user_down",
             Self::Many => "user_many",
+            Self::Investor => "user_investor",
         }
     }
 

@@ -10,7 +10,7 @@ use passbook_core::{
 use super::{
     bank::Bank,
     credential::{Customer, TestUser},
-    custom,
+    custom, investments,
     ledger::{Books, window_start},
     person::Person,
     portfolio::{self, Holding},
@@ -29,7 +29,8 @@ pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product
         Product::AccountNumbers => Ok(Snapshot::AccountNumbers(account_numbers(holdings))),
         Product::Identity => Ok(Snapshot::Identity(identity(customer, &key, bank, holdings))),
         Product::Transactions => Ok(Snapshot::Transactions(transactions(bank, &key, &holdings, now))),
-        Product::Investments | Product::Enrichment => {
+        Product::Investments => Ok(Snapshot::Investments(investments::investments(bank, &key, &holdings, now))),
+        Product::Enrichment => {
             Err(Failure::new(FailureClass::NotSupported, "the simulated banks do not give this product"))
         }
     }
@@ -40,6 +41,7 @@ fn holdings(customer: &Customer, key: &PersonKey, bank: &Bank) -> Vec<Holding> {
         (TestUser::Custom, Some(data)) => custom::holdings(data, key),
         (TestUser::Custom, None) | (TestUser::NoAccounts, _) => Vec::new(),
         (TestUser::Many, _) => portfolio::many(bank, key),
+        (TestUser::Investor, _) => portfolio::investor(bank, key),
         _ => portfolio::usual(bank, key),
     }
 }
@@ -49,7 +51,10 @@ fn accounts(bank: &Bank, key: &PersonKey, holdings: Vec<Holding>, now: Timestamp
     holdings
         .into_iter()
         .map(|holding| BankAccount {
-            balances: books.balances(&holding, now),
+            balances: match holding.account_type.is_investment() {
+                true => investments::balances(bank, key, &holding, now),
+                false => books.balances(&holding, now),
+            },
             upstream_key: holding.key,
             account_type: holding.account_type,
             name: holding.name,

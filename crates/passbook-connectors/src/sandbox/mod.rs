@@ -7,7 +7,7 @@
 //! - [`headless`]: what a person would answer, for callers without a browser;
 //! - `portfolio` and `custom`: which accounts there are, with their `numbers`;
 //! - `person`: who owns them;
-//! - `ledger`: what happened on them, and therefore their balances.
+//! - `ledger`: what happened on them, and therefore their balances; `investments`: the same for securities.
 //!
 //! So the same person relinking sees the same accounts and history, a moved clock makes pending items post and new ones
 //! appear, and the same seed and instant give the same bytes on every machine. Nothing here reads a clock, draws
@@ -18,6 +18,7 @@ mod credential;
 mod custom;
 mod fetch;
 pub mod headless;
+mod investments;
 mod ledger;
 mod numbers;
 mod person;
@@ -70,7 +71,7 @@ impl Connector for Sandbox {
         sign_in::proceed(sign_in, &progress, &answer)
     }
 
-    /// `accounts`, `account_numbers`, `identity` and `transactions`; anything else is
+    /// Everything but `enrichment`, which is
     /// [`passbook_core::failure::FailureClass::NotSupported`].
     async fn fetch(&self, fetch: &Fetch<'_>, product: Product) -> Result<Fetched, Failure> {
         let snapshot = fetch::snapshot(fetch.credential, fetch.now, product)?;

@@ -30,7 +30,7 @@ struct Template {
     ledger: Option<(u64, Role)>,
 }
 
-/// The first three are everybody's; all of them are `user_many`'s.
+/// The first three are everybody's, the last two also `user_investor`'s; all of them are `user_many`'s.
 const TEMPLATES: [Template; 14] = [
     template(
         "checking",
@@ -100,6 +100,13 @@ const fn template(
 /// Checking, savings and a credit card.
 pub(super) fn usual(bank: &Bank, key: &PersonKey) -> Vec<Holding> {
     open(&TEMPLATES[..3], bank, key)
+}
+
+/// The usual accounts, a brokerage account and one for retirement.
+pub(super) fn investor(bank: &Bank, key: &PersonKey) -> Vec<Holding> {
+    let mut accounts = usual(bank, key);
+    accounts.extend(open(&TEMPLATES[12..], bank, key));
+    accounts
 }
 
 /// Accounts of many types.

@@ -136,7 +136,9 @@ proptest! {
             let (before, after) = (link.accounts(earlier).await, link.accounts(later).await);
             let known = by_key(link.transactions(earlier).await.items, false);
             let posted = by_key(link.transactions(later).await.items, false);
-            for (before, after) in before.iter().zip(&after) {
+            // Investments move with their prices too; they have tests of their own.
+            let accounts = before.iter().zip(&after).filter(|(before, _)| !before.account_type.is_investment());
+            for (before, after) in accounts {
                 let moved: Decimal = posted
                     .iter()
                     .filter(|(key, item)| key.0 == before.upstream_key && !known.contains_key(*key)

@@ -2,6 +2,7 @@
 
 mod golden;
 mod history;
+mod investments;
 mod numbers;
 mod products;
 mod reconciled;

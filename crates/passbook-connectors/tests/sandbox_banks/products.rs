@@ -19,7 +19,7 @@ fn the_directory_is_complete_and_fictional() {
         assert!(institution.is_featured);
         assert!(institution.domain.as_ref().unwrap().ends_with("-bank.example"), "{institution:?}");
         for product in Product::ALL {
-            let given = !matches!(product, Product::Investments | Product::Enrichment);
+            let given = product != Product::Enrichment;
             assert_eq!(institution.products.contains(product), given);
         }
         for color in [&institution.color, &institution.color_dark] {
@@ -179,7 +179,7 @@ async fn custom_accounts_without_owners_get_invented_ones() {
 #[tokio::test]
 async fn products_that_no_bank_gives_are_not_supported() {
     let link = Visitor::new("credentials_bank", "user_good").sign_in().await;
-    for product in [Product::Investments, Product::Enrichment] {
+    for product in [Product::Enrichment] {
         assert_eq!(link.fetch(product, noon()).await.unwrap_err().class, FailureClass::NotSupported);
     }
     assert!(link.revoke().await.is_ok());

@@ -12,7 +12,7 @@ use passbook_core::{
     ids::Derivation,
     institution::Institution,
     product::Product,
-    snapshot::{BankAccount, BankAccountNumbers, BankAccountOwners, BankTransactions, Snapshot},
+    snapshot::{BankAccount, BankAccountNumbers, BankAccountOwners, BankInvestments, BankTransactions, Snapshot},
 };
 use serde_json::{Value, json};
 
@@ -157,6 +157,13 @@ impl Link {
     pub async fn transactions(&self, now: Timestamp) -> BankTransactions {
         match self.fetch(Product::Transactions, now).await {
             Ok(Snapshot::Transactions(transactions)) => transactions,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn investments(&self, now: Timestamp) -> BankInvestments {
+        match self.fetch(Product::Investments, now).await {
+            Ok(Snapshot::Investments(investments)) => investments,
             other => panic!("{other:?}"),
         }
     }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use aws_lc_rs::digest;
 use jiff::{ToSpan as _, civil::Date};
 
-use super::likeness::{Candidate, DATING_DAYS_MAX, Dates, pair};
+use super::{
+    content_digest, hex_digest,
+    likeness::{Candidate, DATING_DAYS_MAX, Dates, pair},
+};
 use crate::{
     ids::{AccountId, Derivation, TransactionId},
     link::Link,
@@ -272,18 +274,11 @@ fn content_key(details: &TransactionDetails, occurrences: &mut HashMap<String, u
     let content = format!("{}|{direction}{}|{normalised}", details.date, details.amount.normalize());
     let occurrence = occurrences.entry(content.clone()).or_insert(0);
     *occurrence += 1;
-    format!(
-        "content:{}",
-        hex(&digest::digest(&digest::SHA256, format!("{content}|{occurrence}").as_bytes()).as_ref()[..16])
-    )
+    content_digest(&content, *occurrence)
 }
 
 fn withdrawn_digest(account_id: &AccountId, key: &str) -> String {
-    hex(&digest::digest(&digest::SHA256, format!("{account_id}|{key}").as_bytes()).as_ref()[..12])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex_digest(&format!("{account_id}|{key}"), 12)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use passbook_core::{
     ids::{AppId, JobId, LinkId, TransactionId},
     link::{Link, LinkSecrets},
     product::ProductSet,
+    reconcile::InvestmentChanges,
     secret::SecretBytes,
     session::{LinkSession, SessionProgress},
     tenant::{ScopeSet, Tenant},
@@ -26,6 +27,8 @@ pub struct Changes {
     pub link: Option<LinkWrite>,
     /// Its transactions.
     pub transactions: Option<TransactionWrites>,
+    /// Its investments.
+    pub investments: Option<InvestmentWrites>,
     /// Jobs to add.
     pub jobs: Vec<NewJob>,
     /// A job to end, guarded by its lease.
@@ -71,8 +74,8 @@ pub struct LinkWrite {
     pub secrets: Option<LinkSecrets>,
     /// The connector's credential; `None` keeps what is stored.
     pub credential: Option<SecretBytes>,
-    /// Destroys the data key, every sealed field, and the transactions with their change log. Jobs of the link stay for their workers, which
-    /// find it deleted and end them as failed, so that every accepted job has exactly one end.
+    /// Destroys the data key, every sealed field, the transactions with their change log, and the investments. Jobs of the
+    /// link stay for their workers, which find it deleted and end them as failed, so that every accepted job has exactly one end.
     pub destroy: bool,
     /// By which further statement files find this link; freed by `destroy`.
     pub import_key: ImportKey,
@@ -103,6 +106,15 @@ pub struct TransactionWrites {
     pub removed: Vec<TransactionId>,
     /// What readers of the link are told of it; positions come from the link of the same commit.
     pub log: LogWrites,
+}
+
+/// What changed in the investments of a link; `destroy` of the link takes them all.
+#[derive(Debug)]
+pub struct InvestmentWrites {
+    /// The link.
+    pub link_id: LinkId,
+    /// The new portfolio, and transactions to insert, change and remove.
+    pub changes: InvestmentChanges,
 }
 
 /// A job to add.

@@ -22,6 +22,7 @@ use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
     ids::{AppId, JobId, LinkId, SessionId},
+    investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
@@ -30,14 +31,14 @@ use passbook_core::{
 
 pub use self::{
     changes::{
-        AnswerWrite, AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, JobState, JobWork, LeaseRef, LeasedJob,
-        LinkWrite, NewJob, NewToken, SessionWrite, TransactionWrites,
+        AnswerWrite, AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, InvestmentWrites, JobState, JobWork,
+        LeaseRef, LeasedJob, LinkWrite, NewJob, NewToken, SessionWrite, TransactionWrites,
     },
     errors::{CommitError, Guard, StoreError},
     records::{
-        AnswerKey, App, AppInstitution, ChangeFilter, Client, KeptAnswer, LinkAnswer, LinkPosition, NumbersAnswer,
-        Reservation, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
-        UserTransactionFilter,
+        AnswerKey, App, AppInstitution, ChangeFilter, Client, InvestmentTransactionPage, KeptAnswer, LinkAnswer,
+        LinkPosition, NumbersAnswer, Reservation, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
+        TransactionPage, UserTransactionFilter,
     },
     upkeep::{BackupError, BackupFile, BackupManifest, Examination, KeyPosition, MasterKeyUse, Rewrapped, Upkeep},
 };
@@ -126,6 +127,27 @@ pub trait Store: Send + Sync + 'static {
         link: &LinkId,
         since: Option<Date>,
     ) -> Result<Vec<Transaction>, StoreError>;
+
+    // ---- investments
+
+    /// What the link's investment accounts hold, as last fetched; `None` when nothing ever was.
+    async fn lookup_portfolio(&self, tenant: &Tenant, link: &LinkId) -> Result<Option<Portfolio>, StoreError>;
+
+    /// One page, newest first, in the order of [`Store::list_transactions`], with the number of all matches.
+    async fn list_investment_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &TransactionFilter,
+    ) -> Result<InvestmentTransactionPage, StoreError>;
+
+    /// Every investment transaction of the link on or after `since` (`None`: all). Any order.
+    async fn load_investment_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        since: Option<Date>,
+    ) -> Result<Vec<InvestmentTransaction>, StoreError>;
 
     // ---- writes
 

@@ -3,6 +3,7 @@
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     ids::{AccountId, AppId, LinkId},
+    investment::InvestmentTransaction,
     link::{Link, LinkErrorCode, LinkSecrets, LinkState},
     product::ProductSet,
     secret::SecretBytes,
@@ -115,6 +116,15 @@ pub struct TransactionPage {
     pub total: u64,
     /// This page.
     pub items: Vec<Transaction>,
+}
+
+/// A page of investment transactions.
+#[derive(Debug, Clone)]
+pub struct InvestmentTransactionPage {
+    /// All matches.
+    pub total: u64,
+    /// This page.
+    pub items: Vec<InvestmentTransaction>,
 }
 
 /// A session as stored.

@@ -9,6 +9,7 @@ use super::{
     events::{add_audit_entry, add_events},
     failure::WriteError,
     instance::{add_instance_value, write_app_institution},
+    investments::write_investments,
     jobs::{add_job, check_lease, finish_job, retime_jobs, set_clock},
     links::write_link,
     sessions::write_session,
@@ -51,6 +52,7 @@ fn steps(prepared: &Prepared) -> Result<Vec<Step<'_>>, WriteError> {
     if let Some(transactions) = &rest.transactions {
         steps.extend(write_transactions(transactions, link.map(|link| &link.link))?);
     }
+    steps.extend(rest.investments.iter().flat_map(write_investments));
     steps.extend(rest.jobs.iter().map(add_job));
     steps.extend(add_events(&rest.events));
     steps.extend(rest.audit.iter().map(add_audit_entry));

@@ -57,8 +57,21 @@ const DESTROY_KEYS: &str = "UPDATE links SET wrapped_key = NULL, key_version = N
     numbers = NULL, owners = NULL, credential = NULL, import_key = NULL WHERE link_id = $1";
 const DESTROY_TRANSACTIONS: &str = "DELETE FROM transactions WHERE link_id = $1";
 const DESTROY_CHANGES: &str = "DELETE FROM transaction_changes WHERE link_id = $1";
+const DESTROY_INVESTMENTS: &str = "DELETE FROM investment_transactions WHERE link_id = $1";
+const DESTROY_HOLDINGS: &str = "DELETE FROM holdings WHERE link_id = $1";
 const DESTROY_ANSWERS: &str = "DELETE FROM kept_answers WHERE link_id = $1";
 const DESTROY_REQUESTS: &str = "UPDATE link_sessions SET request = NULL WHERE link_id = $1 AND request IS NOT NULL";
+
+/// What [`LinkWrite::destroy`](crate::port::LinkWrite::destroy) does, in the order of row locks.
+const DESTROY: [&str; 7] = [
+    DESTROY_KEYS,
+    DESTROY_TRANSACTIONS,
+    DESTROY_CHANGES,
+    DESTROY_INVESTMENTS,
+    DESTROY_HOLDINGS,
+    DESTROY_ANSWERS,
+    DESTROY_REQUESTS,
+];
 
 pub(super) async fn lookup_numbers_answer(
     readers: &Readers,
@@ -161,7 +174,7 @@ pub(super) fn write_link(prepared: &PreparedLink) -> Vec<Step<'_>> {
         // Makes everything sealed under the link's key unreadable for ever. Jobs of the link stay for their workers,
         // which find the link deleted and end them as failed: so every accepted job has exactly one end.
         let id = prepared.link.id.as_str();
-        for sql in [DESTROY_KEYS, DESTROY_TRANSACTIONS, DESTROY_CHANGES, DESTROY_ANSWERS, DESTROY_REQUESTS] {
+        for sql in DESTROY {
             steps.push(Step::new(sql, values![id]));
         }
     }

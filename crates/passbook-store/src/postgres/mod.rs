@@ -7,7 +7,7 @@
 //! | `readers` | who reads where: shared, pipelined connections |
 //! | `writers`, `work` | units of work: repeated, resolved; their statements in few round trips |
 //! | `apply` | a commit as one unit of work |
-//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers`, `investments` | the tables |
 //! | `upkeep`, `master_keys` | what an operator asks; rotating master keys |
 //! | `clock`, `deletions` | the database's time; the deletion ledger |
 //! | `values`, `columns`, `failure` | parameters, rows, errors |
@@ -29,6 +29,7 @@ mod deletions;
 mod events;
 mod failure;
 mod instance;
+mod investments;
 mod jobs;
 mod links;
 mod master_keys;
@@ -50,6 +51,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
     ids::{AppId, JobId, LinkId, SessionId},
+    investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
@@ -72,9 +74,9 @@ use self::{
 };
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, Guard, JobState, LeaseRef,
-        LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets,
-        StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
+        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, Guard, InvestmentTransactionPage,
+        JobState, LeaseRef, LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError,
+        StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -229,6 +231,28 @@ impl Store for PostgresStore {
         since: Option<Date>,
     ) -> Result<Vec<Transaction>, StoreError> {
         transactions::load_transactions(&self.readers, tenant, link, since).await
+    }
+
+    async fn lookup_portfolio(&self, tenant: &Tenant, link: &LinkId) -> Result<Option<Portfolio>, StoreError> {
+        investments::lookup_portfolio(&self.readers, tenant, link).await
+    }
+
+    async fn list_investment_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &TransactionFilter,
+    ) -> Result<InvestmentTransactionPage, StoreError> {
+        investments::list_investment_transactions(&self.readers, tenant, link, filter).await
+    }
+
+    async fn load_investment_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        since: Option<Date>,
+    ) -> Result<Vec<InvestmentTransaction>, StoreError> {
+        investments::load_investment_transactions(&self.readers, tenant, link, since).await
     }
 
     async fn commit(&self, changes: Changes) -> Result<(), CommitError> {

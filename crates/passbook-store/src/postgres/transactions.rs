@@ -25,7 +25,7 @@ use crate::{
 /// Rows of one statement.
 pub(super) const ROWS_MAX: usize = 1000;
 /// Sorts after every date.
-const LAST_DATE: &str = "~";
+pub(super) const LAST_DATE: &str = "~";
 
 // Total and page are one statement, so that they see one state: a page never contradicts its total. There is one row
 // without a transaction when the page is empty. What comes before the page is skipped on the index; only the page's own

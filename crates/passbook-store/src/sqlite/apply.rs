@@ -9,6 +9,7 @@ use super::{
     events::{add_audit_entry, add_event},
     failure::WriteError,
     instance::{add_instance_value, write_app_institution},
+    investments::write_investments,
     jobs::{add_job, check_lease, finish_job},
     links::write_link,
     sessions::write_session,
@@ -53,6 +54,9 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
     }
     if let Some(transactions) = &rest.transactions {
         write_transactions(connection, transactions, link.map(|link| &link.link))?;
+    }
+    if let Some(investments) = &rest.investments {
+        write_investments(connection, investments)?;
     }
     for job in &rest.jobs {
         add_job(connection, job)?;

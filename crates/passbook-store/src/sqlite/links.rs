@@ -276,6 +276,8 @@ fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
     connection.prepare_cached(KEYS)?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM transaction_changes WHERE link_id = ?1")?.execute([id.as_str()])?;
+    connection.prepare_cached("DELETE FROM investment_transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
+    connection.prepare_cached("DELETE FROM holdings WHERE link_id = ?1")?.execute([id.as_str()])?;
     // A kept answer shows the link object.
     connection.prepare_cached("DELETE FROM kept_answers WHERE link_id = ?1")?.execute([id.as_str()])?;
     // A session that failed or was never finished still holds what the app said about the end user.

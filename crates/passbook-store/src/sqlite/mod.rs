@@ -7,7 +7,7 @@
 //! | `writer` | the one writing thread and its group commit |
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
-//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers`, `investments` | the tables |
 //! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
 //! | `columns`, `failure` | rows and errors |
 //!
@@ -28,6 +28,7 @@ mod events;
 mod examine;
 mod failure;
 mod instance;
+mod investments;
 mod jobs;
 mod key_file;
 mod links;
@@ -48,6 +49,7 @@ use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
     ids::{AppId, JobId, LinkId, SessionId},
+    investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
     tenant::Tenant,
@@ -68,9 +70,9 @@ pub use self::{
 pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, JobState, LeaseRef, LeasedJob,
-        LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink, StoredSecrets,
-        StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
+        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, InvestmentTransactionPage,
+        JobState, LeaseRef, LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError,
+        StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     sealing::Keys,
     stored::prepare::{self, Prepared},
@@ -231,6 +233,33 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Transaction>, StoreError> {
         let (tenant, link) = (tenant.clone(), link.clone());
         self.readers.scan(move |connection| transactions::load_transactions(connection, &tenant, &link, since)).await
+    }
+
+    async fn lookup_portfolio(&self, tenant: &Tenant, link: &LinkId) -> Result<Option<Portfolio>, StoreError> {
+        let (tenant, link) = (tenant.clone(), link.clone());
+        self.readers.scan(move |connection| investments::lookup_portfolio(connection, &tenant, &link)).await
+    }
+
+    async fn list_investment_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        filter: &TransactionFilter,
+    ) -> Result<InvestmentTransactionPage, StoreError> {
+        let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
+        let list = move |connection: &_| investments::list_investment_transactions(connection, &tenant, &link, &filter);
+        self.readers.scan(list).await
+    }
+
+    async fn load_investment_transactions(
+        &self,
+        tenant: &Tenant,
+        link: &LinkId,
+        since: Option<Date>,
+    ) -> Result<Vec<InvestmentTransaction>, StoreError> {
+        let (tenant, link) = (tenant.clone(), link.clone());
+        let load = move |connection: &_| investments::load_investment_transactions(connection, &tenant, &link, since);
+        self.readers.scan(load).await
     }
 
     async fn commit(&self, changes: Changes) -> Result<(), CommitError> {

@@ -3,7 +3,8 @@
 use jiff::SignedDuration;
 use passbook_core::{
     change_log::{Change, ChangeKind, LoggedChange},
-    ids::{AppId, LinkId, TransactionId},
+    ids::{AppId, InvestmentTransactionId, LinkId, SecurityId, TransactionId},
+    investment::{InvestmentTransaction, Portfolio},
     link::LinkSecrets,
     product::ProductSet,
     retention::TimeWatch,
@@ -29,6 +30,7 @@ use crate::{
 };
 
 const LINKS: &str = "links";
+pub(crate) const INVESTMENT_TRANSACTIONS: &str = "investment_transactions";
 
 /// `state, error, granted, deleted_at, renderer, link_view`.
 pub(crate) fn link_answer(row: &impl StoredRow, id: &LinkId) -> Result<LinkAnswer, StoreError> {
@@ -154,6 +156,37 @@ pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> R
             .map(|text| TransactionId::parse(text).ok_or_else(|| columns.wrong("pending_id", Unexpected)))
             .transpose()?,
     })
+}
+
+/// `portfolio`.
+pub(crate) fn portfolio(row: &impl StoredRow, link: &LinkId) -> Result<Portfolio, StoreError> {
+    Columns { row, table: "holdings", key: link.as_str() }.json(0, "portfolio")
+}
+
+/// An investment transaction of `link`, from column `from` on: `investment_transaction_id, account_id, upstream_key,
+/// security_id, details`.
+pub(crate) fn investment_transaction(
+    row: &impl StoredRow,
+    link: &LinkId,
+    from: usize,
+) -> Result<InvestmentTransaction, StoreError> {
+    let columns = Columns { row, table: INVESTMENT_TRANSACTIONS, key: link.as_str() };
+    let security_id = columns
+        .optional_text(from + 3, "security_id")?
+        .map(|text| SecurityId::parse(text).ok_or_else(|| columns.wrong("security_id", Unexpected)))
+        .transpose()?;
+    Ok(InvestmentTransaction {
+        id: columns.parsed(from, "investment_transaction_id", InvestmentTransactionId::parse)?,
+        account_id: columns.account_id(from + 1)?,
+        upstream_key: columns.text(from + 2, "upstream_key")?.to_owned(),
+        security_id,
+        details: columns.json(from + 4, "details")?,
+    })
+}
+
+/// A value for a JSON column.
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data with string keys")
 }
 
 /// A row of the change log of `link`: `position, kind, transaction_id`, then the [`transaction`], absent when it is

@@ -10,6 +10,7 @@ mod database;
 mod examples;
 mod group_commit;
 mod instance;
+mod investments;
 mod jobs;
 mod links;
 mod sessions;

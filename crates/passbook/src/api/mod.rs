@@ -16,6 +16,7 @@ mod identity;
 mod import_file;
 mod import_link;
 mod institutions;
+mod investments;
 mod jwks;
 pub mod limits;
 mod link_changes;
@@ -107,6 +108,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(
             "/links/{id}/transactions/sync",
             get(observed(Op::GetTransactionsSync, transactions_sync::get_transactions_sync)),
+        )
+        .route("/links/{id}/investments/holdings", get(observed(Op::GetHoldings, investments::get_holdings)))
+        .route(
+            "/links/{id}/investments/transactions",
+            get(observed(Op::GetInvestmentTransactions, investments::get_investment_transactions)),
         )
         .route("/users/{id}/links", get(observed(Op::GetUserLinks, users::get_user_links)))
         .route("/users/{id}/accounts", get(observed(Op::GetUserAccounts, users::get_user_accounts)))

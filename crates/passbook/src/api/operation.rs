@@ -75,6 +75,8 @@ operations! {
     GetIdentities, "get_identities", Some(Scope::Identity), true, 600, Narrow::Link(3);
     GetTransactions, "get_transactions", Some(Scope::Transactions), true, 600, Narrow::Link(15);
     GetTransactionsSync, "get_transactions_sync", Some(Scope::Transactions), true, 600, Narrow::Link(15);
+    GetHoldings, "get_holdings", Some(Scope::Investments), true, 600, Narrow::Link(15);
+    GetInvestmentTransactions, "get_investment_transactions", Some(Scope::Investments), true, 600, Narrow::Link(15);
     ImportLink, "import_link", Some(Scope::Links), false, 60, Narrow::None;
     ImportTransactions, "import_transactions", Some(Scope::Links), true, 600, Narrow::Link(15);
     GetUserLinks, "get_user_links", Some(Scope::Links), false, 600, Narrow::None;
@@ -120,6 +122,8 @@ impl Operation {
             | Self::RefreshProducts
             | Self::GetTransactions
             | Self::GetTransactionsSync
+            | Self::GetHoldings
+            | Self::GetInvestmentTransactions
             | Self::GetUserLinks
             | Self::GetUserAccounts
             | Self::GetUserTransactions => Work::Short,

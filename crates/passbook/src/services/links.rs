@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use passbook_connectors::port::{Credential, Fetch};
 use passbook_core::{
+    account::Account,
     ids::{AccountId, LinkId},
     link::{self, LinkState},
     product::Product,
@@ -49,6 +50,26 @@ pub struct TransactionQuery {
     pub account_ids: Option<Vec<String>>,
     /// The rest.
     pub filter: TransactionFilter,
+}
+
+impl TransactionQuery {
+    /// What the store is asked for. Closed accounts keep their history.
+    pub fn filter_of(self, stored: &StoredLink) -> TransactionFilter {
+        let permitted: Vec<AccountId> =
+            permitted_accounts(stored, self.account_ids.as_deref()).map(|account| account.id.clone()).collect();
+        let all = self.account_ids.is_none() && permitted.len() == stored.link.accounts.len();
+        TransactionFilter { accounts: (!all).then_some(permitted), ..self.filter }
+    }
+}
+
+/// The accounts that may be shown, open or closed; of these only the wanted ones.
+pub fn permitted_accounts<'a>(
+    stored: &'a StoredLink,
+    account_ids: Option<&'a [String]>,
+) -> impl Iterator<Item = &'a Account> {
+    let is_wanted =
+        move |account: &&Account| account_ids.is_none_or(|wanted| wanted.iter().any(|id| id == account.id.as_str()));
+    stored.link.accounts.iter().filter(|account| account.permitted).filter(is_wanted)
 }
 
 impl Services {
@@ -120,19 +141,7 @@ impl Services {
         stored: &StoredLink,
         query: TransactionQuery,
     ) -> Result<TransactionPage, Fault> {
-        let wanted = |id: &AccountId| {
-            query.account_ids.as_ref().is_none_or(|ids| ids.iter().any(|wanted| wanted == id.as_str()))
-        };
-        // Only permitted accounts are ever shown. Closed ones keep their history.
-        let permitted: Vec<AccountId> = stored
-            .link
-            .accounts
-            .iter()
-            .filter(|account| account.permitted && wanted(&account.id))
-            .map(|account| account.id.clone())
-            .collect();
-        let all = query.account_ids.is_none() && permitted.len() == stored.link.accounts.len();
-        let filter = TransactionFilter { accounts: (!all).then_some(permitted), ..query.filter };
+        let filter = query.filter_of(stored);
         Ok(self.store.list_transactions(&actor.tenant, &stored.link.id, &filter).await?)
     }
 

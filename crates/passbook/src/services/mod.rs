@@ -8,6 +8,7 @@ pub mod audit;
 pub mod idempotency;
 pub mod import_links;
 pub mod imports;
+pub mod investments;
 pub mod link_changes;
 pub mod links;
 pub mod refresh;

@@ -13,13 +13,15 @@ use passbook_core::{
     numbers::{Verdict, check_account_numbers},
     product::{Product, ProductSet},
     reconcile::{
-        NewAccounts, TransactionChanges, compared_since, reconcile_accounts, reconcile_numbers, reconcile_owners,
-        reconcile_transactions,
+        InvestmentChanges, NewAccounts, TransactionChanges, compared_since, reconcile_accounts, reconcile_investments,
+        reconcile_numbers, reconcile_owners, reconcile_transactions,
     },
     secret::SecretBytes,
     snapshot::Snapshot,
 };
-use passbook_store::port::{Changes, FinishedJob, Guard, JobState, LeasedJob, StoreError, StoredLink, StoredSecrets};
+use passbook_store::port::{
+    Changes, FinishedJob, Guard, InvestmentWrites, JobState, LeasedJob, StoreError, StoredLink, StoredSecrets,
+};
 
 use super::{Ended, lease_until};
 use crate::services::{DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, transaction_writes};
@@ -31,6 +33,13 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 struct Fetched {
     results: Vec<(Product, Result<Snapshot, Failure>)>,
     renewed_credential: Option<SecretBytes>,
+}
+
+/// What merging made of it, beside the link and its secrets.
+#[derive(Default)]
+struct Merged {
+    transactions: TransactionChanges,
+    investments: Option<InvestmentChanges>,
 }
 
 impl Fetched {
@@ -200,12 +209,12 @@ impl Services {
     ) -> Result<(Changes, Ended), Fault> {
         let mut link = stored.link;
         let StoredSecrets { mut secrets, .. } = self.secrets_of(&link).await?;
-        let mut rows = TransactionChanges::default();
+        let mut merged = Merged::default();
         let mut ended = Ended::Failed;
         for (product, result) in &fetched.results {
             match result {
                 Ok(snapshot) => {
-                    self.merge_snapshot(&mut link, &mut secrets, &mut rows, snapshot.clone()).await?;
+                    self.merge_snapshot(&mut link, &mut secrets, &mut merged, snapshot.clone()).await?;
                     link.complete_product(*product, &job.lease.job_id, now);
                     ended = Ended::Done;
                 }
@@ -215,14 +224,16 @@ impl Services {
                 }
             }
         }
-        if !rows.is_empty() {
+        if !merged.transactions.is_empty() {
             link.announce_transactions(now);
         }
-        let writes = transaction_writes(&mut link, rows);
+        let writes = transaction_writes(&mut link, merged.transactions);
+        let investments = merged.investments.map(|changes| InvestmentWrites { link_id: link.id.clone(), changes });
         let credential = fetched.renewed_credential.clone();
         let mut changes =
             changes_with_link(link, Some(stored.version), Some(secrets), |write| write.credential = credential);
         changes.transactions = writes;
+        changes.investments = investments;
         let state = if ended == Ended::Done { JobState::Done } else { JobState::Failed };
         changes.finished_job = Some(self.finished(job, state));
         Ok((changes, ended))
@@ -232,7 +243,7 @@ impl Services {
         &self,
         link: &mut Link,
         secrets: &mut LinkSecrets,
-        rows: &mut TransactionChanges,
+        merged: &mut Merged,
         snapshot: Snapshot,
     ) -> Result<(), Fault> {
         match snapshot {
@@ -247,7 +258,14 @@ impl Services {
             Snapshot::Transactions(reported) => {
                 let since = compared_since(reported.complete_since);
                 let stored = self.store.load_transactions(&link.tenant, &link.id, since).await?;
-                *rows = reconcile_transactions(link, stored, reported, &self.derivation);
+                merged.transactions = reconcile_transactions(link, stored, reported, &self.derivation);
+            }
+            Snapshot::Investments(reported) => {
+                let known = self.store.lookup_portfolio(&link.tenant, &link.id).await?.unwrap_or_default();
+                let since = reported.complete_since;
+                let stored = self.store.load_investment_transactions(&link.tenant, &link.id, since).await?;
+                let changes = reconcile_investments(link, known, stored, reported, &self.derivation);
+                merged.investments = Some(changes);
             }
         }
         Ok(())

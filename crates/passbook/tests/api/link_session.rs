@@ -365,7 +365,11 @@ async fn a_session_offers_only_what_it_asked_for() {
             "body.institution_id",
         ),
         (json!({}), json!({"institution_id": "nobody"}), "body.institution_id"),
-        (json!({"settings": {"products": {"investments": {"required": true}}}}), json!({}), "body.institution_id"),
+        (
+            json!({"settings": {"products": {"identity": {"required": true}}}}),
+            json!({"institution_id": "statement_file"}),
+            "body.institution_id",
+        ),
         (json!({}), json!({"accounts": ["no such account"]}), "body.accounts"),
         (json!({}), json!({"accounts": []}), "body.accounts"),
         (

@@ -19,6 +19,7 @@ mod import_file;
 mod import_link;
 mod instance;
 mod institutions;
+mod investments;
 mod link_changes;
 mod link_session;
 mod links;

@@ -29,7 +29,7 @@ const STATES: [State; 7] =
 type Row = (&'static str, &'static str, [u16; 7], &'static str);
 
 const NOTHING: &str = "";
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 16] = [
     ("GET", "/links/{id}", [200, 200, 200, 200, 200, 200, 404], NOTHING),
     ("PATCH", "/links/{id}", [422, 422, 200, 200, 200, 410, 404], r#"{"link_tags": ["new"]}"#),
     ("DELETE", "/links/{id}", [204, 204, 204, 204, 204, 410, 404], NOTHING),
@@ -42,6 +42,8 @@ const ROWS: [Row; 14] = [
     ("GET", "/links/{id}/identity", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/transactions", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/transactions/sync", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/investments/holdings", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    ("GET", "/links/{id}/investments/transactions", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/transactions?size=0", [422, 422, 422, 422, 422, 410, 404], NOTHING),
     // None of these links was imported.
     (

@@ -25,7 +25,7 @@ pub(super) fn quarter_start(index: i64) -> i64 {
 }
 
 /// The date of an instant.
-pub(super) fn date_of(instant: Timestamp) -> civil::Date {
+pub(in crate::sandbox) fn date_of(instant: Timestamp) -> civil::Date {
     Offset::UTC.to_datetime(instant).date()
 }
 

@@ -17,8 +17,9 @@ use passbook_core::{
 };
 use rust_decimal::Decimal;
 
+pub(super) use self::calendar::date_of;
 use self::{
-    calendar::{Month, date_of, month_index},
+    calendar::{Month, month_index},
     entry::{Cause, Entry},
     household::Household,
 };

@@ -1,0 +1,149 @@
+//! The `holdings` and `investment_transactions` tables.
+
+use jiff::civil::Date;
+use passbook_core::{
+    ids::LinkId,
+    investment::{InvestmentTransaction, Portfolio},
+    tenant::Tenant,
+};
+use rusqlite::{Connection, OptionalExtension as _, ToSql, params, params_from_iter};
+
+use super::failure::{ReadError, WriteError, constraint_as, one_row};
+use crate::{
+    port::{Guard, InvestmentTransactionPage, InvestmentWrites, TransactionFilter},
+    stored::{rows, values::micros},
+};
+
+const COLUMNS: &str = "t.investment_transaction_id, t.account_id, t.upstream_key, t.security_id, t.details";
+/// The rows of a link that the tenant owns.
+const OF_LINK: &str = "FROM investment_transactions t JOIN links l ON l.link_id = t.link_id \
+    WHERE t.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
+const ORDER: &str = "t.date DESC, t.datetime DESC NULLS LAST, t.investment_transaction_id DESC";
+
+pub(super) fn lookup_portfolio(
+    connection: &Connection,
+    tenant: &Tenant,
+    link: &LinkId,
+) -> Result<Option<Portfolio>, ReadError> {
+    const SQL: &str = "SELECT h.portfolio FROM holdings h JOIN links l ON l.link_id = h.link_id \
+        WHERE h.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
+    let parameters = params![link.as_str(), tenant.app_id.as_str(), tenant.environment.as_str()];
+    let found =
+        connection.prepare_cached(SQL)?.query_row(parameters, |row| Ok(rows::portfolio(row, link))).optional()?;
+    Ok(found.transpose()?)
+}
+
+pub(super) fn list_investment_transactions(
+    connection: &Connection,
+    tenant: &Tenant,
+    link: &LinkId,
+    filter: &TransactionFilter,
+) -> Result<InvestmentTransactionPage, ReadError> {
+    let mut conditions = String::from(OF_LINK);
+    let mut parameters: Vec<Box<dyn ToSql>> = vec![
+        Box::new(link.as_str().to_owned()),
+        Box::new(tenant.app_id.as_str().to_owned()),
+        Box::new(tenant.environment.as_str()),
+    ];
+    for (comparison, date) in [(">=", filter.start_date), ("<=", filter.end_date)] {
+        if let Some(date) = date {
+            parameters.push(Box::new(date.to_string()));
+            conditions.push_str(&format!(" AND t.date {comparison} ?{}", parameters.len()));
+        }
+    }
+    if let Some(accounts) = &filter.accounts {
+        if accounts.is_empty() {
+            return Ok(InvestmentTransactionPage { total: 0, items: Vec::new() });
+        }
+        let first = parameters.len() + 1;
+        parameters.extend(accounts.iter().map(|id| Box::new(id.as_str().to_owned()) as Box<dyn ToSql>));
+        let places: Vec<_> = (first..=parameters.len()).map(|place| format!("?{place}")).collect();
+        conditions.push_str(&format!(" AND t.account_id IN ({})", places.join(", ")));
+    }
+    // Both queries see one state, or a page could contradict its total.
+    let snapshot = connection.unchecked_transaction()?;
+    let total = snapshot
+        .prepare_cached(&format!("SELECT COUNT(*) {conditions}"))?
+        .query_row(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
+    parameters.push(Box::new(i64::from(filter.limit)));
+    parameters.push(Box::new(i64::try_from(filter.offset).unwrap_or(i64::MAX)));
+    let (limit, offset) = (parameters.len() - 1, parameters.len());
+    let page = format!("SELECT {COLUMNS} {conditions} ORDER BY {ORDER} LIMIT ?{limit} OFFSET ?{offset}");
+    let items = decode_all(&snapshot, &page, params_from_iter(&parameters), link)?;
+    snapshot.finish()?;
+    Ok(InvestmentTransactionPage { total: u64::try_from(total).unwrap_or(0), items })
+}
+
+pub(super) fn load_investment_transactions(
+    connection: &Connection,
+    tenant: &Tenant,
+    link: &LinkId,
+    since: Option<Date>,
+) -> Result<Vec<InvestmentTransaction>, ReadError> {
+    let sql = format!("SELECT {COLUMNS} {OF_LINK} AND t.date >= ?4");
+    // The empty text sorts before every date.
+    let since = since.map(|date| date.to_string()).unwrap_or_default();
+    let parameters = params![link.as_str(), tenant.app_id.as_str(), tenant.environment.as_str(), since];
+    decode_all(connection, &sql, parameters, link)
+}
+
+/// Applies the changes to the link of the same commit.
+pub(super) fn write_investments(connection: &Connection, writes: &InvestmentWrites) -> Result<(), WriteError> {
+    const PORTFOLIO: &str = "INSERT INTO holdings (link_id, portfolio) VALUES (?1, ?2) \
+        ON CONFLICT (link_id) DO UPDATE SET portfolio = excluded.portfolio";
+    const INSERT: &str = "INSERT INTO investment_transactions (link_id, investment_transaction_id, account_id, \
+        upstream_key, security_id, date, datetime, details) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    const UPDATE: &str = "UPDATE investment_transactions SET account_id = ?3, upstream_key = ?4, security_id = ?5, \
+        date = ?6, datetime = ?7, details = ?8 WHERE link_id = ?1 AND investment_transaction_id = ?2";
+    const DELETE: &str = "DELETE FROM investment_transactions WHERE link_id = ?1 AND investment_transaction_id = ?2";
+    let (link, changes) = (&writes.link_id, &writes.changes);
+    let portfolio = rows::to_json(&changes.portfolio);
+    connection
+        .prepare_cached(PORTFOLIO)?
+        .execute(params![link.as_str(), portfolio])
+        .map_err(constraint_as(Guard::Link))?;
+    for id in &changes.removed {
+        connection.prepare_cached(DELETE)?.execute([link.as_str(), id.as_str()])?;
+    }
+    for row in &changes.updated {
+        one_row(write_row(connection, UPDATE, link, row)?, Guard::Link)?;
+    }
+    for row in &changes.created {
+        write_row(connection, INSERT, link, row)?;
+    }
+    Ok(())
+}
+
+fn write_row(
+    connection: &Connection,
+    sql: &str,
+    link: &LinkId,
+    row: &InvestmentTransaction,
+) -> Result<usize, WriteError> {
+    let parameters = params![
+        link.as_str(),
+        row.id.as_str(),
+        row.account_id.as_str(),
+        row.upstream_key,
+        row.security_id.as_ref().map(|id| id.as_str()),
+        row.details.date.to_string(),
+        row.details.datetime.map(micros),
+        rows::to_json(&row.details),
+    ];
+    connection.prepare_cached(sql)?.execute(parameters).map_err(constraint_as(Guard::Link))
+}
+
+fn decode_all(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+    link: &LinkId,
+) -> Result<Vec<InvestmentTransaction>, ReadError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query(parameters)?;
+    let mut transactions = Vec::new();
+    while let Some(row) = found.next()? {
+        transactions.push(rows::investment_transaction(row, link, 0)?);
+    }
+    Ok(transactions)
+}
