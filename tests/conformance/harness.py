@@ -139,6 +139,7 @@ class Sdk:
         self.accounts = moneykit.AccountsApi(client)
         self.account_numbers = moneykit.AccountNumbersApi(client)
         self.institutions = moneykit.InstitutionsApi(client)
+        self.investments = moneykit.InvestmentsApi(client)
         self.users = moneykit.UsersApi(client)
         self.webhooks = moneykit.WebhooksApi(client)
         self.link_session = moneykit.LinkSessionApi(client)

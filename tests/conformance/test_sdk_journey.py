@@ -224,6 +224,41 @@ class Journey(unittest.TestCase):
         self.assertEqual(dates, sorted(dates, reverse=True), "newest first")
         self.assertTrue(all(not item.amount.startswith("-") for item in everything))
 
+    def test_enrichment_and_its_correction(self):
+        link_id = self.connected_link().link_id
+        everything = self.sdk.all_transactions(link_id)
+        named = [item for item in everything if item.enrichment and item.enrichment.merchant]
+        self.assertTrue(named)
+        wanted = moneykit.BudCategory(category="charity", subcategory="other_charity")
+        answer = self.sdk.transactions.correct_enrichment(link_id, named[0].transaction_id, wanted)
+        self.assertEqual(answer.transactions[0].transaction_id, named[0].transaction_id)
+        self.assertIsNone(answer.cursor.next)
+        for item in answer.transactions:
+            self.assertEqual(item.enrichment.category.value, "charity")
+            self.assertEqual(item.enrichment.subcategory.value, "other_charity")
+        corrected = {item.transaction_id for item in answer.transactions}
+        for item in self.sdk.all_transactions(link_id):
+            is_corrected = bool(item.enrichment and item.enrichment.category.value == "charity")
+            self.assertEqual(is_corrected, item.transaction_id in corrected)
+
+    def test_investments(self):
+        link_id = self.connected_link(username="user_investor").link_id
+        held = self.sdk.investments.get_holdings(link_id)
+        self.assertTrue(held.holdings)
+        securities = {security.security_id for security in held.securities}
+        self.assertEqual({holding.security_id for holding in held.holdings}, securities)
+        moved, page = [], 1
+        while True:
+            answer = self.sdk.investments.get_investment_transactions(link_id, page=page, size=50)
+            moved.extend(answer.investment_transactions)
+            if len(moved) >= answer.total:
+                break
+            page += 1
+        self.assertEqual(len({item.investment_transaction_id for item in moved}), answer.total)
+        bought = next(item for item in moved if item.type == "buy")
+        self.assertGreater(float(bought.amount), 0, "what was paid left the account")
+        self.assertGreater(float(bought.quantity), 0)
+
     def test_many_accounts_and_transactions(self):
         link_id = self.connected_link(username="user_many").link_id
         everything = self.sdk.all_transactions(link_id, size=200)

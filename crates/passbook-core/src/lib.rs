@@ -9,6 +9,7 @@
 pub mod account;
 pub mod account_numbers;
 pub mod change_log;
+pub mod enrichment;
 pub mod event;
 pub mod failure;
 pub mod identity;

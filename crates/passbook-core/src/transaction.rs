@@ -4,7 +4,10 @@ use jiff::{Timestamp, civil::Date};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountId, TransactionId};
+use crate::{
+    enrichment::Enrichment,
+    ids::{AccountId, TransactionId},
+};
 
 /// Direction of money, the same for every account type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +43,8 @@ pub struct Transaction {
     pub original_id: Option<String>,
     /// Which pending transaction this posted one was, as far as is known.
     pub pending_id: Option<TransactionId>,
+    /// What is known of it beyond the bank's words; `None` when they say too little.
+    pub enrichment: Option<Enrichment>,
 }
 
 /// What a bank reports about a transaction; equal details mean nothing changed.

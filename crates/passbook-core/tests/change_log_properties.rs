@@ -55,6 +55,7 @@ fn row(bits: u128, pending: bool) -> Transaction {
         },
         original_id: None,
         pending_id: None,
+        enrichment: None,
     }
 }
 

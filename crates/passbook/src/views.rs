@@ -4,6 +4,7 @@
 //! it, so that a read joins two byte slices ([`numbers_body`]). [`RENDERER`] says which code made them;
 //! a stored view of another renderer is rendered again from the aggregate on the fly.
 
+pub mod enrichment;
 pub mod investments;
 
 use std::collections::HashSet;
@@ -212,7 +213,7 @@ pub fn transaction(row: Transaction) -> models::TransactionResponse {
         raw_description: details.raw_description,
         pending: details.pending,
         category: None,
-        enrichment: None,
+        enrichment: row.enrichment.map(enrichment::enrichment),
         original_id: row.original_id,
         pending_transaction_id: row.pending_id.map(|id| id.as_str().into()),
     }

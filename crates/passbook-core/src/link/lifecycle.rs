@@ -80,6 +80,10 @@ impl Link {
                 record.settings.get_or_insert_with(|| settings.clone());
             }
         }
+        // It needs nothing of the bank, and nobody can ask for it alone.
+        if self.products.contains_key(&Product::Transactions) {
+            self.products.entry(Product::Enrichment).or_default();
+        }
     }
 
     /// The end user signs in again: after a failed attempt of the same session, or to reconnect.
@@ -99,7 +103,8 @@ impl Link {
         for record in self.products.values_mut() {
             record.unavailable = None;
         }
-        self.granted().without([Product::Accounts].into_iter().collect())
+        // Accounts were fetched to sign in, and enrichment comes with transactions.
+        self.granted().without([Product::Accounts, Product::Enrichment].into_iter().collect())
     }
 
     /// Sign-in worked: the app may exchange its token.

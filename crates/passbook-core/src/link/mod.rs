@@ -310,7 +310,10 @@ pub(crate) mod tests {
     #[test]
     fn only_what_the_institution_has_is_granted() {
         let link = connected_link();
-        assert_eq!(link.granted(), set(&[Product::Accounts, Product::AccountNumbers, Product::Transactions]));
+        let offered = [Product::Accounts, Product::AccountNumbers, Product::Transactions];
+        // Enrichment needs nothing of the institution.
+        assert_eq!(link.granted().without(set(&[Product::Enrichment])), set(&offered));
+        assert!(link.granted().contains(Product::Enrichment));
         assert!(link.available_products().is_empty());
         assert_eq!(link.products_to_prefetch(), set(&[Product::AccountNumbers]));
         assert_eq!(link.first_data_at, Some(at(2)), "listed only once connected");

@@ -88,6 +88,18 @@ impl Link {
         record.running_job.take_if(|running| running == job);
         self.note_first_data(now);
         self.record_refresh(product, RefreshState::Completed, None, now);
+        if product == Product::Transactions && self.note_enriched(now) {
+            self.record_refresh(Product::Enrichment, RefreshState::Completed, None, now);
+        }
+    }
+
+    /// Enrichment accompanies transactions. `false` when it is not granted, or a job of its own will tell.
+    fn note_enriched(&mut self, now: Timestamp) -> bool {
+        let Some(record) = self.products.get_mut(&Product::Enrichment) else { return false };
+        record.last_attempted_at = Some(rising(now, record.last_attempted_at));
+        record.refreshed_at = Some(rising(now, record.refreshed_at));
+        record.error = None;
+        record.running_job.is_none()
     }
 
     /// Records a success outside a job: what a sign-in or a statement file brought.
@@ -97,6 +109,9 @@ impl Link {
             record.last_attempted_at = Some(rising(now, record.last_attempted_at));
             record.refreshed_at = Some(refreshed_at);
             record.error = None;
+        }
+        if product == Product::Transactions {
+            self.note_enriched(now);
         }
         self.changed_at = self.changed_at.max(now);
         self.note_first_data(now);

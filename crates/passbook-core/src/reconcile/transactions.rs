@@ -9,6 +9,7 @@ use super::{
     likeness::{Candidate, DATING_DAYS_MAX, Dates, pair},
 };
 use crate::{
+    enrichment::Enrichment,
     ids::{AccountId, Derivation, TransactionId},
     link::Link,
     snapshot::{BankTransaction, BankTransactions},
@@ -98,6 +99,8 @@ struct NewRow {
     place: (AccountId, String),
     details: TransactionDetails,
     pending_id: Option<TransactionId>,
+    /// What an app corrected of the pending row that this one was.
+    correction: Option<Enrichment>,
     /// It turned out to be a stored row under another key.
     matched: bool,
 }
@@ -139,7 +142,7 @@ impl Merge {
         if let Some(replaced) = &item.replaces {
             self.rename(link, &place, replaced);
         }
-        let Some(row) = self.stored.get(&place) else { return self.create(place, item.details, None) };
+        let Some(row) = self.stored.get(&place) else { return self.create(place, item.details, None, None) };
         match (row.details.pending, item.details.pending) {
             // An older file still lists as pending what has posted since.
             (false, true) if !live => self.changes.unchanged += 1,
@@ -168,10 +171,11 @@ impl Merge {
     fn reissue(&mut self, place: (AccountId, String), details: TransactionDetails) {
         let pending = self.stored.remove(&place);
         let pending_id = pending.as_ref().filter(|_| !details.pending).map(|row| row.id.clone());
+        let correction = pending.as_ref().and_then(correction_of);
         if let Some(row) = pending {
             self.remove(row);
         }
-        self.create(place, details, pending_id);
+        self.create(place, details, pending_id, correction);
     }
 
     /// The bank replaced one id by another: the row keeps its public id under the new key.
@@ -190,8 +194,14 @@ impl Merge {
         }
     }
 
-    fn create(&mut self, place: (AccountId, String), details: TransactionDetails, pending_id: Option<TransactionId>) {
-        self.new.push(NewRow { place, details, pending_id, matched: false });
+    fn create(
+        &mut self,
+        place: (AccountId, String),
+        details: TransactionDetails,
+        pending_id: Option<TransactionId>,
+        correction: Option<Enrichment>,
+    ) {
+        self.new.push(NewRow { place, details, pending_id, correction, matched: false });
     }
 
     /// Pending rows that were not reported again may have posted under another key.
@@ -199,6 +209,7 @@ impl Merge {
         let wanted = |new: &NewRow| !new.details.pending && new.pending_id.is_none();
         for (row, new) in self.likely(|row| row.details.pending, wanted, Dates::Posting) {
             self.new[new].pending_id = Some(row.id.clone());
+            self.new[new].correction = correction_of(&row);
             self.remove(row);
         }
     }
@@ -256,11 +267,16 @@ impl Merge {
         for new in self.new.into_iter().filter(|new| !new.matched) {
             let id = link.next_transaction_id(derivation);
             let ((account_id, upstream_key), details, pending_id) = (new.place, new.details, new.pending_id);
-            let row = Transaction { id, account_id, upstream_key, details, original_id: None, pending_id };
+            let enrichment = new.correction;
+            let row = Transaction { id, account_id, upstream_key, details, original_id: None, pending_id, enrichment };
             self.changes.created.push(row);
         }
         self.changes
     }
+}
+
+fn correction_of(row: &Transaction) -> Option<Enrichment> {
+    row.enrichment.clone().filter(|known| known.corrected)
 }
 
 /// A key for a transaction without one: what a person would recognise it by, and how many like it came before.

@@ -31,7 +31,7 @@ pub(super) const LAST_DATE: &str = "~";
 // without a transaction when the page is empty. What comes before the page is skipped on the index; only the page's own
 // rows are looked up.
 const LIST_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, p.amount, \
-    p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, p.pending_id FROM \
+    p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
     AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5) n LEFT JOIN \
     (SELECT r.* FROM (SELECT t.transaction_id FROM transactions t JOIN links l ON l.link_id = t.link_id \
@@ -41,7 +41,7 @@ const LIST_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id,
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
 const LIST_TRANSACTIONS_OF_ACCOUNTS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, \
     p.amount, p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, \
-    p.original_id, p.pending_id FROM \
+    p.original_id, p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
     AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
     LEFT JOIN (SELECT r.* FROM (SELECT t.transaction_id FROM transactions t JOIN links l ON l.link_id = t.link_id \
@@ -51,7 +51,8 @@ const LIST_TRANSACTIONS_OF_ACCOUNTS: &str = "SELECT n.total, p.transaction_id, p
     JOIN transactions r ON r.link_id = $1 AND r.transaction_id = k.transaction_id) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
 const LOAD_TRANSACTIONS: &str = "SELECT t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, \
-    t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id FROM transactions t \
+    t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id, \
+    t.enrichment FROM transactions t \
     JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 AND l.app_id = $2 AND l.environment = $3 \
     AND (t.pending = 1 OR t.date >= $4)";
 
@@ -62,15 +63,17 @@ const PARK_TRANSACTIONS: &str = "UPDATE transactions SET upstream_key = '\u{1}' 
 const UPDATE_TRANSACTIONS: &str = "UPDATE transactions SET account_id = n.account_id, \
     upstream_key = n.upstream_key, amount = n.amount, direction = n.direction, currency = n.currency, date = n.date, \
     datetime = n.datetime, description = n.description, raw_description = n.raw_description, pending = n.pending, \
-    original_id = n.original_id, pending_id = n.pending_id FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], \
-    $8::TEXT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[]) AS n (transaction_id, \
+    original_id = n.original_id, pending_id = n.pending_id, enrichment = n.enrichment \
+    FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], \
+    $8::TEXT[], $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[], $15::TEXT[]) AS n (transaction_id, \
     account_id, upstream_key, amount, direction, currency, date, datetime, description, raw_description, pending, \
-    original_id, pending_id) \
+    original_id, pending_id, enrichment) \
     WHERE transactions.link_id = $1 AND transactions.transaction_id = n.transaction_id";
 const INSERT_TRANSACTIONS: &str = "INSERT INTO transactions (link_id, transaction_id, account_id, upstream_key, \
-    amount, direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id) \
+    amount, direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id, \
+    enrichment) \
     SELECT $1::TEXT, n.* FROM unnest($2::TEXT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[], $8::TEXT[], \
-    $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[]) AS n";
+    $9::BIGINT[], $10::TEXT[], $11::TEXT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[], $15::TEXT[]) AS n";
 
 pub(super) async fn list_transactions(
     readers: &Readers,
@@ -173,5 +176,6 @@ fn arrays<'a>(link: &'a LinkId, transactions: &'a [Transaction]) -> Vec<Value<'a
         details().map(|details| i64::from(details.pending)).collect(),
         transactions.iter().map(|transaction| transaction.original_id.as_deref()).collect(),
         transactions.iter().map(|transaction| transaction.pending_id.as_ref().map(|id| id.as_str())).collect(),
+        transactions.iter().map(|transaction| transaction.enrichment.as_ref().map(rows::to_json)).collect(),
     ]
 }

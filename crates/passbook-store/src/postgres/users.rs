@@ -14,7 +14,7 @@ const LIST_USER_LINKS: &str = "SELECT version, document, link_id FROM links WHER
 // is empty.
 const LIST_USER_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, p.amount, \
     p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, \
-    p.pending_id FROM \
+    p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \
     AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
     LEFT JOIN (SELECT t.* FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \

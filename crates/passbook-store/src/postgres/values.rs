@@ -133,6 +133,12 @@ impl FromIterator<String> for Value<'_> {
     }
 }
 
+impl FromIterator<Option<String>> for Value<'_> {
+    fn from_iter<I: IntoIterator<Item = Option<String>>>(texts: I) -> Self {
+        Self::Texts(texts.into_iter().map(|text| text.map(Cow::Owned)).collect())
+    }
+}
+
 impl FromIterator<i64> for Value<'_> {
     fn from_iter<I: IntoIterator<Item = i64>>(numbers: I) -> Self {
         Self::Integers(numbers.into_iter().map(Some).collect())

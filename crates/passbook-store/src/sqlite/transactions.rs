@@ -19,7 +19,8 @@ use crate::{
 };
 
 pub(super) const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
-    t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id";
+    t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id, \
+    t.enrichment";
 /// The rows of a link that the tenant owns.
 const OF_LINK: &str = "FROM transactions t JOIN links l ON l.link_id = t.link_id \
     WHERE t.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
@@ -113,13 +114,14 @@ pub(super) fn write_transactions(
     }
     const UPDATE: &str = "UPDATE transactions SET account_id = ?3, upstream_key = ?4, amount = ?5, direction = ?6, \
         currency = ?7, date = ?8, datetime = ?9, description = ?10, raw_description = ?11, pending = ?12, \
-        original_id = ?13, pending_id = ?14 WHERE link_id = ?1 AND transaction_id = ?2";
+        original_id = ?13, pending_id = ?14, enrichment = ?15 WHERE link_id = ?1 AND transaction_id = ?2";
     for transaction in &writes.updated {
         one_row(write_row(connection, UPDATE, link, transaction)?, Guard::Link)?;
     }
     const INSERT: &str = "INSERT INTO transactions (link_id, transaction_id, account_id, upstream_key, amount, \
-        direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id) \
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+        direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id, \
+        enrichment) \
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     for transaction in &writes.created {
         write_row(connection, INSERT, link, transaction)?;
     }
@@ -153,6 +155,7 @@ fn write_row(
             details.pending,
             transaction.original_id,
             transaction.pending_id.as_ref().map(|id| id.as_str()),
+            transaction.enrichment.as_ref().map(rows::to_json),
         ])
         .map_err(constraint_as(Guard::Link))
 }

@@ -100,6 +100,18 @@ impl<'a, R: StoredRow> Columns<'a, R> {
         serde_json::from_str(self.text(index, column)?).map_err(|error| self.wrong(column, JsonPlace::from(&error)))
     }
 
+    /// A JSON column, or nothing.
+    pub(crate) fn optional_json<T: serde::de::DeserializeOwned>(
+        &self,
+        index: usize,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        match self.optional_text(index, column)? {
+            None => Ok(None),
+            Some(_) => self.json(index, column).map(Some),
+        }
+    }
+
     /// One of the words of an enum that serialises as a string.
     pub(crate) fn optional_word<T: serde::de::DeserializeOwned>(
         &self,

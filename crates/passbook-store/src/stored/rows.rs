@@ -131,7 +131,7 @@ pub(crate) fn link_position(row: &impl StoredRow) -> Result<LinkPosition, StoreE
 }
 
 /// A transaction of `link`, from column `from` on: `transaction_id, account_id, upstream_key, amount, direction,
-/// currency, date, datetime, description, raw_description, pending, original_id, pending_id`.
+/// currency, date, datetime, description, raw_description, pending, original_id, pending_id, enrichment`.
 pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> Result<Transaction, StoreError> {
     let columns = Columns { row, table: "transactions", key: link.as_str() };
     let owned = |text: Option<&str>| text.map(str::to_owned);
@@ -155,6 +155,7 @@ pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> R
             .optional_text(from + 12, "pending_id")?
             .map(|text| TransactionId::parse(text).ok_or_else(|| columns.wrong("pending_id", Unexpected)))
             .transpose()?,
+        enrichment: columns.optional_json(from + 13, "enrichment")?,
     })
 }
 

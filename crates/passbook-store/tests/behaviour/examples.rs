@@ -212,6 +212,7 @@ pub fn transaction(bits: u128, date: &str) -> Transaction {
         },
         original_id: None,
         pending_id: None,
+        enrichment: None,
     }
 }
 

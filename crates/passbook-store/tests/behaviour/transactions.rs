@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use passbook_core::{
+    enrichment::{Enrichment, Kind, Named},
     ids::{AccountId, LinkId, TransactionId},
     transaction::{Direction, Transaction, TransactionDetails},
 };
@@ -59,6 +60,13 @@ async fn a_transaction_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
         },
         original_id: Some("theirs".into()),
         pending_id: Some(TransactionId::from_bits(77)),
+        enrichment: Some(Enrichment {
+            kind: Kind::find("food_and_drink", Some("coffee")).unwrap(),
+            confidence: 100,
+            merchant: Some(Named { name: "Caf\u{e9}".into(), confidence: 95 }),
+            processor: None,
+            corrected: true,
+        }),
     };
     let mut bare = transaction(2, "1969-12-31");
     bare.details.description = None;

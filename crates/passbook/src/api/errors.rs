@@ -17,6 +17,7 @@ use crate::{
     services::{
         Fault,
         access::{AccessRefusal, TokenRefusal},
+        enrichment::CorrectionRefusal,
         import_links::ImportLinkRefusal,
         imports::ImportRefusal,
         link_changes::TestEventRefusal,
@@ -292,6 +293,16 @@ impl From<LinkRefusal> for ApiError {
             LinkRefusal::Forbidden(message) => Self::forbidden(message),
             LinkRefusal::NotGranted(product) => Self::not_granted(product),
             LinkRefusal::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<CorrectionRefusal> for ApiError {
+    fn from(refusal: CorrectionRefusal) -> Self {
+        match refusal {
+            CorrectionRefusal::Link(refusal) => refusal.into(),
+            // The one 404 that the operation has.
+            CorrectionRefusal::UnknownTransaction => Self::link_not_found(),
         }
     }
 }

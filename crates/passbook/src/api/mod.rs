@@ -10,6 +10,7 @@ mod allowance;
 mod body;
 pub mod caller;
 mod demo;
+mod enrichment;
 pub mod errors;
 mod idempotency;
 mod identity;
@@ -108,6 +109,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .route(
             "/links/{id}/transactions/sync",
             get(observed(Op::GetTransactionsSync, transactions_sync::get_transactions_sync)),
+        )
+        .route(
+            "/links/{id}/transactions/{txn_id}/enrichment",
+            post(observed(Op::CorrectEnrichment, enrichment::correct_enrichment)),
         )
         .route("/links/{id}/investments/holdings", get(observed(Op::GetHoldings, investments::get_holdings)))
         .route(

@@ -75,6 +75,7 @@ operations! {
     GetIdentities, "get_identities", Some(Scope::Identity), true, 600, Narrow::Link(3);
     GetTransactions, "get_transactions", Some(Scope::Transactions), true, 600, Narrow::Link(15);
     GetTransactionsSync, "get_transactions_sync", Some(Scope::Transactions), true, 600, Narrow::Link(15);
+    CorrectEnrichment, "correct_enrichment", Some(Scope::Transactions), true, 600, Narrow::Link(15);
     GetHoldings, "get_holdings", Some(Scope::Investments), true, 600, Narrow::Link(15);
     GetInvestmentTransactions, "get_investment_transactions", Some(Scope::Investments), true, 600, Narrow::Link(15);
     ImportLink, "import_link", Some(Scope::Links), false, 60, Narrow::None;
@@ -122,6 +123,7 @@ impl Operation {
             | Self::RefreshProducts
             | Self::GetTransactions
             | Self::GetTransactionsSync
+            | Self::CorrectEnrichment
             | Self::GetHoldings
             | Self::GetInvestmentTransactions
             | Self::GetUserLinks

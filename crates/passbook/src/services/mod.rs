@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod enrichment;
 pub mod idempotency;
 pub mod import_links;
 pub mod imports;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 
 use passbook_core::{
     change_log::log_changes,
+    enrichment::enrich_changes,
     ids::Derivation,
     link::{Link, LinkSecrets},
+    product::Product,
     reconcile::TransactionChanges,
     tenant::{ScopeSet, Tenant},
 };
@@ -182,7 +185,10 @@ impl Services {
 
 /// What `rows` write, and what readers of the link are told of it; `None` for no rows. `link` must be written in the same
 /// commit, under its version: it hands out the positions.
-pub fn transaction_writes(link: &mut Link, rows: TransactionChanges) -> Option<TransactionWrites> {
+pub fn transaction_writes(link: &mut Link, mut rows: TransactionChanges) -> Option<TransactionWrites> {
+    if link.granted().contains(Product::Enrichment) {
+        enrich_changes(&mut rows);
+    }
     let log = log_changes(link, &rows);
     (!rows.is_empty()).then(|| TransactionWrites {
         link_id: Some(link.id.clone()),

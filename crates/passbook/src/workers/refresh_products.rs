@@ -32,6 +32,8 @@ const FETCH_DEADLINE: Duration = Duration::from_secs(60);
 /// What the bank answered, product by product.
 struct Fetched {
     results: Vec<(Product, Result<Snapshot, Failure>)>,
+    /// Enrichment was asked for. It needs the rules of this server and nothing of the bank.
+    enriches: bool,
     renewed_credential: Option<SecretBytes>,
 }
 
@@ -119,10 +121,11 @@ impl Services {
         link: &Link,
         products: ProductSet,
     ) -> Result<Option<Fetched>, Fault> {
-        let mut fetched = Fetched { results: Vec::new(), renewed_credential: None };
+        let mut fetched =
+            Fetched { results: Vec::new(), enriches: products.contains(Product::Enrichment), renewed_credential: None };
         let mut credential = self.secrets_of(link).await?.credential.map(Credential);
         let mut ended_access: Option<Failure> = None;
-        for product in products.iter() {
+        for product in products.iter().filter(|product| *product != Product::Enrichment) {
             if !fetched.results.is_empty() && !self.store.renew_lease(&job.lease, lease_until(self)).await? {
                 return Ok(None);
             }
@@ -223,6 +226,11 @@ impl Services {
                     link.fail_product(*product, &job.lease.job_id, failure, now);
                 }
             }
+        }
+        if fetched.enriches {
+            self.enrich_stored(&link, &mut merged.transactions).await?;
+            link.complete_product(Product::Enrichment, &job.lease.job_id, now);
+            ended = Ended::Done;
         }
         if !merged.transactions.is_empty() {
             link.announce_transactions(now);

@@ -10,6 +10,7 @@ mod catalogue;
 mod check_order;
 mod connections;
 mod coverage;
+mod enrichment;
 mod exchange;
 mod hostile_input;
 mod idempotency;

@@ -73,7 +73,10 @@ async fn account_ids_and_earlier_grants_survive_a_narrower_reconnect() {
     let after = server.get(&server.a, &format!("/links/{id}/accounts")).await.ok(200);
     assert_eq!(ids(&after), ids(&before));
     let link = server.get(&server.a, &format!("/links/{id}")).await.ok(200);
-    assert_eq!(products(&link), ["account_numbers", "accounts", "identity", "investments", "transactions"]);
+    assert_eq!(
+        products(&link),
+        ["account_numbers", "accounts", "enrichment", "identity", "investments", "transactions"]
+    );
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ const STATES: [State; 7] =
 type Row = (&'static str, &'static str, [u16; 7], &'static str);
 
 const NOTHING: &str = "";
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 17] = [
     ("GET", "/links/{id}", [200, 200, 200, 200, 200, 200, 404], NOTHING),
     ("PATCH", "/links/{id}", [422, 422, 200, 200, 200, 410, 404], r#"{"link_tags": ["new"]}"#),
     ("DELETE", "/links/{id}", [204, 204, 204, 204, 204, 410, 404], NOTHING),
@@ -42,6 +42,13 @@ const ROWS: [Row; 16] = [
     ("GET", "/links/{id}/identity", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/transactions", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/transactions/sync", [422, 422, 200, 403, 422, 410, 404], NOTHING),
+    // The transaction is one that no link has.
+    (
+        "POST",
+        "/links/{id}/transactions/txn_zzzzzzzzzzzzzzzzzzzzzz/enrichment",
+        [422, 422, 404, 403, 422, 410, 404],
+        r#"{"category": "transport"}"#,
+    ),
     ("GET", "/links/{id}/investments/holdings", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/investments/transactions", [422, 422, 200, 403, 422, 410, 404], NOTHING),
     ("GET", "/links/{id}/transactions?size=0", [422, 422, 422, 422, 422, 410, 404], NOTHING),
@@ -143,7 +150,11 @@ fn every_route_about_a_link_is_a_row() {
         .iter()
         .map(|(method, path, ..)| {
             let path = path.split('?').next().unwrap_or_default();
-            ((*method).to_owned(), path.replace("acc_zzzzzzzzzzzzzzzzzzzzzz", "{account_id}"))
+            (
+                (*method).to_owned(),
+                path.replace("acc_zzzzzzzzzzzzzzzzzzzzzz", "{account_id}")
+                    .replace("txn_zzzzzzzzzzzzzzzzzzzzzz", "{txn_id}"),
+            )
         })
         .collect();
     let about_a_link = |path: &str| path.starts_with("/links/{id}") || path.starts_with("/webhooks/test/link/{id}");

@@ -36,6 +36,12 @@ const ROWS: &[Row] = &[
     ("GET", "/links/{id}/identity", "/links/{link}/identity?account_ids={account}", ""),
     ("GET", "/links/{id}/transactions", "/links/{link}/transactions?account_ids={account}", ""),
     ("GET", "/links/{id}/transactions/sync", "/links/{link}/transactions/sync", ""),
+    (
+        "POST",
+        "/links/{id}/transactions/{txn_id}/enrichment",
+        "/links/{link}/transactions/txn_zzzzzzzzzzzzzzzzzzzzzz/enrichment",
+        r#"{"category": "transport"}"#,
+    ),
     ("GET", "/links/{id}/investments/holdings", "/links/{link}/investments/holdings?account_ids={account}", ""),
     ("GET", "/links/{id}/investments/transactions", "/links/{link}/investments/transactions?account_ids={account}", ""),
     (
