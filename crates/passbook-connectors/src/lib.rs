@@ -5,6 +5,7 @@
 //! failures, and revokes. It stores nothing and knows nothing of links, applications or the API.
 #![deny(missing_docs)]
 
+pub mod edits;
 pub mod ofx;
 pub mod port;
 pub mod sandbox;

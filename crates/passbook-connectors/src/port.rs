@@ -22,6 +22,8 @@ use passbook_core::{
 };
 use serde_json::Value;
 
+use crate::edits::{BankEdit, EditRefusal};
+
 /// An upstream, or a family of upstreams that speak the same language.
 #[async_trait]
 pub trait Connector: Send + Sync {
@@ -75,6 +77,22 @@ pub trait Connector: Send + Sync {
     fn headless_answer(&self, step: &Step, username: &str, answers: &BTreeMap<String, Value>) -> Option<Answer> {
         let _ = (step, username, answers);
         None
+    }
+
+    /// Takes edits of what a simulated bank holds for the customer behind `credential`: the credential that replaces it,
+    /// and how many edits the bank keeps now. Every other connector refuses.
+    ///
+    /// # Errors
+    /// [`EditRefusal`]; then nothing is edited.
+    fn edit(&self, credential: &Credential, edits: &[BankEdit]) -> Result<(Credential, usize), EditRefusal> {
+        let _ = (credential, edits);
+        Err(EditRefusal::NotSimulated)
+    }
+
+    /// What a new sign-in keeps of the one before. Only simulated banks keep anything: their edits.
+    fn carry_over(&self, before: &Credential, after: Credential) -> Credential {
+        let _ = before;
+        after
     }
 
     /// Reads a statement file that a person downloaded from their bank. Connectors without files refuse.

@@ -9,7 +9,10 @@ use passbook_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{custom::CustomData, stream::PersonKey};
-use crate::port::{Credential, Progress};
+use crate::{
+    edits::BankEdit,
+    port::{Credential, Progress},
+};
 
 /// A test user of the Credentials Banks. Instant Bank and OAuth Bank let everyone in as [`TestUser::Good`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -85,11 +88,22 @@ pub(super) struct Customer {
     /// The session's data, for `user_custom` alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) custom: Option<CustomData>,
+    /// What somebody changed at the bank, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) edits: Vec<BankEdit>,
 }
 
 impl Customer {
     pub(super) fn new(person: PersonKey, user: TestUser, institution: &str, custom: Option<CustomData>) -> Self {
-        Self { person: person.to_hex(), user, institution: institution.to_owned(), custom }
+        Self { person: person.to_hex(), user, institution: institution.to_owned(), custom, edits: Vec::new() }
+    }
+
+    /// Takes the edits of an earlier sign-in of the same person, apart from what signing in again heals.
+    pub(super) fn inherit(&mut self, before: Self) {
+        if (&before.person, &before.institution) == (&self.person, &self.institution) {
+            self.edits = before.edits;
+            self.edits.retain(|edit| !matches!(edit, BankEdit::ExpireConsent));
+        }
     }
 
     pub(super) fn seal(&self) -> Result<Credential, Failure> {

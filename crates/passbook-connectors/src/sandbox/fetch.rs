@@ -1,39 +1,82 @@
 //! A product of a customer at an instant.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use passbook_core::{
     failure::{Failure, FailureClass},
     product::Product,
     snapshot::{BankAccount, BankAccountNumbers, BankAccountOwners, BankTransactions, Snapshot},
 };
+use rust_decimal::Decimal;
 
 use super::{
     bank::Bank,
     credential::{Customer, TestUser},
-    custom, investments,
+    custom, edited, investments,
     ledger::{Books, window_start},
     person::Person,
     portfolio::{self, Holding},
     stream::PersonKey,
 };
-use crate::port::Credential;
+use crate::{edits::BankEdit, port::Credential};
 
 /// The bank's view of `product` at `now`.
 pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product) -> Result<Snapshot, Failure> {
-    let (customer, key) = Customer::open(credential)?;
+    let (mut customer, key) = Customer::open(credential)?;
     let bank = Bank::find(&customer.institution)
         .ok_or_else(|| Failure::new(FailureClass::Unexpected, "the credential belongs to no simulated bank"))?;
+    edited::check_consent(&customer.edits)?;
     let holdings = holdings(&customer, &key, bank);
     match product {
-        Product::Accounts => Ok(Snapshot::Accounts(accounts(bank, &key, holdings, now))),
-        Product::AccountNumbers => Ok(Snapshot::AccountNumbers(account_numbers(holdings))),
-        Product::Identity => Ok(Snapshot::Identity(identity(customer, &key, bank, holdings))),
-        Product::Transactions => Ok(Snapshot::Transactions(transactions(bank, &key, &holdings, now))),
+        Product::Accounts => {
+            let moved = moved(&customer.edits, bank, &key, &holdings, now);
+            let mut accounts = accounts(bank, &key, holdings, now);
+            edited::accounts(&customer.edits, &mut accounts, &moved);
+            Ok(Snapshot::Accounts(accounts))
+        }
+        Product::AccountNumbers => {
+            let mut numbers = account_numbers(holdings);
+            edited::numbers(&customer.edits, &mut numbers);
+            Ok(Snapshot::AccountNumbers(numbers))
+        }
+        Product::Identity => {
+            let edits = std::mem::take(&mut customer.edits);
+            let mut owners = identity(customer, &key, bank, holdings);
+            edited::owners(&edits, &mut owners);
+            Ok(Snapshot::Identity(owners))
+        }
+        Product::Transactions => {
+            let mut report = transactions(bank, &key, &holdings, now);
+            edited::transactions(&customer.edits, &mut report.items, window_start(now), bank.currency());
+            Ok(Snapshot::Transactions(report))
+        }
         Product::Investments => Ok(Snapshot::Investments(investments::investments(bank, &key, &holdings, now))),
         Product::Enrichment => {
             Err(Failure::new(FailureClass::NotSupported, "the simulated banks do not give this product"))
         }
     }
+}
+
+/// How much further than the books say edited transactions have moved each account.
+fn moved(
+    edits: &[BankEdit],
+    bank: &Bank,
+    key: &PersonKey,
+    holdings: &[Holding],
+    now: Timestamp,
+) -> HashMap<String, Decimal> {
+    if edits.is_empty() {
+        return HashMap::new();
+    }
+    let mut items = transactions(bank, key, holdings, now).items;
+    let before = edited::posted(&items);
+    edited::transactions(edits, &mut items, window_start(now), bank.currency());
+    let mut moved = edited::posted(&items);
+    for (account, sum) in before {
+        *moved.entry(account).or_default() -= sum;
+    }
+    moved
 }
 
 fn holdings(customer: &Customer, key: &PersonKey, bank: &Bank) -> Vec<Holding> {

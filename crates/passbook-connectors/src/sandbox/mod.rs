@@ -7,6 +7,7 @@
 //! - [`headless`]: what a person would answer, for callers without a browser;
 //! - `portfolio` and `custom`: which accounts there are, with their `numbers`;
 //! - `person`: who owns them;
+//! - `edited`: what somebody changed at the bank, on top of all that;
 //! - `ledger`: what happened on them, and therefore their balances; `investments`: the same for securities.
 //!
 //! So the same person relinking sees the same accounts and history, a moved clock makes pending items post and new ones
@@ -16,6 +17,7 @@
 mod bank;
 mod credential;
 mod custom;
+mod edited;
 mod fetch;
 pub mod headless;
 mod investments;
@@ -35,7 +37,11 @@ use serde_json::Value;
 
 pub use headless::headless_answer;
 
-use crate::port::{Answer, Connector, Fetch, Fetched, Progress, SignIn, Step};
+use self::credential::Customer;
+use crate::{
+    edits::{BankEdit, EDITS_MAX, EditRefusal},
+    port::{Answer, Connector, Credential, Fetch, Fetched, Progress, SignIn, Step},
+};
 
 /// The name under which links remember this connector.
 const NAME: &str = "sandbox";
@@ -80,6 +86,23 @@ impl Connector for Sandbox {
 
     fn headless_answer(&self, step: &Step, username: &str, answers: &BTreeMap<String, Value>) -> Option<Answer> {
         Some(headless::headless_answer(step, username, answers))
+    }
+
+    fn edit(&self, credential: &Credential, edits: &[BankEdit]) -> Result<(Credential, usize), EditRefusal> {
+        let (mut customer, _) = Customer::open(credential).map_err(|_| EditRefusal::Unreadable)?;
+        if customer.edits.len() + edits.len() > EDITS_MAX {
+            return Err(EditRefusal::TooMany);
+        }
+        customer.edits.extend_from_slice(edits);
+        Ok((customer.seal().map_err(|_| EditRefusal::Unreadable)?, customer.edits.len()))
+    }
+
+    fn carry_over(&self, before: &Credential, after: Credential) -> Credential {
+        let (Ok((before, _)), Ok((mut customer, _))) = (Customer::open(before), Customer::open(&after)) else {
+            return after;
+        };
+        customer.inherit(before);
+        customer.seal().unwrap_or(after)
     }
 
     /// Always succeeds: a simulated bank keeps nothing.

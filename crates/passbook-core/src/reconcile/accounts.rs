@@ -34,8 +34,9 @@ pub struct AccountsReport {
 
 /// Merges the bank's accounts into the link.
 ///
-/// An account is the same when its upstream key is. A complete report also matches by likeness: when type, mask and
-/// currency agree and name exactly one account on either side, the bank has changed its keys. A statement file is never
+/// An account is the same when its upstream key is. A complete report also matches by likeness: when type, currency and
+/// mask agree, with the name or without, and name exactly one account on either side, the bank has changed its keys. When
+/// no key is known at all, another source reports, and the name alone may decide between accounts of one type. A statement file is never
 /// complete, and its keys come from the full account number, so there another key always is another account. With
 /// `complete`, accounts that the bank no longer reports are closed.
 pub fn reconcile_accounts(
@@ -126,33 +127,72 @@ fn match_by_key(stored: &[Account], reported: &[BankAccount]) -> Vec<Option<usiz
     reported.iter().map(|account| by_key.get(account.upstream_key.as_str()).copied()).collect()
 }
 
+/// Matches what the keys did not, from the surest likeness to the weakest. What fits several is left unmatched: a wrong
+/// merge is worse than a new id.
 fn match_by_likeness(matches: &mut [Option<usize>], stored: &[Account], reported: &[BankAccount]) {
-    let taken: BTreeSet<usize> = matches.iter().flatten().copied().collect();
-
-    let mut stored_left: HashMap<Likeness<'_>, Vec<usize>> = HashMap::new();
-    for (index, account) in stored.iter().enumerate().filter(|(index, _)| !taken.contains(index)) {
-        let key = likeness(&account.account_type.0, account.mask.as_deref(), account.balances.currency.as_deref());
-        stored_left.entry(key).or_default().push(index);
+    let another_source = matches.iter().all(Option::is_none);
+    match_unique(matches, stored, reported, |traits| traits.mask.map(|mask| (mask, Some(folded(traits.name)))));
+    match_unique(matches, stored, reported, |traits| traits.mask.map(|mask| (mask, None)));
+    // While the bank still uses its keys, a new key with another mask is another account, whatever its name.
+    if another_source {
+        match_unique(matches, stored, reported, |traits| Some(("", Some(folded(traits.name)))));
     }
-    let mut reported_left: HashMap<Likeness<'_>, Vec<usize>> = HashMap::new();
+}
+
+/// Matches accounts of one type and currency whose likeness occurs once on either side among those that are left.
+/// Accounts without a likeness match nothing.
+fn match_unique<'a>(
+    matches: &mut [Option<usize>],
+    stored: &'a [Account],
+    reported: &'a [BankAccount],
+    likeness: impl Fn(&Traits<'a>) -> Option<(&'a str, Option<String>)>,
+) {
+    let taken: BTreeSet<usize> = matches.iter().flatten().copied().collect();
+    let key = |traits: Traits<'a>| Some((traits.account_type, traits.currency, likeness(&traits)?));
+    let mut stored_left: HashMap<_, Vec<usize>> = HashMap::new();
+    for (index, account) in stored.iter().enumerate().filter(|(index, _)| !taken.contains(index)) {
+        if let Some(key) = key(Traits::of_stored(account)) {
+            stored_left.entry(key).or_default().push(index);
+        }
+    }
+    let mut reported_left: HashMap<_, Vec<usize>> = HashMap::new();
     for (index, account) in reported.iter().enumerate().filter(|(index, _)| matches[*index].is_none()) {
-        let key = likeness(&account.account_type.0, account.mask.as_deref(), account.balances.currency.as_deref());
-        reported_left.entry(key).or_default().push(index);
+        if let Some(key) = key(Traits::of_reported(account)) {
+            reported_left.entry(key).or_default().push(index);
+        }
     }
     for (key, reported_indexes) in reported_left {
-        // Without a mask there is nothing to tell two accounts apart by, and a wrong merge is worse than a new id.
-        if let (Some(_), [reported_index], Some([stored_index])) =
-            (key.1, reported_indexes.as_slice(), stored_left.get(&key).map(Vec::as_slice))
+        if let ([reported_index], Some([stored_index])) =
+            (reported_indexes.as_slice(), stored_left.get(&key).map(Vec::as_slice))
         {
             matches[*reported_index] = Some(*stored_index);
         }
     }
 }
 
-type Likeness<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+/// What an account may be recognised by beside its key.
+struct Traits<'a> {
+    account_type: &'a str,
+    currency: Option<&'a str>,
+    mask: Option<&'a str>,
+    name: &'a str,
+}
 
-fn likeness<'a>(account_type: &'a str, mask: Option<&'a str>, currency: Option<&'a str>) -> Likeness<'a> {
-    (account_type, mask, currency)
+impl<'a> Traits<'a> {
+    fn of_stored(account: &'a Account) -> Self {
+        let Account { account_type, balances, mask, name, .. } = account;
+        Self { account_type: &account_type.0, currency: balances.currency.as_deref(), mask: mask.as_deref(), name }
+    }
+
+    fn of_reported(account: &'a BankAccount) -> Self {
+        let BankAccount { account_type, balances, mask, name, .. } = account;
+        Self { account_type: &account_type.0, currency: balances.currency.as_deref(), mask: mask.as_deref(), name }
+    }
+}
+
+/// A name as people compare it: without case and spare white space.
+fn folded(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// A display name within bounds, so that a link stays small whatever a bank sends.

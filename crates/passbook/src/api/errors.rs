@@ -24,6 +24,7 @@ use crate::{
         links::LinkRefusal,
         refresh::RefreshError,
         sandbox_clock::ClockError,
+        sandbox_edits::EditError,
         sessions::{ExchangeRefusal, SessionRefusal},
         sign_in::SignInRefusal,
     },
@@ -293,6 +294,20 @@ impl From<LinkRefusal> for ApiError {
             LinkRefusal::Forbidden(message) => Self::forbidden(message),
             LinkRefusal::NotGranted(product) => Self::not_granted(product),
             LinkRefusal::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<EditError> for ApiError {
+    fn from(error: EditError) -> Self {
+        let problem =
+            |field: &str, message: &str| Self::validation(vec![Problem::field("body", field, "value_error", message)]);
+        match error {
+            EditError::Link(refusal) => refusal.into(),
+            EditError::Unknown(number, field) => {
+                problem(&format!("edits.{number}.{field}"), "the link has nothing with this id")
+            }
+            EditError::TooMany => problem("edits", "the bank keeps 1000 edits of a link at most"),
         }
     }
 }

@@ -32,6 +32,7 @@ mod path;
 mod products;
 mod query;
 mod sandbox;
+mod sandbox_edits;
 pub mod shed;
 mod transactions;
 mod transactions_sync;
@@ -131,6 +132,7 @@ pub fn router(api: Arc<Api>) -> Router {
             "/sandbox/link-sessions/complete",
             post(observed(Op::CompleteLinkSession, sandbox::complete_link_session)),
         )
+        .route("/sandbox/links/{id}/edits", post(observed(Op::EditSandboxLink, sandbox_edits::edit_sandbox_link)))
         .route(
             "/sandbox/clock",
             get(observed(Op::GetSandboxClock, sandbox::get_sandbox_clock))

@@ -86,6 +86,7 @@ operations! {
     TriggerTestLinkWebhookEvent, "trigger_test_link_webhook_event", Some(Scope::Webhooks), true, 600, Narrow::Link(15);
     CreateSandboxLink, "create_sandbox_link", Some(Scope::Sandbox), false, 0, Narrow::None;
     CompleteLinkSession, "complete_link_session", Some(Scope::Sandbox), false, 0, Narrow::None;
+    EditSandboxLink, "edit_sandbox_link", Some(Scope::Sandbox), true, 0, Narrow::None;
     GetSandboxClock, "get_sandbox_clock", Some(Scope::Sandbox), false, 0, Narrow::None;
     SetSandboxClock, "set_sandbox_clock", Some(Scope::Sandbox), false, 0, Narrow::None;
     ImportFile, "import_file", Some(Scope::Links), false, 60, Narrow::None;
@@ -124,6 +125,7 @@ impl Operation {
             | Self::GetTransactions
             | Self::GetTransactionsSync
             | Self::CorrectEnrichment
+            | Self::EditSandboxLink
             | Self::GetHoldings
             | Self::GetInvestmentTransactions
             | Self::GetUserLinks

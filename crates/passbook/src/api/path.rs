@@ -21,9 +21,13 @@ pub fn text(segment: &str) -> Option<Cow<'_, str>> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok()
 }
 
-/// The segment with the link's id: `/links/{id}...` or `/webhooks/test/link/{id}`.
+/// The segment with the link's id: `/links/{id}...`, `/sandbox/links/{id}...` or `/webhooks/test/link/{id}`.
 fn link_segment(uri: &Uri) -> &str {
-    let position = if uri.path().starts_with("/webhooks/") { 3 } else { 1 };
+    let position = match segment(uri, 0) {
+        "webhooks" => 3,
+        "sandbox" => 2,
+        _ => 1,
+    };
     segment(uri, position)
 }
 

@@ -14,6 +14,7 @@ pub mod link_changes;
 pub mod links;
 pub mod refresh;
 pub mod sandbox_clock;
+pub mod sandbox_edits;
 pub mod sessions;
 pub mod sign_in;
 pub mod transaction_sync;

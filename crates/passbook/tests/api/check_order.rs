@@ -107,7 +107,7 @@ async fn the_version_is_read_after_the_scope_and_an_unknown_or_deleted_link() {
     let server = TestServer::start().await;
     let (id, deleted) = (server.link(&server.a).await, server.deleted_link(&server.a).await);
     for (method, route) in super::coverage::routes() {
-        if !route.contains("/link/{id}") && !route.starts_with("/links/{id}") {
+        if !route.contains("/link/{id}") && !route.contains("/links/{id}") {
             continue;
         }
         let call = |client, id: &str| {
@@ -133,7 +133,7 @@ async fn every_operation_without_a_link_refuses_an_unknown_version() {
     let server = TestServer::start().await;
     let public = super::coverage::owned(&super::coverage::PUBLIC);
     for (method, route) in super::coverage::routes().difference(&public) {
-        if !route.contains("/link/{id}") && !route.starts_with("/links/{id}") {
+        if !route.contains("/link/{id}") && !route.contains("/links/{id}") {
             let call = server.call(&server.a, method, &route.replace("{id}", "user-0001"));
             let answer = call.header("moneykit-version", "2030-01-01").send().await;
             assert_eq!(answer.expect(422, VALIDATION).places(), ["header.MoneyKit-Version"], "{method} {route}");

@@ -9,8 +9,9 @@ use serde_json::json;
 use crate::support::{TestServer, write_client};
 
 /// Operations that are ours and not the contract's.
-const OURS: [(&str, &str); 10] = [
+const OURS: [(&str, &str); 11] = [
     ("POST", "/sandbox/links"),
+    ("POST", "/sandbox/links/{id}/edits"),
     ("POST", "/sandbox/link-sessions/complete"),
     ("GET", "/sandbox/clock"),
     ("POST", "/sandbox/clock"),
@@ -118,7 +119,7 @@ async fn every_protected_operation_needs_credentials_and_its_scope() {
             continue;
         }
         let out_of_scope = server.call(&server.b, &method, &concrete).send().await;
-        let of_a_link = path.starts_with("/links/{id}") || path.starts_with("/webhooks/test/link/{");
+        let of_a_link = path.contains("/links/{id}") || path.starts_with("/webhooks/test/link/{");
         let code = if of_a_link { "link_error.unauthorized_access" } else { "api_error.auth.unauthorized" };
         assert_eq!((out_of_scope.status, out_of_scope.code().as_str()), (401, code), "{method} {path}");
     }

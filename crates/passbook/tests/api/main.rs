@@ -32,6 +32,7 @@ mod refresh;
 mod request_limits;
 mod retention;
 mod sandbox;
+mod sandbox_edits;
 mod secrecy;
 mod states;
 mod stopping;

@@ -77,6 +77,7 @@ const ROWS: &[Row] = &[
         "/sandbox/link-sessions/complete",
         r#"{"link_session_token": "{session}"}"#,
     ),
+    ("POST", "/sandbox/links/{id}/edits", "/sandbox/links/{link}/edits", r#"{"edits": [{"edit": "expire_consent"}]}"#),
     ("GET", "/sandbox/clock", "/sandbox/clock", ""),
     ("POST", "/sandbox/clock", "/sandbox/clock", r#"{"advance_seconds": "not a number"}"#),
     (

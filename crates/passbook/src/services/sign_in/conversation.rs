@@ -69,8 +69,16 @@ impl Services {
             custom_sandbox_data: request.custom_sandbox_data.as_ref(),
             person_seed: request.person_seed,
         };
+        let before = match &request.existing_link_id {
+            Some(id) => self.store.lookup_secrets(&attempt.actor.tenant, id).await.map_err(Fault::from)?,
+            None => None,
+        };
+        let before = before.and_then(|secrets| secrets.credential).map(Credential);
         let conversation = async {
-            let credential = converse(connector.as_ref(), &sign_in, person).await?;
+            let mut credential = converse(connector.as_ref(), &sign_in, person).await?;
+            if let Some(before) = &before {
+                credential = connector.carry_over(before, credential);
+            }
             let fetch = Fetch { institution, credential: &credential, now: *now, derivation: &self.derivation };
             let fetched = connector.fetch(&fetch, Product::Accounts).await?;
             let Snapshot::Accounts(accounts) = fetched.snapshot else {
