@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod edits;
+pub mod exported;
 pub mod ofx;
 pub mod port;
 pub mod sandbox;

@@ -4,48 +4,25 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use serde_json::Value;
 
-use crate::dev::DevFile;
+use crate::{api_client::ApiClient, csv_profile::Profile};
 
-/// Where the server is and who is asking.
-pub struct Target {
-    /// Base URL.
-    pub api_url: String,
-    /// API client.
-    pub client_id: String,
-    /// Its secret.
-    pub client_secret: String,
-}
+/// Rows that a preview shows.
+const PREVIEW_ROWS: usize = 10;
 
-impl Target {
-    /// Credentials given one by one, or those of `dev.json`.
-    ///
-    /// # Errors
-    /// When neither is complete.
-    pub fn find(
-        api_url: Option<String>,
-        client_id: Option<String>,
-        client_secret: Option<String>,
-        data: &Path,
-    ) -> anyhow::Result<Self> {
-        if let (Some(api_url), Some(client_id), Some(client_secret)) =
-            (api_url.clone(), client_id.clone(), client_secret.clone())
-        {
-            return Ok(Self { api_url: api_url.trim_end_matches('/').to_owned(), client_id, client_secret });
-        }
-        let file = DevFile::read(data).with_context(|| {
-            format!(
-                "no credentials: {} is not there, and PASSBOOK_API_URL, PASSBOOK_CLIENT_ID and PASSBOOK_CLIENT_SECRET \
-                 are not all set",
-                DevFile::path(data).display()
-            )
-        })?;
-        Ok(Self {
-            api_url: api_url.unwrap_or(file.api_url),
-            client_id: client_id.unwrap_or(file.client_id),
-            client_secret: client_secret.unwrap_or(file.client_secret),
-        })
-    }
+/// Which files, and whose they are.
+pub struct Import {
+    /// The app's own id of the end user.
+    pub user: String,
+    /// The institution, when the file does not name it rightly.
+    pub institution: Option<String>,
+    /// What the columns of CSV files are.
+    pub profile: Option<String>,
+    /// Shows what CSV files say and sends nothing.
+    pub preview: bool,
+    /// The files.
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -62,82 +39,69 @@ struct ImportAnswer {
 ///
 /// # Errors
 /// When any file was refused or the server was not reached.
-pub async fn run(target: &Target, user: &str, institution: Option<&str>, files: &[PathBuf]) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+pub async fn run(client: &ApiClient, import: &Import) -> anyhow::Result<()> {
+    let profile = import.profile.as_deref().map(Profile::find).transpose()?;
     let mut refused = 0;
-    for file in files {
-        match send(&client, target, user, institution, file).await {
-            Ok(answer) => {
-                println!(
-                    "{}: link {}, {} new, {} changed, {} removed, {} unchanged",
-                    file.display(),
-                    answer.link_id,
-                    answer.created,
-                    answer.updated,
-                    answer.removed,
-                    answer.unchanged
-                );
-                for note in answer.notes {
-                    println!("  note: {note}");
-                }
-            }
-            Err(error) => {
-                refused += 1;
-                eprintln!("{}: {error:#}", file.display());
-            }
+    for file in &import.files {
+        if let Err(error) = send(client, import, profile.as_ref(), file).await {
+            refused += 1;
+            eprintln!("{}: {error:#}", file.display());
         }
     }
     if refused > 0 {
-        bail!("{refused} of {} files were not imported", files.len());
+        bail!("{refused} of {} files were not imported", import.files.len());
     }
     Ok(())
 }
 
-async fn send(
-    client: &reqwest::Client,
-    target: &Target,
-    user: &str,
-    institution: Option<&str>,
-    file: &Path,
-) -> anyhow::Result<ImportAnswer> {
-    let bytes = std::fs::read(file).context("cannot read the file")?;
-    let mut query = vec![("customer_user_id", user)];
-    query.extend(institution.map(|id| ("institution_id", id)));
-    let response = client
-        .post(format!("{}/passbook/links/import-file", target.api_url))
-        .query(&query)
-        .header("X-Client-Id", &target.client_id)
-        .header("X-Client-Secret", &target.client_secret)
-        .body(bytes)
-        .send()
-        .await
-        .map_err(reqwest::Error::without_url)
-        .with_context(|| format!("cannot reach {}", target.api_url))?;
-    let status = response.status();
-    let body = response.bytes().await.map_err(reqwest::Error::without_url)?;
-    if status.is_success() {
-        return serde_json::from_slice(&body).context("the server's answer cannot be read");
+/// Prints what the files would become; needs no server.
+///
+/// # Errors
+/// When any file cannot be read.
+pub fn preview(import: &Import) -> anyhow::Result<()> {
+    let name = import.profile.as_deref().context("--preview needs a --profile")?;
+    let profile = Profile::find(name)?;
+    for file in &import.files {
+        show(file, &profile.read(&std::fs::read(file).context("cannot read the file")?)?);
     }
-    bail!("{}", refusal(status, &body))
+    Ok(())
 }
 
-/// The server's reasons in one line.
-fn refusal(status: reqwest::StatusCode, body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Reason {
-        message: String,
-    }
-    #[derive(Deserialize)]
-    struct Refusal {
-        error_message: String,
-        #[serde(default)]
-        validation_errors: Vec<Reason>,
-    }
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) if refusal.validation_errors.is_empty() => refusal.error_message,
-        Ok(refusal) => {
-            refusal.validation_errors.into_iter().map(|reason| reason.message).collect::<Vec<_>>().join("; ")
+fn show(file: &Path, export: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for account in export["accounts"].as_array().into_iter().flatten() {
+        let items = account["transactions"].as_array().map(Vec::as_slice).unwrap_or_default();
+        println!(
+            "{}: {} ({}), {} transactions",
+            file.display(),
+            text(&account["name"]),
+            text(&account["account_type"]),
+            items.len()
+        );
+        for item in items.iter().take(PREVIEW_ROWS) {
+            let sign = if item["type"] == "debit" { "-" } else { "" };
+            let (date, amount) = (text(&item["date"]), format!("{sign}{}", text(&item["amount"])));
+            println!("  {date}  {amount:>14} {}  {}", text(&item["currency"]), text(&item["description"]));
         }
-        Err(_) => format!("the server answered {status}"),
+        if items.len() > PREVIEW_ROWS {
+            println!("  and {} more", items.len() - PREVIEW_ROWS);
+        }
     }
+}
+
+async fn send(client: &ApiClient, import: &Import, profile: Option<&Profile>, file: &Path) -> anyhow::Result<()> {
+    let mut bytes = std::fs::read(file).context("cannot read the file")?;
+    if let Some(profile) = profile {
+        bytes = serde_json::to_vec(&profile.read(&bytes)?)?;
+    }
+    let mut query = vec![("customer_user_id", import.user.as_str())];
+    query.extend(import.institution.as_deref().map(|id| ("institution_id", id)));
+    let answer: ImportAnswer = client.post("/passbook/links/import-file", &query, bytes).await?;
+    let ImportAnswer { link_id, created, updated, removed, unchanged, notes } = answer;
+    let name = file.display();
+    println!("{name}: link {link_id}, {created} new, {updated} changed, {removed} removed, {unchanged} unchanged");
+    for note in notes {
+        println!("  note: {note}");
+    }
+    Ok(())
 }

@@ -6,11 +6,14 @@
 //! and the connectors.
 
 pub mod api;
+pub mod api_client;
 pub mod clocks;
 pub mod commands;
 pub mod config;
+pub mod csv_profile;
 pub mod dev;
 pub mod directory;
+pub mod export_command;
 pub mod http_server;
 pub mod import_command;
 pub mod instance;

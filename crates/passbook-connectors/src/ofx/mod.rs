@@ -46,6 +46,7 @@ use passbook_core::{
     snapshot::StatementFile,
 };
 
+use crate::exported;
 use crate::port::{Answer, Connector, Fetch, Fetched, FileRefusal, Progress, SignIn, StatementReading, Step};
 
 /// Why products of a statement link cannot be refreshed; shown as the products' `unavailable` text.
@@ -54,7 +55,7 @@ pub const UNAVAILABLE: &str = "Only a newer statement file updates this link.";
 /// Id of the institution that takes files whose own institution is not known.
 pub const STATEMENT_FILE_INSTITUTION: &str = "statement_file";
 
-/// Reads OFX 1.x and 2.x statement files.
+/// Reads OFX 1.x and 2.x statement files, and exports of another Passbook.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OfxConnector;
 
@@ -105,6 +106,9 @@ impl Connector for OfxConnector {
     }
 
     fn read_statement(&self, file: &[u8], reading: &StatementReading<'_>) -> Result<StatementFile, FileRefusal> {
+        if exported::is_one(file) {
+            return exported::read(file, reading);
+        }
         let mut notes = notes::Notes::default();
         let text = encoding::decode(file, &mut notes)?;
         let tree = tree::Tree::parse(&text)?;

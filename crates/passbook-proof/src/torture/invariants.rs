@@ -115,7 +115,9 @@ const SQLITE: Dialect = Dialect {
 };
 
 const POSTGRES: Dialect = Dialect {
-    counter: "CAST(CAST(convert_from(l.document, 'UTF8') AS jsonb) #>> '{link,counters,events}' AS bigint)",
+    // A text may hold a NUL, which the database's JSON cannot.
+    counter: "CAST(CAST(replace(convert_from(l.document, 'UTF8'), '\\u0000', '\\u0001') AS jsonb) \
+              #>> '{link,counters,events}' AS bigint)",
     document: "convert_from(l.document, 'UTF8')",
 };
 

@@ -281,7 +281,7 @@ pub struct ContractOptions {
     #[command(flatten)]
     common: Common,
     /// Generated cases for each operation and phase.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 300)]
     examples: u64,
     /// Requests that must have been sent.
     #[arg(long, default_value_t = 10_000)]

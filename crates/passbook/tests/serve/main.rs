@@ -23,4 +23,6 @@ mod hosted_doctor;
 #[cfg(unix)]
 mod hosted_keys;
 #[cfg(unix)]
+mod hosted_updates;
+#[cfg(unix)]
 mod migrating;
