@@ -114,9 +114,7 @@ fn is_lost(household: &str, one: &str, other: &str) -> bool {
         // Nothing but their keys ever told twins apart.
         "twins" => rekeyed || moved,
         _ if rekeyed => {
-            (unmasked && (renamed || household == "same name, other mask"))
-                || (first_unmasked && renamed)
-                || (household == "same name, other mask" && first_unmasked)
+            (first_unmasked && (renamed || household == "same name, other mask"))
                 || (household == "same mask, other name" && did("all are renamed"))
         }
         // One account under another key is recognised by its mask: while the bank uses its keys, a name proves nothing.

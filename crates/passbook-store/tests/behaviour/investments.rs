@@ -53,11 +53,11 @@ fn row(bits: u128, date: &str) -> InvestmentTransaction {
         id: InvestmentTransactionId::from_bits(bits),
         account_id: AccountId::from_bits(bits % 2 + 1),
         upstream_key: format!("key-{bits}"),
-        security_id: (bits % 3 == 0).then(|| SecurityId::from_bits(1)),
+        security_id: bits.is_multiple_of(3).then(|| SecurityId::from_bits(1)),
         details: InvestmentTransactionDetails {
             amount: "-12.50".parse().unwrap(),
             date: date.parse().unwrap(),
-            datetime: (bits % 2 == 0).then(|| second(i64::try_from(bits).unwrap())),
+            datetime: bits.is_multiple_of(2).then(|| second(i64::try_from(bits).unwrap())),
             description: format!("number {bits}"),
             kind: InvestmentKind::Cash,
             subtype: Some("dividend".into()),

@@ -19,6 +19,11 @@ pub(super) struct Listed {
     name: &'static str,
     kind: SecurityKind,
     ticker: Option<&'static str>,
+    course: Course,
+}
+
+/// How a price moves, and what it pays.
+struct Course {
     /// Price on the first day, in cents.
     base: i64,
     /// Growth per year, in thousandths.
@@ -26,7 +31,7 @@ pub(super) struct Listed {
     /// How far prices swing around their growth, in thousandths, and over how many days.
     swing: (i64, i64),
     /// Yearly payout, in thousandths of the price.
-    pub(super) payout: i64,
+    payout: i64,
 }
 
 /// The securities of one country.
@@ -40,48 +45,82 @@ const fn listed(
     name: &'static str,
     kind: SecurityKind,
     ticker: Option<&'static str>,
-    base: i64,
-    growth: i64,
-    swing: (i64, i64),
-    payout: i64,
+    course: Course,
 ) -> Listed {
-    Listed { key, name, kind, ticker, base, growth, swing, payout }
+    Listed { key, name, kind, ticker, course }
+}
+
+const fn course(base: i64, growth: i64, swing: (i64, i64), payout: i64) -> Course {
+    Course { base, growth, swing, payout }
 }
 
 const UNITED_STATES: [Listed; 8] = [
-    listed("us_total", "Meridian Total Market ETF", SecurityKind::Etf, Some("MDTM"), 98_40, 92, (60, 310), 15),
-    listed("us_world", "Meridian World ex-US ETF", SecurityKind::Etf, Some("MDWX"), 47_15, 48, (80, 270), 28),
+    listed("us_total", "Meridian Total Market ETF", SecurityKind::Etf, Some("MDTM"), course(9840, 92, (60, 310), 15)),
+    listed("us_world", "Meridian World ex-US ETF", SecurityKind::Etf, Some("MDWX"), course(4715, 48, (80, 270), 28)),
     listed(
         "us_target",
         "Harborview Target Date 2050 Fund",
         SecurityKind::Fund,
         Some("HVTDX"),
-        21_30,
-        70,
-        (45, 400),
-        19,
+        course(2130, 70, (45, 400), 19),
     ),
-    listed("us_bond", "US Treasury Note 2.875% 2032", SecurityKind::Bond, None, 98_75, 3, (25, 520), 29),
-    listed("us_robotics", "Larkspur Robotics Inc.", SecurityKind::Equity, Some("LRKR"), 61_20, 140, (180, 190), 0),
-    listed("us_foods", "Copper Kettle Foods Corp.", SecurityKind::Equity, Some("CKFC"), 39_85, 55, (90, 230), 31),
-    listed("us_rail", "Prairie & Pacific Railway Co.", SecurityKind::Equity, Some("PPRW"), 112_60, 80, (70, 350), 22),
-    listed("us_coin", "Bitcoin", SecurityKind::Crypto, Some("BTC"), 9_200_00, 310, (330, 260), 0),
+    listed("us_bond", "US Treasury Note 2.875% 2032", SecurityKind::Bond, None, course(9875, 3, (25, 520), 29)),
+    listed(
+        "us_robotics",
+        "Larkspur Robotics Inc.",
+        SecurityKind::Equity,
+        Some("LRKR"),
+        course(6120, 140, (180, 190), 0),
+    ),
+    listed(
+        "us_foods",
+        "Copper Kettle Foods Corp.",
+        SecurityKind::Equity,
+        Some("CKFC"),
+        course(3985, 55, (90, 230), 31),
+    ),
+    listed(
+        "us_rail",
+        "Prairie & Pacific Railway Co.",
+        SecurityKind::Equity,
+        Some("PPRW"),
+        course(11_260, 80, (70, 350), 22),
+    ),
+    listed("us_coin", "Bitcoin", SecurityKind::Crypto, Some("BTC"), course(920_000, 310, (330, 260), 0)),
 ];
 const CANADA: [Listed; 6] = [
-    listed("ca_composite", "Northern Composite Index ETF", SecurityKind::Etf, Some("NCIX"), 24_70, 63, (65, 300), 29),
-    listed("ca_world", "Northern All-World ETF", SecurityKind::Etf, Some("NAWX"), 31_45, 85, (70, 280), 17),
-    listed("ca_balanced", "Laurentide Balanced Fund", SecurityKind::Fund, None, 14_20, 47, (35, 420), 23),
-    listed("ca_bond", "Government of Canada 2.25% 2031", SecurityKind::Bond, None, 97_10, 2, (22, 540), 23),
-    listed("ca_timber", "Fraser Timber Ltd.", SecurityKind::Equity, Some("FRTB"), 52_30, 40, (150, 200), 26),
-    listed("ca_software", "Gatineau Software Inc.", SecurityKind::Equity, Some("GATS"), 83_95, 150, (170, 170), 0),
+    listed(
+        "ca_composite",
+        "Northern Composite Index ETF",
+        SecurityKind::Etf,
+        Some("NCIX"),
+        course(2470, 63, (65, 300), 29),
+    ),
+    listed("ca_world", "Northern All-World ETF", SecurityKind::Etf, Some("NAWX"), course(3145, 85, (70, 280), 17)),
+    listed("ca_balanced", "Laurentide Balanced Fund", SecurityKind::Fund, None, course(1420, 47, (35, 420), 23)),
+    listed("ca_bond", "Government of Canada 2.25% 2031", SecurityKind::Bond, None, course(9710, 2, (22, 540), 23)),
+    listed("ca_timber", "Fraser Timber Ltd.", SecurityKind::Equity, Some("FRTB"), course(5230, 40, (150, 200), 26)),
+    listed(
+        "ca_software",
+        "Gatineau Software Inc.",
+        SecurityKind::Equity,
+        Some("GATS"),
+        course(8395, 150, (170, 170), 0),
+    ),
 ];
 const UNITED_KINGDOM: [Listed; 6] = [
-    listed("gb_index", "Albion 100 UCITS ETF", SecurityKind::Etf, Some("ALBN"), 6_85, 41, (70, 290), 37),
-    listed("gb_world", "Albion Global Equity UCITS ETF", SecurityKind::Etf, Some("ALBG"), 48_60, 88, (65, 310), 16),
-    listed("gb_pension", "Thistle Lifestyle Pension Fund", SecurityKind::Fund, None, 2_45, 58, (40, 400), 0),
-    listed("gb_gilt", "UK Gilt 1.25% 2041", SecurityKind::Bond, None, 88_30, 1, (45, 500), 13),
-    listed("gb_tea", "Wharf Street Tea plc", SecurityKind::Equity, Some("WSTP"), 3_92, 35, (110, 220), 42),
-    listed("gb_wind", "Dogger Wind plc", SecurityKind::Equity, Some("DGWD"), 5_74, 75, (160, 240), 18),
+    listed("gb_index", "Albion 100 UCITS ETF", SecurityKind::Etf, Some("ALBN"), course(685, 41, (70, 290), 37)),
+    listed(
+        "gb_world",
+        "Albion Global Equity UCITS ETF",
+        SecurityKind::Etf,
+        Some("ALBG"),
+        course(4860, 88, (65, 310), 16),
+    ),
+    listed("gb_pension", "Thistle Lifestyle Pension Fund", SecurityKind::Fund, None, course(245, 58, (40, 400), 0)),
+    listed("gb_gilt", "UK Gilt 1.25% 2041", SecurityKind::Bond, None, course(8830, 1, (45, 500), 13)),
+    listed("gb_tea", "Wharf Street Tea plc", SecurityKind::Equity, Some("WSTP"), course(392, 35, (110, 220), 42)),
+    listed("gb_wind", "Dogger Wind plc", SecurityKind::Equity, Some("DGWD"), course(574, 75, (160, 240), 18)),
 ];
 
 impl Market {
@@ -104,12 +143,16 @@ impl Market {
         &self.securities[index]
     }
 
+    /// What a unit pays in a year, in thousandths of its price.
+    pub(super) fn payout(&self, index: usize) -> i64 {
+        self.securities[index].course.payout
+    }
+
     /// The price of a unit at the close of a day, to the cent: growth, and a wave around it.
     pub(super) fn price(&self, index: usize, day: Date) -> Decimal {
-        let security = &self.securities[index];
+        let Course { base, growth, swing: (swing, period), .. } = self.securities[index].course;
         let days = i64::from(FIRST_DAY.until(day).map_or(0, |span| span.get_days())).max(0);
-        let grown = security.base + security.base * security.growth * days / (1000 * 365);
-        let (swing, period) = security.swing;
+        let grown = base + base * growth * days / (1000 * 365);
         let cents = grown + grown * swing * wave(days, period) / 1_000_000 + grown * swing * wave(days, 17) / 8_000_000;
         Decimal::new(cents.max(1), 2)
     }

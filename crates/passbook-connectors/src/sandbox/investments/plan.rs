@@ -20,9 +20,9 @@ const QUANTITY_DIGITS: u32 = 4;
 /// What a single security's trade costs, in cents.
 const COMMISSION: i64 = 495;
 /// What the account costs each January, in cents.
-const YEARLY_FEE: i64 = 25_00;
+const YEARLY_FEE: i64 = 2_500;
 /// What is left uninvested when dividends and sales have added up, in cents.
-const CASH_KEPT: i64 = 250_00;
+const CASH_KEPT: i64 = 25_000;
 /// How long an account is lived with; afterwards only its prices move.
 const MONTHS_MAX: i64 = 600;
 /// The earliest year in which an account is opened, and how many years there are to choose from.
@@ -73,7 +73,7 @@ impl Habit {
         };
         Self {
             opened: jiff::civil::date(year, month, 1),
-            deposit: stream.between(20, 120) * 10_00,
+            deposit: stream.between(20, 120) * 1_000,
             bought,
             moved_in: if is_retirement { 3 } else { pick(stream.between(3, last)) },
             sells_every: stream.between(5, 11),
@@ -116,7 +116,7 @@ impl Life<'_> {
         self.deposit(habit.deposit, day(1));
         for (number, index) in habit.bought.into_iter().enumerate() {
             // Half each, and a little stays as cash.
-            let budget = Decimal::new(habit.deposit / 2 - 10_00, 2);
+            let budget = Decimal::new(habit.deposit / 2 - 1_000, 2);
             self.buy(index, budget, day(3 + i64::try_from(number).unwrap_or(0)));
         }
         if first.month() == 1 && self.position.cash > Decimal::new(YEARLY_FEE, 2) {
@@ -195,7 +195,7 @@ impl Life<'_> {
     }
 
     fn pay_out(&mut self, index: usize, day: Date) {
-        let payout = self.market.security(index).payout;
+        let payout = self.market.payout(index);
         let quantity = self.position.lots.get(&index).map_or(Decimal::ZERO, |lot| lot.quantity);
         let paid = money(quantity * self.market.price(index, day) * Decimal::new(payout, 3) / Decimal::from(4));
         if paid > Decimal::ZERO {
