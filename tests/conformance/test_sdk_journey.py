@@ -25,7 +25,7 @@ class Journey(unittest.TestCase):
         # The clock tests let tokens expire, so each test signs in for itself.
         self.sdk = self.server.sdk()
 
-    def connect(self, **completion):
+    def connect(self, more_products=(), **completion):
         """A new link through a session, completed without a browser; gives the exchange's answer."""
         customer = self.customer = f"journey-{self.id().rsplit('.', 1)[-1]}-{time.monotonic_ns()}"
         settings = moneykit.ProductSettings(required=True, prefetch=True)
@@ -33,6 +33,7 @@ class Journey(unittest.TestCase):
             account_numbers=settings,
             identity=settings,
             transactions=moneykit.TransactionsProductSettings(required=True, prefetch=True),
+            **{product: settings for product in more_products},
         )
         session = self.sdk.link_session.create_link_session(
             moneykit.CreateLinkSessionRequest(
@@ -53,15 +54,15 @@ class Journey(unittest.TestCase):
             moneykit.ExchangeTokenRequest(exchangeable_token=completed.json()["exchangeable_token"])
         )
 
-    def connected_link(self, **completion):
+    def connected_link(self, more_products=(), **completion):
         """A new link whose prefetch is done."""
-        exchanged = self.connect(**completion)
+        exchanged = self.connect(more_products, **completion)
         self.assertEqual(exchanged.link.state, "connected")
         self.assertEqual(exchanged.link.link_id, exchanged.link_id)
 
         def fetched():
             link = self.sdk.links.get_link(exchanged.link_id)
-            return all(getattr(link.products, name).refreshed_at for name in PRODUCTS) and link
+            return all(getattr(link.products, name).refreshed_at for name in (*PRODUCTS, *more_products)) and link
 
         return wait_for("the prefetch after the exchange", fetched)
 
@@ -242,7 +243,7 @@ class Journey(unittest.TestCase):
             self.assertEqual(is_corrected, item.transaction_id in corrected)
 
     def test_investments(self):
-        link_id = self.connected_link(username="user_investor").link_id
+        link_id = self.connected_link(["investments"], username="user_investor").link_id
         held = self.sdk.investments.get_holdings(link_id)
         self.assertTrue(held.holdings)
         securities = {security.security_id for security in held.securities}

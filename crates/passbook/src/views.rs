@@ -16,7 +16,7 @@ use passbook_core::{
     change_log::ChangePage,
     identity::{Owner, PhoneKind},
     institution::{Country, Institution},
-    link::{Link, LinkSecrets},
+    link::{Link, LinkSecrets, LinkState},
     money::with_minor_digits,
     product::{Product, ProductRecord, ProductSettings},
     secret::SecretBytes,
@@ -26,7 +26,7 @@ use passbook_store::port::{ImportKey, LinkWrite, StoredLink};
 use zeroize::Zeroizing;
 
 /// Version of this file's output. Raise it with every change of a stored view.
-pub const RENDERER: u32 = 1;
+pub const RENDERER: u32 = 2;
 
 /// The `accounts` array of a link whose numbers were never fetched.
 const NO_ACCOUNTS: &[u8] = b"[]";
@@ -47,7 +47,24 @@ pub fn link_common(link: &Link) -> models::LinkCommon {
         webhook: link.webhook.clone(),
         products: products(link),
         available_products: link.available_products().iter().map(|product| product.as_str().into()).collect(),
+        missing_products: missing_products(link),
     }
+}
+
+fn missing_products(link: &Link) -> Vec<models::MissingProduct> {
+    if link.state == LinkState::Deleted {
+        return Vec::new();
+    }
+    let reason = |product| match link.offered.contains(product) {
+        true => models::MissingProductReason::NotGranted,
+        false => models::MissingProductReason::NotOffered,
+    };
+    // Enrichment comes and goes with transactions.
+    Product::ALL
+        .into_iter()
+        .filter(|product| *product != Product::Enrichment && !link.products.contains_key(product))
+        .map(|product| models::MissingProduct { product: product.as_str().into(), reason: reason(product) })
+        .collect()
 }
 
 /// [`link_common`] as JSON, the `link_view` column.
@@ -55,7 +72,8 @@ pub fn link_view(link: &Link) -> Vec<u8> {
     json(&link_common(link))
 }
 
-/// The `accounts` array of the numbers answer as JSON, the `numbers_view` column: open and permitted accounts that
+/// What the numbers answer says of accounts, the `numbers_view` column: the `accounts` array, and behind it, as a further
+/// field, which accounts are left out and why. Listed are open and permitted accounts that
 /// have at least one set.
 pub fn numbers_view(link: &Link, secrets: &LinkSecrets) -> SecretBytes {
     let accounts: Vec<_> = link
@@ -66,7 +84,30 @@ pub fn numbers_view(link: &Link, secrets: &LinkSecrets) -> SecretBytes {
         .filter(|(_, numbers)| !numbers.is_empty())
         .map(|(account, numbers)| account_with_numbers(account, numbers))
         .collect();
-    SecretBytes::new(json(&accounts))
+    let mut view = json(&accounts);
+    let left_out = accounts_without_numbers(link, secrets);
+    if !left_out.is_empty() {
+        view.extend_from_slice(b",\"accounts_without_numbers\":");
+        view.extend_from_slice(&json(&left_out));
+    }
+    SecretBytes::new(view)
+}
+
+fn accounts_without_numbers(link: &Link, secrets: &LinkSecrets) -> Vec<models::AccountWithoutNumbers> {
+    let is_fetched = link.products.get(&Product::AccountNumbers).is_some_and(|record| record.refreshed_at.is_some());
+    let has_none = |account: &&Account| secrets.numbers.get(&account.id).is_none_or(AccountNumbers::is_empty);
+    let reason = |account: &Account| match account.account_type.is_depository() {
+        false => models::MissingNumbersReason::NotADepositAccount,
+        true if is_fetched => models::MissingNumbersReason::NotGiven,
+        true => models::MissingNumbersReason::NotFetched,
+    };
+    let left_out = link.accounts.iter().filter(|account| account.is_visible()).filter(has_none);
+    left_out
+        .map(|account| models::AccountWithoutNumbers {
+            account_id: account.id.as_str().into(),
+            reason: reason(account),
+        })
+        .collect()
 }
 
 /// The write of a changed link with its views. `secrets` must be given whenever accounts or numbers changed.

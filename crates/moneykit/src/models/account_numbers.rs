@@ -5,7 +5,19 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AccountBalances, AccountId, LinkCommon};
-use crate::wire::redact::debug_redacted;
+use crate::wire::{open_enum::open_enum, redact::debug_redacted};
+
+open_enum! {
+    /// Why an account has no payment numbers. A word of Passbook; other servers do not tell.
+    MissingNumbersReason {
+        /// Money is not paid to accounts of its type.
+        NotADepositAccount = "not_a_deposit_account",
+        /// The numbers of the link were never fetched.
+        NotFetched = "not_fetched",
+        /// They were fetched, and the institution gave none of this account.
+        NotGiven = "not_given",
+    }
+}
 
 /// The accounts of a link that have payment numbers, as last fetched.
 ///
@@ -16,8 +28,20 @@ use crate::wire::redact::debug_redacted;
 pub struct GetAccountNumbersResponse {
     /// Accounts with their numbers.
     pub accounts: Vec<AccountWithAccountNumbers>,
+    /// The open accounts that are left out, and why. A field of Passbook; empty where another server answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts_without_numbers: Vec<AccountWithoutNumbers>,
     /// The link they belong to.
     pub link: LinkCommon,
+}
+
+/// An account that has no payment numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountWithoutNumbers {
+    /// The account.
+    pub account_id: AccountId,
+    /// Why.
+    pub reason: MissingNumbersReason,
 }
 
 /// One account with its payment numbers.

@@ -23,6 +23,16 @@ open_enum! {
 }
 
 open_enum! {
+    /// Why a link does not give a product. A word of Passbook; other servers do not tell.
+    MissingProductReason {
+        /// The end user was not asked for it, or opted out; a later session may add it.
+        NotGranted = "not_granted",
+        /// The institution cannot give it.
+        NotOffered = "not_offered",
+    }
+}
+
+open_enum! {
     /// Why a link is in state `error`.
     PublicLinkError {
         /// The service failed.
@@ -102,6 +112,19 @@ pub struct LinkCommon {
     pub products: LinkProducts,
     /// Products that a further link session could add.
     pub available_products: Vec<Product>,
+    /// Products that stand neither in `products` nor will be there by themselves, and why. A field of Passbook; empty
+    /// where another server answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_products: Vec<MissingProduct>,
+}
+
+/// A product that a link does not give.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingProduct {
+    /// The product.
+    pub product: Product,
+    /// Why.
+    pub reason: MissingProductReason,
 }
 
 debug_redacted!(LinkCommon {
@@ -118,6 +141,7 @@ debug_redacted!(LinkCommon {
         tags,
         products,
         available_products,
+        missing_products,
     ],
     hide: [webhook]
 });

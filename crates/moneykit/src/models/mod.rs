@@ -37,8 +37,8 @@ mod webhooks;
 
 pub use access_token::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
 pub use account_numbers::{
-    AccountNumbers, AccountWithAccountNumbers, AchNumber, BacsNumber, EftNumber, GetAccountNumbersResponse,
-    InternationalNumber,
+    AccountNumbers, AccountWithAccountNumbers, AccountWithoutNumbers, AchNumber, BacsNumber, EftNumber,
+    GetAccountNumbersResponse, InternationalNumber, MissingNumbersReason,
 };
 pub use accounts::{AccountBalances, AccountResponse, GetAccountResponse, GetAccountsResponse};
 pub use amounts::{ImportAmount, InvestmentAmount, TransactionAmount};
@@ -58,8 +58,8 @@ pub use link_session::{
     MoneyKitConnectFeatures,
 };
 pub use links::{
-    GetLinksLink, GetLinksResponse, LinkCommon, Provider, PublicLinkError, PublicLinkState, UpdateLinkRequest,
-    WebhookChange,
+    GetLinksLink, GetLinksResponse, LinkCommon, MissingProduct, MissingProductReason, Provider, PublicLinkError,
+    PublicLinkState, UpdateLinkRequest, WebhookChange,
 };
 pub use products::{
     LinkProductError, LinkProductResponse, LinkProducts, Product, ProductRefreshStatus, ProductSettings,

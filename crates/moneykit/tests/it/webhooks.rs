@@ -22,6 +22,10 @@ use crate::support::{Reply, Server};
 const NOW: i64 = 1_700_000_000;
 const KID: &str = "key-1";
 
+#[path = "../../examples/receive_webhooks.rs"]
+#[expect(dead_code, reason = "its `main` only reads arguments")]
+mod receive_webhooks;
+
 /// A key of the server, or of somebody else.
 struct Signer {
     key: EncodingKey,
@@ -323,4 +327,29 @@ async fn without_keys_the_server_is_told_to_come_again() {
     let body = body();
     let refused = verify(&verifier, &headers(&signer.signature(&body)), &body).await.unwrap_err();
     assert_eq!((refused.status(), refused.is_retryable()), (StatusCode::SERVICE_UNAVAILABLE, true));
+}
+
+#[tokio::test]
+async fn the_example_believes_what_is_signed_and_works_once() {
+    let signer = Signer::new();
+    let (_server, verifier) = server_with(vec![signer.jwk(KID)]).await;
+    let done = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let noted = done.clone();
+    let app = receive_webhooks::app(verifier, std::sync::Arc::new(move |task| noted.lock().unwrap().push(task)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/webhooks", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let body = body();
+    let mut now = claims(&body);
+    now["iat"] = json!(jsonwebtoken::get_current_timestamp());
+    let signature = signer.sign(Some(KID), &now);
+    let client = reqwest::Client::new();
+    let send =
+        |signature: String, body: Vec<u8>| client.post(&url).header("moneykit-signature", signature).body(body).send();
+    for _ in 0..2 {
+        assert_eq!(send(signature.clone(), body.clone()).await.unwrap().status(), 204);
+    }
+    assert_eq!(send(signature.clone(), b"{}".to_vec()).await.unwrap().status(), 401);
+    assert_eq!(send(String::new(), body).await.unwrap().status(), 401);
+    assert_eq!(*done.lock().unwrap(), ["ask the user of mk_1 to reconnect"]);
 }

@@ -9,7 +9,7 @@ use passbook_core::{
 
 use super::{
     readers::Readers,
-    transactions::{LAST_DATE, ROWS_MAX},
+    transactions::{ROWS_MAX, page_values},
     values::{Value, values},
     work::Step,
 };
@@ -65,20 +65,11 @@ pub(super) async fn list_investment_transactions(
     link: &LinkId,
     filter: &TransactionFilter,
 ) -> Result<InvestmentTransactionPage, StoreError> {
-    let accounts: Value<'_> = match &filter.accounts {
+    let mut values = page_values(tenant, link, filter);
+    values.push(match &filter.accounts {
         None => Value::Null,
         Some(accounts) => accounts.iter().map(|account| account.as_str()).collect(),
-    };
-    let values = values![
-        link.as_str(),
-        tenant.app_id.as_str(),
-        tenant.environment.as_str(),
-        filter.start_date.map(|date| date.to_string()).unwrap_or_default(),
-        filter.end_date.map_or_else(|| LAST_DATE.to_owned(), |date| date.to_string()),
-        filter.limit,
-        i64::try_from(filter.offset).unwrap_or(i64::MAX),
-        accounts,
-    ];
+    });
     let mut page = InvestmentTransactionPage { total: 0, items: Vec::new() };
     for row in &readers.scan(LIST_INVESTMENT_TRANSACTIONS, values).await? {
         let columns = Columns { row, table: rows::INVESTMENT_TRANSACTIONS, key: link.as_str() };

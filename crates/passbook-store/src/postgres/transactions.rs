@@ -25,7 +25,7 @@ use crate::{
 /// Rows of one statement.
 pub(super) const ROWS_MAX: usize = 1000;
 /// Sorts after every date.
-pub(super) const LAST_DATE: &str = "~";
+const LAST_DATE: &str = "~";
 
 // Total and page are one statement, so that they see one state: a page never contradicts its total. There is one row
 // without a transaction when the page is empty. What comes before the page is skipped on the index; only the page's own
@@ -81,15 +81,7 @@ pub(super) async fn list_transactions(
     link: &LinkId,
     filter: &TransactionFilter,
 ) -> Result<TransactionPage, StoreError> {
-    let mut values = values![
-        link.as_str(),
-        tenant.app_id.as_str(),
-        tenant.environment.as_str(),
-        filter.start_date.map(|date| date.to_string()).unwrap_or_default(),
-        filter.end_date.map_or_else(|| LAST_DATE.to_owned(), |date| date.to_string()),
-        filter.limit,
-        i64::try_from(filter.offset).unwrap_or(i64::MAX),
-    ];
+    let mut values = page_values(tenant, link, filter);
     let found = match &filter.accounts {
         None => readers.scan(LIST_TRANSACTIONS, values).await?,
         Some(accounts) if accounts.is_empty() => return Ok(TransactionPage { total: 0, items: Vec::new() }),
@@ -107,6 +99,19 @@ pub(super) async fn list_transactions(
         }
     }
     Ok(page)
+}
+
+/// Link, app, environment, first and last date, limit, and offset of a page.
+pub(super) fn page_values<'a>(tenant: &'a Tenant, link: &'a LinkId, filter: &TransactionFilter) -> Vec<Value<'a>> {
+    values![
+        link.as_str(),
+        tenant.app_id.as_str(),
+        tenant.environment.as_str(),
+        filter.start_date.map(|date| date.to_string()).unwrap_or_default(),
+        filter.end_date.map_or_else(|| LAST_DATE.to_owned(), |date| date.to_string()),
+        filter.limit,
+        i64::try_from(filter.offset).unwrap_or(i64::MAX),
+    ]
 }
 
 pub(super) async fn load_transactions(

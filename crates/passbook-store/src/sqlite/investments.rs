@@ -6,9 +6,12 @@ use passbook_core::{
     investment::{InvestmentTransaction, Portfolio},
     tenant::Tenant,
 };
-use rusqlite::{Connection, OptionalExtension as _, ToSql, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, params, params_from_iter};
 
-use super::failure::{ReadError, WriteError, constraint_as, one_row};
+use super::{
+    failure::{ReadError, WriteError, constraint_as, one_row},
+    filter::Conditions,
+};
 use crate::{
     port::{Guard, InvestmentTransactionPage, InvestmentWrites, TransactionFilter},
     stored::{rows, values::micros},
@@ -39,37 +42,17 @@ pub(super) fn list_investment_transactions(
     link: &LinkId,
     filter: &TransactionFilter,
 ) -> Result<InvestmentTransactionPage, ReadError> {
-    let mut conditions = String::from(OF_LINK);
-    let mut parameters: Vec<Box<dyn ToSql>> = vec![
-        Box::new(link.as_str().to_owned()),
-        Box::new(tenant.app_id.as_str().to_owned()),
-        Box::new(tenant.environment.as_str()),
-    ];
-    for (comparison, date) in [(">=", filter.start_date), ("<=", filter.end_date)] {
-        if let Some(date) = date {
-            parameters.push(Box::new(date.to_string()));
-            conditions.push_str(&format!(" AND t.date {comparison} ?{}", parameters.len()));
-        }
-    }
-    if let Some(accounts) = &filter.accounts {
-        if accounts.is_empty() {
-            return Ok(InvestmentTransactionPage { total: 0, items: Vec::new() });
-        }
-        let first = parameters.len() + 1;
-        parameters.extend(accounts.iter().map(|id| Box::new(id.as_str().to_owned()) as Box<dyn ToSql>));
-        let places: Vec<_> = (first..=parameters.len()).map(|place| format!("?{place}")).collect();
-        conditions.push_str(&format!(" AND t.account_id IN ({})", places.join(", ")));
-    }
+    let Some(mut conditions) = Conditions::of(OF_LINK, tenant, link, filter) else {
+        return Ok(InvestmentTransactionPage { total: 0, items: Vec::new() });
+    };
     // Both queries see one state, or a page could contradict its total.
     let snapshot = connection.unchecked_transaction()?;
+    let from_where = conditions.sql.clone();
     let total = snapshot
-        .prepare_cached(&format!("SELECT COUNT(*) {conditions}"))?
-        .query_row(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
-    parameters.push(Box::new(i64::from(filter.limit)));
-    parameters.push(Box::new(i64::try_from(filter.offset).unwrap_or(i64::MAX)));
-    let (limit, offset) = (parameters.len() - 1, parameters.len());
-    let page = format!("SELECT {COLUMNS} {conditions} ORDER BY {ORDER} LIMIT ?{limit} OFFSET ?{offset}");
-    let items = decode_all(&snapshot, &page, params_from_iter(&parameters), link)?;
+        .prepare_cached(&format!("SELECT COUNT(*) {from_where}"))?
+        .query_row(params_from_iter(&conditions.parameters), |row| row.get::<_, i64>(0))?;
+    let page = format!("SELECT {COLUMNS} {from_where} ORDER BY {ORDER} {}", conditions.page(filter));
+    let items = decode_all(&snapshot, &page, params_from_iter(&conditions.parameters), link)?;
     snapshot.finish()?;
     Ok(InvestmentTransactionPage { total: u64::try_from(total).unwrap_or(0), items })
 }

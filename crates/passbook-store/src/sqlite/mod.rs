@@ -27,6 +27,7 @@ mod connection;
 mod events;
 mod examine;
 mod failure;
+mod filter;
 mod instance;
 mod investments;
 mod jobs;

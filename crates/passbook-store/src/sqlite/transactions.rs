@@ -7,11 +7,12 @@ use passbook_core::{
     tenant::Tenant,
     transaction::{Direction, Transaction},
 };
-use rusqlite::{Connection, ToSql, params, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::{
     changes::write_log,
     failure::{ReadError, WriteError, constraint_as, one_row},
+    filter::Conditions,
 };
 use crate::{
     port::{Guard, TransactionFilter, TransactionPage, TransactionWrites},
@@ -31,44 +32,24 @@ pub(super) fn list_transactions(
     link: &LinkId,
     filter: &TransactionFilter,
 ) -> Result<TransactionPage, ReadError> {
-    let mut conditions = String::from(OF_LINK);
-    let mut parameters: Vec<Box<dyn ToSql>> = vec![
-        Box::new(link.as_str().to_owned()),
-        Box::new(tenant.app_id.as_str().to_owned()),
-        Box::new(tenant.environment.as_str()),
-    ];
-    for (comparison, date) in [(">=", filter.start_date), ("<=", filter.end_date)] {
-        if let Some(date) = date {
-            parameters.push(Box::new(date.to_string()));
-            conditions.push_str(&format!(" AND t.date {comparison} ?{}", parameters.len()));
-        }
-    }
-    if let Some(accounts) = &filter.accounts {
-        if accounts.is_empty() {
-            return Ok(TransactionPage { total: 0, items: Vec::new() });
-        }
-        let first = parameters.len() + 1;
-        parameters.extend(accounts.iter().map(|id| Box::new(id.as_str().to_owned()) as Box<dyn ToSql>));
-        let places: Vec<_> = (first..=parameters.len()).map(|place| format!("?{place}")).collect();
-        conditions.push_str(&format!(" AND t.account_id IN ({})", places.join(", ")));
-    }
+    let Some(mut conditions) = Conditions::of(OF_LINK, tenant, link, filter) else {
+        return Ok(TransactionPage { total: 0, items: Vec::new() });
+    };
     // Both queries see one state, or a page could contradict its total.
     let snapshot = connection.unchecked_transaction()?;
+    let from_where = conditions.sql.clone();
     let total = snapshot
-        .prepare_cached(&format!("SELECT COUNT(*) {conditions}"))?
-        .query_row(params_from_iter(&parameters), |row| row.get::<_, i64>(0))?;
-    parameters.push(Box::new(i64::from(filter.limit)));
-    parameters.push(Box::new(i64::try_from(filter.offset).unwrap_or(i64::MAX)));
+        .prepare_cached(&format!("SELECT COUNT(*) {from_where}"))?
+        .query_row(params_from_iter(&conditions.parameters), |row| row.get::<_, i64>(0))?;
     // What comes before the page is skipped on the index; only the page's own rows are looked up.
     let page = format!(
-        "SELECT {COLUMNS} FROM (SELECT t.transaction_id AS id, t.date AS day, t.datetime AS instant {conditions} \
-         ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT ?{} OFFSET ?{}) p \
+        "SELECT {COLUMNS} FROM (SELECT t.transaction_id AS id, t.date AS day, t.datetime AS instant {from_where} \
+         ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC {}) p \
          JOIN transactions t ON t.link_id = ?1 AND t.transaction_id = p.id \
          ORDER BY p.day DESC, p.instant DESC NULLS LAST, p.id DESC",
-        parameters.len() - 1,
-        parameters.len()
+        conditions.page(filter)
     );
-    let items = decode_all(&snapshot, &page, params_from_iter(&parameters), link)?;
+    let items = decode_all(&snapshot, &page, params_from_iter(&conditions.parameters), link)?;
     snapshot.finish()?;
     Ok(TransactionPage { total: u64::try_from(total).unwrap_or(0), items })
 }

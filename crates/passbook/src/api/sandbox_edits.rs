@@ -6,7 +6,7 @@ use axum::{
 };
 use jiff::civil::Date;
 use passbook_connectors::edits::{AddedTransaction, BankEdit};
-use passbook_core::{identity::Owner, transaction::Direction};
+use passbook_core::{identity::Owner, ids::LinkId, transaction::Direction};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -133,18 +133,15 @@ pub async fn edit_sandbox_link(
         body.edits.into_iter().enumerate().map(|(number, edit)| plan(&mut problems, number, edit)).collect();
     problems.finish()?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
-        let answer = |kept: &usize| Answer {
-            status: 200,
-            body: views::json(&EditsAnswer { link_id: id.as_str(), edits: *kept }),
-        };
         let shown = id.clone();
-        let keep = held.keep(move |kept: &usize| Answer {
-            status: 200,
-            body: views::json(&EditsAnswer { link_id: shown.as_str(), edits: *kept }),
-        });
-        Ok(answer(&api.services.edit_sandbox_link(&caller, &id, edits, &keep).await?))
+        let keep = held.keep(move |kept: &usize| edits_answer(&shown, *kept));
+        Ok(edits_answer(&id, api.services.edit_sandbox_link(&caller, &id, edits, &keep).await?))
     })
     .await
+}
+
+fn edits_answer(id: &LinkId, kept: usize) -> Answer {
+    Answer { status: 200, body: views::json(&EditsAnswer { link_id: id.as_str(), edits: kept }) }
 }
 
 /// What one edit means, with what it names still to be found.

@@ -78,6 +78,9 @@ async fn a_read_never_causes_a_fetch() {
     let before = server.bank.all_fetches();
     let answer = server.get(&server.a, &format!("/links/{id}/accounts/numbers")).await.ok(200);
     assert_eq!(answer["accounts"], json!([]));
+    let reasons: Vec<_> =
+        answer["accounts_without_numbers"].as_array().unwrap().iter().map(|it| it["reason"].clone()).collect();
+    assert_eq!(reasons, ["not_fetched", "not_fetched", "not_a_deposit_account"]);
     let product = &answer["link"]["products"]["account_numbers"];
     assert_eq!((&product["refreshed_at"], &product["last_attempted_at"]), (&Value::Null, &Value::Null));
     for path in ["accounts", "identity", "transactions", "accounts/numbers"] {
@@ -116,6 +119,9 @@ async fn numbers_that_were_not_granted_are_forbidden() {
     let link = server.get(&server.a, &format!("/links/{id}")).await.ok(200);
     assert!(link["products"].get("account_numbers").is_none());
     assert!(link["available_products"].as_array().unwrap().contains(&json!("account_numbers")));
+    let missing = link["missing_products"].as_array().unwrap();
+    assert!(missing.contains(&json!({"product": "account_numbers", "reason": "not_granted"})), "{missing:?}");
+    assert!(missing.iter().all(|it| it["product"] != "transactions"), "{missing:?}");
 }
 
 #[tokio::test]
@@ -131,6 +137,9 @@ async fn numbers_of_a_custom_user_are_given_back_exactly() {
     assert_eq!(names(&answer), ["Leading zeros"]);
     let ach = json!([{"account_number": "000123450", "routing_number": "091000019", "wire_routing_number": null}]);
     assert_eq!(answer["accounts"][0]["numbers"]["ach"], ach);
+    let accounts = server.get(&server.a, &format!("/links/{id}/accounts")).await.ok(200);
+    let left_out = json!([{"account_id": accounts["accounts"][1]["account_id"], "reason": "not_given"}]);
+    assert_eq!(answer["accounts_without_numbers"], left_out);
 }
 
 #[tokio::test]
