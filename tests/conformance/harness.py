@@ -53,7 +53,7 @@ class Server:
         directory = pathlib.Path(self._directory.name)
         self.data = directory / "data"
         self._log = open(directory / "server.log", "w+b")
-        command = [BINARY, "dev", "--port", "0", "--data", str(self.data), *self.arguments]
+        command = [BINARY, "dev", "--port", "0", "--local-webhooks", "--data", str(self.data), *self.arguments]
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
         )

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::LinkId,
+    ids::{DeliveryId, Derivation, EventId, LinkId},
     link::{LinkErrorCode, LinkState},
     product::Product,
 };
@@ -22,6 +22,38 @@ pub struct Event {
     pub tags: Vec<String>,
     /// What happened.
     pub kind: EventKind,
+    /// Where the link's events went at that moment. Stored beside the event: it may hold the app's secret.
+    #[serde(skip)]
+    pub webhook: Option<String>,
+}
+
+impl Event {
+    /// Names the event, for ever.
+    #[must_use]
+    pub fn id(&self, derivation: &Derivation) -> EventId {
+        EventId::from_bits(derivation.bits("event", &[self.link_id.as_str()], self.sequence))
+    }
+
+    /// Names the delivery of the event to an address; a simulated event brings the name of its first one.
+    #[must_use]
+    pub fn delivery_token(&self, derivation: &Derivation, address: &str) -> String {
+        match &self.kind {
+            EventKind::TestRequested(test) if self.webhook.as_deref() == Some(address) => test.delivery_token.clone(),
+            _ => {
+                let bits = derivation.bits("delivery", &[self.link_id.as_str(), address], self.sequence);
+                DeliveryId::from_bits(bits).into()
+            }
+        }
+    }
+
+    /// What lets a receiver see that it has the event already.
+    #[must_use]
+    pub fn idempotency_key(&self, derivation: &Derivation) -> String {
+        match &self.kind {
+            EventKind::TestRequested(test) => test.idempotency_key.clone(),
+            _ => self.id(derivation).into(),
+        }
+    }
 }
 
 /// The contract's events.
@@ -108,4 +140,23 @@ pub enum RefreshState {
     Completed,
     /// The attempt failed.
     Failed,
+}
+
+impl RefreshState {
+    /// The contract's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether the job has ended.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
 }

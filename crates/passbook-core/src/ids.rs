@@ -101,6 +101,14 @@ typed_id! {
     SessionId, "ls_"
 }
 typed_id! {
+    /// An event of a link.
+    EventId, "evt_"
+}
+typed_id! {
+    /// The delivery of an event to an address.
+    DeliveryId, "dlv_"
+}
+typed_id! {
     /// A durable job. Internal.
     JobId, "job_"
 }

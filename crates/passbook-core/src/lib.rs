@@ -9,6 +9,7 @@
 pub mod account;
 pub mod account_numbers;
 pub mod change_log;
+pub mod delivery;
 pub mod enrichment;
 pub mod event;
 pub mod failure;
@@ -25,6 +26,7 @@ pub mod retention;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+pub mod signing;
 pub mod snapshot;
 pub mod tenant;
 pub mod time;

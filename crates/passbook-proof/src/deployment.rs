@@ -106,7 +106,7 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
     let text = format!(
         "[server]\nlisten = \"{address}\"\nreplicas = {replicas}\ndrain_seconds = 0\n\
          [store]\nkind = \"postgres\"\ndata = \"{data}\"\nurl = \"{url}\"\n\
-         [keys]\nmaster_key_file = \"{key}\"\n[sandbox]\nenabled = true\n[refresh]\ntimes_per_day = 0\n[limits]\n{limits}\n{settings}\n",
+         [keys]\nmaster_key_file = \"{key}\"\n[sandbox]\nenabled = true\n[webhooks]\nonly_this_machine = true\n[refresh]\ntimes_per_day = 0\n[limits]\n{limits}\n{settings}\n",
         replicas = shape.replicas,
         data = plan.data.display(),
         key = key.display(),

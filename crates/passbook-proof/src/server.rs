@@ -97,7 +97,7 @@ impl Server {
         let log = File::options().create(true).append(true).open(&plan.log).context("the server's log")?;
         let mut command = plan.command();
         match &plan.hosted {
-            None => command.arg("dev").args(["--port", "0", "--data"]).arg(&plan.data),
+            None => command.arg("dev").args(["--port", "0", "--local-webhooks", "--data"]).arg(&plan.data),
             Some(hosted) => command.args(["serve", "--config"]).arg(&hosted.config),
         };
         command.args(&plan.arguments);

@@ -9,8 +9,10 @@ use passbook::{
     directory::Directory,
     http_server::Edge,
     instance::Instance,
+    outbound::Policy,
     serve,
     server::{Plan, Server, compose},
+    services::Webhooks,
     signals::Signals,
     system::SystemClock,
 };
@@ -47,9 +49,12 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let opened = stores::open_directory(directory_of_store)?;
     let instance = Instance::open_dev(opened.store.as_ref(), arguments.seed).await?;
     dev::prepare_app(opened.store.as_ref(), &instance.derivation, arguments.frozen_at, SystemClock.now()).await?;
-    let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), passbook::workers::LEASE, None);
+    let policy = Policy { only_this_machine: arguments.local_webhooks, ..Policy::of_this_machine() };
+    let webhooks = Webhooks { policy, issuer: dev::api_url(port), ..Webhooks::default() };
+    let lease = passbook::workers::LEASE;
+    let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), lease, None, webhooks);
     let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
-    let server = Server::start(services, &opened, &instance, listener, dev_plan(&arguments, directory_of_store))?;
+    let server = Server::start(services, &opened, listener, dev_plan(&arguments, directory_of_store))?;
     let started = async {
         let link_id = dev::prepare_link(&server.services, &actor).await?;
         dev::announce(&server.api, &arguments.data, port, &actor, &secret, &link_id)

@@ -72,6 +72,12 @@ impl DevFile {
     }
 }
 
+/// Base of the API on this machine.
+#[must_use]
+pub fn api_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
 /// The dev app's tenant.
 pub fn tenant(derivation: &Derivation) -> Tenant {
     let app_id = AppId::from_bits(derivation.bits("app", &["dev"], 1));
@@ -203,7 +209,7 @@ pub fn announce(
     secret: &str,
     link_id: &LinkId,
 ) -> anyhow::Result<()> {
-    let api_url = format!("http://127.0.0.1:{port}");
+    let api_url = api_url(port);
     let file = DevFile {
         connect_url: format!("http://localhost:{port}"),
         demo_url: format!("{api_url}/demo"),

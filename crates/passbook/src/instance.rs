@@ -1,5 +1,5 @@
-//! The instance's own secrets: the seed of everything derived, and the key that signs webhooks. Made on the first start
-//! and never changed.
+//! The instance's own secrets: the seed of everything derived, made on the first start and never changed, and the first
+//! keys that sign webhooks.
 
 use anyhow::{Context as _, bail};
 use passbook_core::{ids::Derivation, secret::SecretBytes};
@@ -8,7 +8,7 @@ use passbook_store::{
     sealing::random_bytes,
 };
 
-use crate::keys::{SEED, SIGNING_KEY, generate_signing_key};
+use crate::{keys::SEED, signing};
 
 /// What seeds of `passbook dev` begin with. They can be guessed, and with them every id.
 const DEV_SEED: &[u8] = b"dev:";
@@ -17,8 +17,6 @@ const DEV_SEED: &[u8] = b"dev:";
 pub struct Instance {
     /// Derives ids and simulated data.
     pub derivation: Derivation,
-    /// Signs webhooks.
-    pub signing_key: SecretBytes,
 }
 
 impl Instance {
@@ -48,18 +46,18 @@ impl Instance {
     }
 }
 
-/// The stored seed with its instance; on an empty store `seed` and a fresh signing key. Of several processes that start
+/// The stored seed with its instance; on an empty store `seed`. Of several processes that start
 /// on one empty store, one makes the values and the others find them.
 async fn open(store: &dyn Store, seed: &SecretBytes) -> anyhow::Result<(SecretBytes, Instance)> {
     if store.lookup_instance_value(SEED).await?.is_none() {
-        let values = vec![(SEED.to_owned(), seed.clone()), (SIGNING_KEY.to_owned(), generate_signing_key()?)];
+        let values = vec![(SEED.to_owned(), seed.clone())];
         match store.commit(Changes { instance_values: values, ..Changes::default() }).await {
             Ok(()) | Err(CommitError::Conflict(Guard::Unique)) => {}
             Err(error) => return Err(error.into()),
         }
     }
     let seed = store.lookup_instance_value(SEED).await?.context("the instance's seed is missing")?;
-    let signing_key = store.lookup_instance_value(SIGNING_KEY).await?.context("the signing key is missing")?;
+    signing::prepare(store).await?;
     let derivation = Derivation::new(seed.expose());
-    Ok((seed, Instance { derivation, signing_key }))
+    Ok((seed, Instance { derivation }))
 }

@@ -1,58 +1,13 @@
-//! Key material of the instance beyond the master key: the seed, the webhook signing key, and the keys of link-session
-//! tokens and cursors.
+//! Key material of the instance beyond the master key: the seed, and the keys of link-session tokens and cursors.
 
-use aws_lc_rs::{
-    hmac,
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
-};
+use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
-use moneykit::models::{JWKSet, JsonWebKey};
 use passbook_core::{ids::Derivation, secret::SecretBytes};
 use serde::{Deserialize, Serialize};
 
-use crate::system::sha256;
-
-/// Name of the instance value that holds the webhook signing key (PKCS #8).
-pub const SIGNING_KEY: &str = "webhook_signing_key_1";
 /// Name of the instance value that holds the seed.
 pub const SEED: &str = "seed";
-
-/// A new P-256 key in PKCS #8, straight from the operating system's randomness.
-///
-/// # Errors
-/// When the operating system has no randomness.
-pub fn generate_signing_key() -> anyhow::Result<SecretBytes> {
-    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-        .map_err(|_| anyhow::anyhow!("cannot generate a signing key"))?;
-    Ok(SecretBytes::new(document.as_ref().to_vec()))
-}
-
-/// The public half, as the contract publishes it: `kid` is the RFC 7638 thumbprint.
-///
-/// # Errors
-/// When the stored key cannot be read.
-pub fn public_key_set(pkcs8: &SecretBytes) -> anyhow::Result<JWKSet> {
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.expose())
-        .map_err(|_| anyhow::anyhow!("the stored signing key cannot be read"))?;
-    // Uncompressed point: 0x04, then x and y of 32 bytes each (SEC 1, section 2.3.3).
-    let point = pair.public_key().as_ref();
-    let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
-    let thumbprint = sha256(format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#).as_bytes());
-    let text = |value: &str| Some(value.to_owned());
-    Ok(JWKSet {
-        keys: vec![JsonWebKey {
-            kty: "EC".to_owned(),
-            key_use: text("sig"),
-            alg: text("ES256"),
-            kid: Some(URL_SAFE_NO_PAD.encode(thumbprint)),
-            crv: text("P-256"),
-            x: Some(x),
-            y: Some(y),
-        }],
-    })
-}
 
 /// Signs and reads link-session tokens: compact JWS, HS256 with a key of its own. The session row decides everything;
 /// the token only proves that we made it.

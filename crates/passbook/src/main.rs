@@ -95,6 +95,9 @@ pub(crate) struct DevArguments {
     /// Turns the API's request limits on; `=N` allows N times as many requests.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1")]
     pub(crate) rate_limits: Option<u32>,
+    /// Calls webhooks on this machine only; those that lead elsewhere fail.
+    #[arg(long)]
+    pub(crate) local_webhooks: bool,
 }
 
 #[derive(Subcommand)]

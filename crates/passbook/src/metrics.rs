@@ -38,6 +38,11 @@ struct JobLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AttemptLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StoreErrorLabels {
     during: &'static str,
 }
@@ -83,16 +88,19 @@ pub enum StoreError {
     Job,
     /// A look whether the store answers.
     Ping,
+    /// Dispatching events or delivering webhooks.
+    Delivery,
 }
 
 impl StoreError {
-    const ALL: [Self; 3] = [Self::Commit, Self::Job, Self::Ping];
+    const ALL: [Self; 4] = [Self::Commit, Self::Job, Self::Ping, Self::Delivery];
 
     fn during(self) -> &'static str {
         match self {
             Self::Commit => "commit",
             Self::Job => "job",
             Self::Ping => "ping",
+            Self::Delivery => "delivery",
         }
     }
 }
@@ -130,6 +138,9 @@ pub struct Metrics {
     pub shed: Counter<u64, AtomicU64>,
     /// Open connections.
     pub connections: ConnectionGauge,
+    webhook_attempts: Family<AttemptLabels, Counter>,
+    /// Webhooks that were switched off, because they failed for days or the receiver wanted none.
+    pub webhooks_switched_off: Counter<u64, AtomicU64>,
 }
 
 #[derive(Default)]
@@ -174,6 +185,8 @@ impl Default for Metrics {
             seconds: timers,
             jobs: register_jobs(&mut registry),
             store_errors: register_store_errors(&mut registry),
+            webhook_attempts: register_attempts(&mut registry),
+            webhooks_switched_off: register_switched_off(&mut registry),
             commit_seconds: register_commits(&mut registry),
             state: StateGauges::register(&mut registry),
             in_flight,
@@ -201,6 +214,21 @@ fn register_store_errors(registry: &mut Registry) -> Family<StoreErrorLabels, Co
         drop(errors.get_or_create(&StoreErrorLabels { during: error.during() }));
     }
     errors
+}
+
+fn register_attempts(registry: &mut Registry) -> Family<AttemptLabels, Counter> {
+    let attempts: Family<AttemptLabels, Counter> = Family::default();
+    registry.register("webhook_attempts", "Attempts to deliver a webhook, by outcome", attempts.clone());
+    for outcome in ["delivered", "failed"] {
+        drop(attempts.get_or_create(&AttemptLabels { outcome }));
+    }
+    attempts
+}
+
+fn register_switched_off(registry: &mut Registry) -> Counter<u64, AtomicU64> {
+    let switched_off = Counter::default();
+    registry.register("webhooks_switched_off", "Webhooks that were switched off", switched_off.clone());
+    switched_off
 }
 
 fn register_commits(registry: &mut Registry) -> Histogram {
@@ -262,6 +290,12 @@ impl Metrics {
     /// Counts an ended job: `done`, `failed`, `lost`, `interrupted`.
     pub fn job_ended(&self, outcome: &'static str) {
         self.jobs.get_or_create(&JobLabels { outcome }).inc();
+    }
+
+    /// Counts an attempt to deliver a webhook.
+    pub fn webhook_attempted(&self, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        self.webhook_attempts.get_or_create(&AttemptLabels { outcome }).inc();
     }
 
     /// Counts a failure of the store.

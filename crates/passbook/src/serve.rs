@@ -39,8 +39,9 @@ pub async fn run(
     let address = listener.local_addr()?;
     let instance = Instance::open(opened.store.as_ref()).await?;
     let updates = config.refresh.schedule.map(|schedule| Updates::new(schedule, config.refresh.per_institution));
-    let services = compose(&opened, clock, &instance, directory, config.workers.lease, updates);
-    let server = Server::start(services, &opened, &instance, listener, plan(config, certificates.clone()))?;
+    let webhooks = config.webhooks.webhooks(config.server.public_url.as_ref());
+    let services = compose(&opened, clock, &instance, directory, config.workers.lease, updates, webhooks);
+    let server = Server::start(services, &opened, listener, plan(config, certificates.clone()))?;
     if let Some(certificates) = certificates {
         // Lives as long as the process.
         tokio::spawn(on_hangup(move || match certificates.reload() {

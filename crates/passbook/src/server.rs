@@ -17,14 +17,16 @@ use crate::{
     directory::Directory,
     http_server::{self, Edge, Stop},
     instance::Instance,
-    keys::{Cursors, SessionTokens, public_key_set},
+    keys::{Cursors, SessionTokens},
     opened_store::OpenedStore,
     operator::Operator,
+    outbound::Outbound,
     readiness::Readiness,
-    services::{Services, access::TokenCache, imports},
+    services::{Services, Webhooks, access::TokenCache, imports},
     signals::Signals,
+    signing::SigningKeys,
     system::SystemClock,
-    workers::{self, Workers, schedule::Updates},
+    workers::{self, Workers, schedule::Updates, webhooks::Courier},
 };
 
 /// How long a stop may take, counted from the end of the grace, before the process ends anyway.
@@ -66,6 +68,7 @@ pub fn compose(
     directory: Directory,
     lease: SignedDuration,
     updates: Option<Updates>,
+    webhooks: Webhooks,
 ) -> Arc<Services> {
     let (store, keys) = (opened.store.clone(), opened.keys.clone());
     Arc::new(Services {
@@ -78,6 +81,10 @@ pub fn compose(
         derivation: instance.derivation.clone(),
         job_bell: Arc::default(),
         job_ended: Arc::default(),
+        event_bell: Arc::default(),
+        ledger_moved: Arc::default(),
+        signing_keys: SigningKeys::new(opened.store.clone(), webhooks.issuer.clone()),
+        webhooks,
         metrics: Arc::default(),
         token_cache: TokenCache::default(),
         keys_at_work: Arc::default(),
@@ -92,11 +99,10 @@ impl Server {
     /// Starts the parts that the plan's role asks for. It is not ready until [`Readiness::set_started`].
     ///
     /// # Errors
-    /// When the instance's signing key cannot be read, or the control socket cannot be made.
+    /// When TLS cannot be set up, or the control socket cannot be made.
     pub fn start(
         services: Arc<Services>,
         opened: &OpenedStore,
-        instance: &Instance,
         listener: TcpListener,
         mut plan: Plan,
     ) -> anyhow::Result<Self> {
@@ -111,7 +117,7 @@ impl Server {
             long_answers: LongAnswers::default(),
             limits: plan.limits,
             metrics: metrics.clone(),
-            key_set: public_key_set(&instance.signing_key)?,
+            streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             sandbox: plan.sandbox,
             readiness: Readiness::starting(opened.skew.clone()),
             request_ids: RequestIds::default(),
@@ -126,6 +132,9 @@ impl Server {
             tasks.push(tokio::spawn(pool.run()));
             tasks.push(tokio::spawn(workers::maintenance::run(services.clone(), stop.stopped.clone())));
             tasks.push(tokio::spawn(workers::schedule::run(services.clone(), stop.stopped.clone())));
+            let outbound = Outbound::new(services.webhooks.policy.clone())?;
+            let courier = Arc::new(Courier::new(services.clone(), outbound, stop.stopped.clone()));
+            tasks.push(tokio::spawn(courier.run()));
         }
         Ok(Self { api, services, stop, drain: plan.drain, tasks })
     }

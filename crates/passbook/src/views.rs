@@ -6,6 +6,7 @@
 
 pub mod enrichment;
 pub mod investments;
+pub mod webhooks;
 
 use std::collections::HashSet;
 

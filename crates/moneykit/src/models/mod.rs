@@ -21,6 +21,7 @@ mod accounts;
 mod amounts;
 mod enrichment;
 pub mod errors;
+mod events;
 mod identity;
 mod ids;
 mod imports;
@@ -43,6 +44,10 @@ pub use account_numbers::{
 pub use accounts::{AccountBalances, AccountResponse, GetAccountResponse, GetAccountsResponse};
 pub use amounts::{ImportAmount, InvestmentAmount, TransactionAmount};
 pub use enrichment::{BudCategory, BudPrimaryCategory, BudSubcategory, CorrectEnrichmentResponse};
+pub use events::{
+    DeliveryState, EventCursors, EventDelivery, GetEventsResponse, LedgerEvent, ReplayEvents, ReplayEventsResponse,
+    SignedWebhook,
+};
 pub use identity::{AccountIdentity, Address, Email, IdentityResponse, Owner, PhoneNumber, PhoneNumberType};
 pub use ids::{AccountId, CustomerUserId, InstitutionId, InvestmentTransactionId, LinkId, SecurityId, TransactionId};
 pub use imports::{AccountImportData, ImportLinkRequest, ImportTransactionsRequest, ModelDate, TransactionImportData};

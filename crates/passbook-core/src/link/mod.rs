@@ -229,9 +229,11 @@ impl Link {
         self.recorded.push(Event {
             link_id: self.id.clone(),
             sequence: self.counters.events,
-            at,
+            // Replicas' clocks differ a little; the events of a link are in order all the same.
+            at: self.changed_at,
             tags: self.tags.clone(),
             kind,
+            webhook: self.webhook.clone(),
         });
     }
 }

@@ -78,6 +78,24 @@ impl LinkErrorCode {
             Self::Incomplete => "incomplete",
         }
     }
+
+    /// The same for a person.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::SystemError => "The service failed",
+            Self::ProviderError => "The data provider failed",
+            Self::InstitutionError => "The institution is not available",
+            Self::UserError => "The user did not finish linking",
+            Self::AuthExpired => "Access has ended; the user has to reconnect",
+            Self::NoAccounts => "The user has no accounts that can be linked",
+            Self::UserSetupRequired => "The user has to act on the institution's own site first",
+            Self::InvalidCredentials => "The institution did not accept the credentials",
+            Self::UserOauthDenied => "The user did not give consent at the institution",
+            Self::UserInputIncorrect => "The institution did not accept an answer of the user",
+            Self::Incomplete => "The connection was not completed in time",
+        }
+    }
 }
 
 /// [`Link::blocked_by`](super::Link::blocked_by) for callers that hold only the stored columns.

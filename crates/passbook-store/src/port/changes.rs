@@ -37,6 +37,8 @@ pub struct Changes {
     pub held_lease: Option<LeaseRef>,
     /// Events, in order.
     pub events: Vec<Event>,
+    /// Ids of addresses that get webhooks again.
+    pub switched_on: Vec<String>,
     /// Audit rows.
     pub audit: Vec<AuditEntry>,
     /// A session to add or move on.

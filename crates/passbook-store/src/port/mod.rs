@@ -13,6 +13,7 @@
 //! [`Timestamp::MAX`] means never: work that waits for a frozen clock.
 
 mod changes;
+mod deliveries;
 mod errors;
 mod records;
 mod upkeep;
@@ -21,7 +22,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
-    ids::{AppId, JobId, LinkId, SessionId},
+    ids::{AppId, EventId, JobId, LinkId, SessionId},
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
@@ -33,6 +34,10 @@ pub use self::{
     changes::{
         AnswerWrite, AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, InvestmentWrites, JobState, JobWork,
         LeaseRef, LeasedJob, LinkWrite, NewJob, NewToken, SessionWrite, TransactionWrites,
+    },
+    deliveries::{
+        Address, AddressStatus, DeliveryLease, DeliveryState, DeliveryStatus, DispatchedEvent, EndedAttempt,
+        EventFilter, LeasedDelivery, LedgerEvent, NewDelivery, NextAttempt, UndispatchedEvent,
     },
     errors::{CommitError, Guard, StoreError},
     records::{
@@ -183,6 +188,55 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the job has ended; `None` when it is unknown.
     async fn lookup_job_state(&self, job: &JobId) -> Result<Option<JobState>, StoreError>;
+
+    // ---- events and their deliveries
+
+    /// Up to `limit` events of every tenant that have no position yet, in the order in which they were committed.
+    async fn list_undispatched(&self, limit: u32) -> Result<Vec<UndispatchedEvent>, StoreError>;
+
+    /// Gives the events positions, in this order, and makes their deliveries; all or none. A delivery to an address that
+    /// is switched off is a dead letter at once. `false` when somebody else dispatched one of them; then look again.
+    async fn dispatch_events(&self, events: Vec<DispatchedEvent>) -> Result<bool, StoreError>;
+
+    /// Leases up to `limit` due deliveries to `owner` until `until`, at most `per_address` to one address and none to
+    /// the addresses in `busy`. A delivery that was never tried waits until the one before it, of the same link to the
+    /// same address, was: a receiver that is well has a link's events in their order.
+    async fn lease_deliveries(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+        per_address: u32,
+        busy: &[String],
+    ) -> Result<Vec<LeasedDelivery>, StoreError>;
+
+    /// Stores how an attempt ended; `false` when its lease was lost.
+    async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError>;
+
+    /// Makes deliveries due again, or for the first time, and switches their addresses on. Those that still wait for an
+    /// attempt become due now.
+    async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError>;
+
+    /// When the next waiting delivery is due or its lease ends (real time); `None` when there is none.
+    async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Up to `limit` events of the tenant, by position.
+    async fn list_events(
+        &self,
+        tenant: &Tenant,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<LedgerEvent>, StoreError>;
+
+    /// The events of the tenant with these names, by position; unknown ones are left out.
+    async fn find_events(&self, tenant: &Tenant, ids: &[EventId]) -> Result<Vec<LedgerEvent>, StoreError>;
+
+    /// The newest position of the tenant; 0 when it has none.
+    async fn newest_position(&self, tenant: &Tenant) -> Result<u64, StoreError>;
+
+    /// Addresses of every tenant that fail or are switched off.
+    async fn list_failing_addresses(&self) -> Result<Vec<AddressStatus>, StoreError>;
 
     // ---- sessions
 

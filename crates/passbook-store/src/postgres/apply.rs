@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use super::{
     answers::write_answer,
     clients::{add_token, write_app, write_client},
+    deliveries::{retime_deliveries, switch_on},
     events::{add_audit_entry, add_events},
     failure::WriteError,
     instance::{add_instance_value, write_app_institution},
@@ -30,6 +31,7 @@ impl Unit for Commit {
         work.run(&steps(&self.0)?).await?;
         if let Some(clock) = &self.0.rest.clock {
             retime_jobs(work, clock).await?;
+            retime_deliveries(work, clock).await?;
         }
         Ok(())
     }
@@ -55,6 +57,7 @@ fn steps(prepared: &Prepared) -> Result<Vec<Step<'_>>, WriteError> {
     steps.extend(rest.investments.iter().flat_map(write_investments));
     steps.extend(rest.jobs.iter().map(add_job));
     steps.extend(add_events(&rest.events));
+    steps.extend(switch_on(&rest.switched_on));
     steps.extend(rest.audit.iter().map(add_audit_entry));
     steps.extend(rest.clock.as_ref().map(set_clock));
     Ok(steps)

@@ -12,10 +12,10 @@ use crate::{
     stored::values::micros,
 };
 
-const INSERT_EVENTS: &str = "INSERT INTO events (link_id, sequence, app_id, environment, at, kind, body) \
-    SELECT l.link_id, n.sequence, l.app_id, l.environment, n.at, n.kind, n.body \
-    FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[]) AS n (link_id, sequence, at, kind, \
-    body) JOIN links l ON l.link_id = n.link_id";
+const INSERT_EVENTS: &str = "INSERT INTO events (link_id, sequence, app_id, environment, at, kind, body, \
+    webhook) SELECT l.link_id, n.sequence, l.app_id, l.environment, n.at, n.kind, n.body, n.webhook \
+    FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::TEXT[], $5::TEXT[], $6::TEXT[]) AS n (link_id, sequence, \
+    at, kind, body, webhook) JOIN links l ON l.link_id = n.link_id";
 const INSERT_AUDIT: &str = "INSERT INTO audit (app_id, at, entry_id, environment, actor, action, link_id) \
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 
@@ -23,13 +23,17 @@ const CLEANUP_TOKENS: &str = "DELETE FROM access_tokens WHERE token_hash IN \
     (SELECT token_hash FROM access_tokens WHERE purge_after < $1 LIMIT $2)";
 const CLEANUP_JOBS: &str = "DELETE FROM jobs WHERE job_id IN \
     (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < $1 LIMIT $2)";
+const CLEANUP_DELIVERIES: &str = "DELETE FROM deliveries WHERE token IN (SELECT d.token FROM deliveries d \
+    JOIN events e ON e.link_id = d.link_id AND e.sequence = d.sequence \
+    WHERE e.positioned_at IS NOT NULL AND e.positioned_at < $1 LIMIT $2)";
 const CLEANUP_EVENTS: &str = "DELETE FROM events WHERE (link_id, sequence) IN \
-    (SELECT link_id, sequence FROM events WHERE positioned_at IS NOT NULL AND positioned_at < $1 LIMIT $2)";
+    (SELECT e.link_id, e.sequence FROM events e WHERE e.positioned_at IS NOT NULL AND e.positioned_at < $1 \
+    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence) LIMIT $2)";
 /// Deletes kept answers whose life ended at or before $1, at most $2.
 pub(super) const CLEANUP_ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
     (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at <= $1 LIMIT $2)";
 /// Each deletes rows of one kind whose retention ended before $1, at most $2.
-pub(super) const CLEANUP: [&str; 3] = [CLEANUP_TOKENS, CLEANUP_JOBS, CLEANUP_EVENTS];
+pub(super) const CLEANUP: [&str; 4] = [CLEANUP_TOKENS, CLEANUP_JOBS, CLEANUP_DELIVERIES, CLEANUP_EVENTS];
 
 /// Adds events; a sequence that exists already means that the link was changed by somebody else.
 pub(super) fn add_events(events: &[Event]) -> Option<Step<'_>> {
@@ -42,7 +46,8 @@ pub(super) fn add_events(events: &[Event]) -> Option<Step<'_>> {
     let kinds: Value<'_> = events.iter().map(|event| event.kind.name()).collect();
     let body = |event| serde_json::to_string(event).expect("an event is plain data with string keys");
     let bodies: Value<'_> = events.iter().map(body).collect();
-    let step = Step::new(INSERT_EVENTS, values![links, sequences, times, kinds, bodies]);
+    let webhooks: Value<'_> = events.iter().map(|event| event.webhook.as_deref()).collect();
+    let step = Step::new(INSERT_EVENTS, values![links, sequences, times, kinds, bodies, webhooks]);
     Some(step.unique(Guard::Link).parent(Guard::Link).rows(events.len() as u64, Guard::Link))
 }
 

@@ -7,7 +7,7 @@
 //! | `readers` | who reads where: shared, pipelined connections |
 //! | `writers`, `work` | units of work: repeated, resolved; their statements in few round trips |
 //! | `apply` | a commit as one unit of work |
-//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers`, `investments` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `deliveries`, `instance`, `answers`, `investments` | the tables |
 //! | `upkeep`, `master_keys` | what an operator asks; rotating master keys |
 //! | `clock`, `deletions` | the database's time; the deletion ledger |
 //! | `values`, `columns`, `failure` | parameters, rows, errors |
@@ -26,6 +26,7 @@ mod clock;
 mod columns;
 mod connect;
 mod deletions;
+mod deliveries;
 mod events;
 mod failure;
 mod instance;
@@ -50,7 +51,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
-    ids::{AppId, JobId, LinkId, SessionId},
+    ids::{AppId, EventId, JobId, LinkId, SessionId},
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
@@ -65,6 +66,7 @@ use self::{
     answers::Reserve,
     apply::Commit,
     deletions::Deletions,
+    deliveries::{Dispatch, EndAttempt, LeaseDeliveries, Replay},
     failure::{WriteError, unavailable},
     instance::TakeOrdinal,
     jobs::Lease,
@@ -74,9 +76,11 @@ use self::{
 };
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, Guard, InvestmentTransactionPage,
-        JobState, LeaseRef, LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError,
-        StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
+        EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
+        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
+        UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -303,6 +307,67 @@ impl Store for PostgresStore {
 
     async fn lookup_job_state(&self, job: &JobId) -> Result<Option<JobState>, StoreError> {
         jobs::lookup_job_state(&self.readers, job).await
+    }
+
+    async fn list_undispatched(&self, limit: u32) -> Result<Vec<UndispatchedEvent>, StoreError> {
+        deliveries::list_undispatched(&self.readers, limit).await
+    }
+
+    async fn dispatch_events(&self, events: Vec<DispatchedEvent>) -> Result<bool, StoreError> {
+        match self.writers.transact(Dispatch { events, now: self.now() }).await {
+            Err(WriteError::Conflict(_)) => Ok(false),
+            other => Ok(other?),
+        }
+    }
+
+    async fn lease_deliveries(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+        per_address: u32,
+        busy: &[String],
+    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+        let (owner, busy) = (owner.to_owned(), busy.to_vec());
+        Ok(self.writers.transact(LeaseDeliveries { owner, now, until, limit, per_address, busy }).await?)
+    }
+
+    async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError> {
+        match self.writers.transact(EndAttempt(ended)).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError> {
+        Ok(self.writers.transact(Replay(events)).await?)
+    }
+
+    async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        deliveries::next_delivery_at(&self.readers).await
+    }
+
+    async fn list_events(
+        &self,
+        tenant: &Tenant,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<LedgerEvent>, StoreError> {
+        deliveries::list_events(&self.readers, tenant, filter, limit).await
+    }
+
+    async fn find_events(&self, tenant: &Tenant, ids: &[EventId]) -> Result<Vec<LedgerEvent>, StoreError> {
+        deliveries::find_events(&self.readers, tenant, ids).await
+    }
+
+    async fn newest_position(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        deliveries::newest_position(&self.readers, tenant).await
+    }
+
+    async fn list_failing_addresses(&self) -> Result<Vec<AddressStatus>, StoreError> {
+        deliveries::list_failing_addresses(&self.readers).await
     }
 
     async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use super::{
     answers::write_answer,
     clients::{add_token, write_app, write_client, write_clock},
+    deliveries::switch_on,
     events::{add_audit_entry, add_event},
     failure::WriteError,
     instance::{add_instance_value, write_app_institution},
@@ -63,6 +64,9 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
     }
     for event in &rest.events {
         add_event(connection, event)?;
+    }
+    for address in &rest.switched_on {
+        switch_on(connection, address)?;
     }
     for entry in &rest.audit {
         add_audit_entry(connection, entry)?;

@@ -5,6 +5,7 @@ use passbook_core::{ids::AppId, tenant::Environment};
 use rusqlite::{Connection, params};
 
 use super::{
+    deliveries::retime_deliveries,
     failure::{ReadError, WriteError, constraint_as, one_row},
     jobs::retime_jobs,
     links::first,
@@ -128,7 +129,8 @@ pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result
         clock_text(&write.clock),
     ])?;
     one_row(changed, Guard::Clock)?;
-    retime_jobs(connection, &write.app_id, &write.clock)
+    retime_jobs(connection, &write.app_id, &write.clock)?;
+    retime_deliveries(connection, &write.app_id, &write.clock)
 }
 
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow

@@ -12,8 +12,8 @@ use crate::{
 
 /// Adds an event; a sequence that exists already means that the link was changed by somebody else.
 pub(super) fn add_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {
-    const SQL: &str = "INSERT INTO events (link_id, sequence, app_id, environment, at, kind, body) \
-        SELECT link_id, ?2, app_id, environment, ?3, ?4, ?5 FROM links WHERE link_id = ?1";
+    const SQL: &str = "INSERT INTO events (link_id, sequence, app_id, environment, at, kind, body, webhook) \
+        SELECT link_id, ?2, app_id, environment, ?3, ?4, ?5, ?6 FROM links WHERE link_id = ?1";
     let body = serde_json::to_string(event).expect("an event is plain data with string keys");
     let added = connection
         .prepare_cached(SQL)?
@@ -23,6 +23,7 @@ pub(super) fn add_event(connection: &Connection, event: &Event) -> Result<(), Wr
             micros(event.at),
             event.kind.name(),
             body,
+            event.webhook,
         ])
         .map_err(constraint_as(Guard::Link))?;
     one_row(added, Guard::Link)
@@ -46,13 +47,17 @@ pub(super) fn add_audit_entry(connection: &Connection, entry: &AuditEntry) -> Re
 
 /// Deletes up to `limit` rows of each kind whose retention ended before `before`, and kept answers whose life has ended.
 pub(super) fn cleanup(connection: &Connection, before: i64, now: i64, limit: u32) -> Result<u64, WriteError> {
-    const EXPIRED: [&str; 3] = [
+    const EXPIRED: [&str; 4] = [
         "DELETE FROM access_tokens WHERE token_hash IN \
          (SELECT token_hash FROM access_tokens WHERE purge_after < ?1 LIMIT ?2)",
         "DELETE FROM jobs WHERE job_id IN \
          (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < ?1 LIMIT ?2)",
+        "DELETE FROM deliveries WHERE token IN (SELECT d.token FROM deliveries d JOIN events e \
+         ON e.link_id = d.link_id AND e.sequence = d.sequence \
+         WHERE e.positioned_at IS NOT NULL AND e.positioned_at < ?1 LIMIT ?2)",
         "DELETE FROM events WHERE (link_id, sequence) IN \
-         (SELECT link_id, sequence FROM events WHERE positioned_at IS NOT NULL AND positioned_at < ?1 LIMIT ?2)",
+         (SELECT e.link_id, e.sequence FROM events e WHERE e.positioned_at IS NOT NULL AND e.positioned_at < ?1 \
+         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence) LIMIT ?2)",
     ];
     const ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
         (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at <= ?1 LIMIT ?2)";

@@ -7,7 +7,7 @@
 //! | `writer` | the one writing thread and its group commit |
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
-//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `instance`, `answers`, `investments` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `deliveries`, `instance`, `answers`, `investments` | the tables |
 //! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
 //! | `columns`, `failure` | rows and errors |
 //!
@@ -24,6 +24,7 @@ mod changes;
 mod clients;
 mod columns;
 mod connection;
+mod deliveries;
 mod events;
 mod examine;
 mod failure;
@@ -49,7 +50,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
-    ids::{AppId, JobId, LinkId, SessionId},
+    ids::{AppId, EventId, JobId, LinkId, SessionId},
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
@@ -59,7 +60,7 @@ use passbook_core::{
 };
 
 use self::{
-    failure::{Closed, unavailable},
+    failure::{Closed, WriteError, unavailable},
     readers::Readers,
     writer::Writer,
 };
@@ -71,9 +72,11 @@ pub use self::{
 pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, InvestmentTransactionPage,
-        JobState, LeaseRef, LeasedJob, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError,
-        StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
+        EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
+        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
+        UserTransactionFilter,
     },
     sealing::Keys,
     stored::prepare::{self, Prepared},
@@ -307,6 +310,71 @@ impl Store for SqliteStore {
 
     async fn lookup_job_state(&self, job: &JobId) -> Result<Option<JobState>, StoreError> {
         self.readers.point(|connection| jobs::lookup_job_state(connection, job))
+    }
+
+    async fn list_undispatched(&self, limit: u32) -> Result<Vec<UndispatchedEvent>, StoreError> {
+        self.readers.point(|connection| deliveries::list_undispatched(connection, limit))
+    }
+
+    async fn dispatch_events(&self, events: Vec<DispatchedEvent>) -> Result<bool, StoreError> {
+        let now = self.now();
+        let dispatch = move |connection: &_, _: &mut _| deliveries::dispatch_events(connection, &events, now);
+        match self.writer.submit(dispatch).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn lease_deliveries(
+        &self,
+        owner: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u32,
+        per_address: u32,
+        busy: &[String],
+    ) -> Result<Vec<LeasedDelivery>, StoreError> {
+        let (owner, busy) = (owner.to_owned(), busy.to_vec());
+        let lease = move |connection: &_, _: &mut _| {
+            deliveries::lease_deliveries(connection, &owner, now, until, limit, per_address, &busy)
+        };
+        Ok(self.writer.submit(lease).await?)
+    }
+
+    async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError> {
+        Ok(self.writer.submit(move |connection, _| deliveries::end_attempt(connection, &ended)).await?)
+    }
+
+    async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError> {
+        Ok(self.writer.submit(move |connection, _| deliveries::replay_deliveries(connection, &events)).await?)
+    }
+
+    async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.readers.point(deliveries::next_delivery_at)
+    }
+
+    async fn list_events(
+        &self,
+        tenant: &Tenant,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<LedgerEvent>, StoreError> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.readers.scan(move |connection| deliveries::list_events(connection, &tenant, &filter, limit)).await
+    }
+
+    async fn find_events(&self, tenant: &Tenant, ids: &[EventId]) -> Result<Vec<LedgerEvent>, StoreError> {
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.readers.scan(move |connection| deliveries::find_events(connection, &tenant, &ids)).await
+    }
+
+    async fn newest_position(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        self.readers.point(|connection| deliveries::newest_position(connection, tenant))
+    }
+
+    async fn list_failing_addresses(&self) -> Result<Vec<AddressStatus>, StoreError> {
+        self.readers.scan(deliveries::list_failing_addresses).await
     }
 
     async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {

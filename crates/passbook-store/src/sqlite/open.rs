@@ -17,6 +17,7 @@ use super::{
     SqliteStore,
     answers::end_all_reservations,
     connection::connect_writer,
+    deliveries,
     events::add_event,
     failure::{ReadError, WriteError},
     jobs::end_all_leases,
@@ -150,6 +151,7 @@ impl SqliteStore {
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
         end_all_leases(&connection)?;
+        deliveries::end_all_leases(&connection)?;
         end_all_reservations(&connection)?;
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let readers = Readers::open(&options.path)?;

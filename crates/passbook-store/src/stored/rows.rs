@@ -1,8 +1,11 @@
 //! What a row of each table says. The order of the columns is that of the statements of every store.
 
+use std::collections::HashMap;
+
 use jiff::SignedDuration;
 use passbook_core::{
     change_log::{Change, ChangeKind, LoggedChange},
+    event::Event,
     ids::{AppId, InvestmentTransactionId, LinkId, SecurityId, TransactionId},
     investment::{InvestmentTransaction, Portfolio},
     link::LinkSecrets,
@@ -19,17 +22,19 @@ use super::{
     document::read_document,
     prepare::answer_place,
     sealed::{KeyMissing, open_field, secret_from_json, unwrap_data_key},
-    values::{Unexpected, job_state_word},
+    values::{Unexpected, job_state_word, word},
 };
 use crate::{
     port::{
-        AnswerKey, App, AppInstitution, Client, JobState, KeptAnswer, LeaseRef, LeasedJob, LinkAnswer, LinkPosition,
-        NumbersAnswer, Reservation, StoreError, StoredLink, StoredSecrets, StoredSession, Token,
+        Address, AddressStatus, AnswerKey, App, AppInstitution, Client, DeliveryLease, DeliveryState, DeliveryStatus,
+        JobState, KeptAnswer, LeaseRef, LeasedDelivery, LeasedJob, LedgerEvent, LinkAnswer, LinkPosition,
+        NumbersAnswer, Reservation, StoreError, StoredLink, StoredSecrets, StoredSession, Token, UndispatchedEvent,
     },
     sealing::{Keys, Place, SealingKey},
 };
 
 const LINKS: &str = "links";
+const DELIVERIES: &str = "deliveries";
 pub(crate) const INVESTMENT_TRANSACTIONS: &str = "investment_transactions";
 
 /// `state, error, granted, deleted_at, renderer, link_view`.
@@ -213,6 +218,81 @@ pub(crate) fn job_to_lease(row: &impl StoredRow) -> Result<LeasedJob, StoreError
         link_id: columns.link_id(3)?,
         work: columns.json(4, "work")?,
     })
+}
+
+/// `body, webhook`, from column `from` on.
+fn event_of(row: &impl StoredRow, from: usize) -> Result<Event, StoreError> {
+    let columns = Columns { row, table: "events", key: "" };
+    let event: Event = columns.json(from, "body")?;
+    let webhook = columns.optional_text(from + 1, "webhook")?;
+    Ok(Event { webhook: webhook.map(str::to_owned), ..event })
+}
+
+/// `app_id, environment, body, webhook` of an event.
+pub(crate) fn undispatched_event(row: &impl StoredRow) -> Result<UndispatchedEvent, StoreError> {
+    let columns = Columns { row, table: "events", key: "" };
+    Ok(UndispatchedEvent { tenant: columns.tenant(0)?, event: event_of(row, 2)? })
+}
+
+/// `position, body, webhook` of an event; its deliveries are still to be added.
+pub(crate) fn ledger_event(row: &impl StoredRow) -> Result<LedgerEvent, StoreError> {
+    let columns = Columns { row, table: "events", key: "" };
+    Ok(LedgerEvent { position: columns.integer(0, "position")?, event: event_of(row, 1)?, deliveries: Vec::new() })
+}
+
+/// `token, app_id, environment, link_id, address_id, url, body, attempts, tries, fence, failing_since`.
+pub(crate) fn delivery_to_lease(row: &impl StoredRow) -> Result<LeasedDelivery, StoreError> {
+    let columns = Columns { row, table: DELIVERIES, key: "" };
+    let fence: u64 = columns.integer(9, "fence")?;
+    Ok(LeasedDelivery {
+        lease: DeliveryLease { token: columns.text(0, "token")?.to_owned(), fence: fence + 1 },
+        tenant: columns.tenant(1)?,
+        link_id: columns.link_id(3)?,
+        address: Address { id: columns.text(4, "address_id")?.to_owned(), url: columns.text(5, "url")?.to_owned() },
+        body: columns.text(6, "body")?.to_owned(),
+        attempts: columns.integer(7, "attempts")?,
+        tries: columns.integer(8, "tries")?,
+        failing_since: columns.optional_instant(10, "failing_since")?,
+    })
+}
+
+/// `link_id, sequence, token, url, state, attempts, app_due_at, last_status, last_error`: of which event, and its delivery.
+pub(crate) fn delivery_status(row: &impl StoredRow) -> Result<((LinkId, u64), DeliveryStatus), StoreError> {
+    let columns = Columns { row, table: DELIVERIES, key: "" };
+    let state: DeliveryState = columns.parsed(4, "state", word)?;
+    let status = columns.optional_integer(7, "last_status")?;
+    let delivery = DeliveryStatus {
+        token: columns.text(2, "token")?.to_owned(),
+        url: columns.text(3, "url")?.to_owned(),
+        state,
+        attempts: columns.integer(5, "attempts")?,
+        app_due_at: (state == DeliveryState::Waiting).then(|| columns.instant(6, "app_due_at")).transpose()?,
+        last_status: status.map(u16::try_from).transpose().map_err(|_| columns.wrong("last_status", Unexpected))?,
+        last_error: columns.optional_text(8, "last_error")?.map(str::to_owned),
+    };
+    Ok(((columns.link_id(0)?, columns.integer(1, "sequence")?), delivery))
+}
+
+/// `app_id, environment, url, failing_since, switched_off`.
+pub(crate) fn address_status(row: &impl StoredRow) -> Result<AddressStatus, StoreError> {
+    let columns = Columns { row, table: "webhook_addresses", key: "" };
+    Ok(AddressStatus {
+        tenant: columns.tenant(0)?,
+        url: columns.text(2, "url")?.to_owned(),
+        failing_since: columns.optional_instant(3, "failing_since")?,
+        switched_off: columns.optional_text(4, "switched_off")?.map(str::to_owned),
+    })
+}
+
+/// Hands each event its deliveries.
+pub(crate) fn join_deliveries(events: &mut [LedgerEvent], deliveries: Vec<((LinkId, u64), DeliveryStatus)>) {
+    let mut by_event: HashMap<_, Vec<_>> = HashMap::new();
+    for (place, delivery) in deliveries {
+        by_event.entry(place).or_default().push(delivery);
+    }
+    for one in events {
+        one.deliveries = by_event.remove(&(one.event.link_id.clone(), one.event.sequence)).unwrap_or_default();
+    }
 }
 
 /// `state` of a job.

@@ -2,7 +2,11 @@
 //! [`StoreError::Inconsistent`], never a panic.
 
 use jiff::{SignedDuration, Timestamp};
-use passbook_core::{session::SessionProgress, time::AppClock};
+use passbook_core::{
+    session::SessionProgress,
+    tenant::{Environment, Tenant},
+    time::AppClock,
+};
 
 use crate::{
     port::{JobState, LeaseRef, StoreError},
@@ -71,6 +75,14 @@ pub(crate) fn micros(instant: Timestamp) -> i64 {
 /// A due time as stored; the far end of time means never.
 pub(crate) fn due_micros(instant: Timestamp) -> i64 {
     if instant.as_microsecond() >= Timestamp::MAX.as_microsecond() { NEVER } else { instant.as_microsecond() }
+}
+
+/// The ordinal that counts the events of a tenant.
+pub(crate) fn event_counter(tenant: &Tenant) -> &'static str {
+    match tenant.environment {
+        Environment::Sandbox => "event:sandbox",
+        Environment::Live => "event:live",
+    }
 }
 
 /// The fence of a lease as stored.

@@ -52,7 +52,9 @@ async fn a_migration_that_was_cut_off_is_done_by_the_next_one() {
     let raw = home.raw().await;
     let undo = "DROP TABLE watched_time; DROP TABLE commit_marks; DROP TABLE kept_answers; DROP INDEX jobs_one_lease_per_link; \
         DROP INDEX links_of_master_key; DROP TABLE transaction_changes; ALTER TABLE transactions DROP COLUMN pending_id; ALTER TABLE transactions DROP COLUMN enrichment; \
-        DROP INDEX links_of_user; DROP TABLE holdings; DROP TABLE investment_transactions; DELETE FROM refinery_schema_history WHERE version > 1";
+        DROP INDEX links_of_user; DROP TABLE holdings; DROP TABLE investment_transactions; \
+        DROP TABLE deliveries; DROP TABLE webhook_addresses; DROP INDEX events_waiting; DROP INDEX events_by_position; \
+        ALTER TABLE events DROP COLUMN webhook; ALTER TABLE events DROP COLUMN event_id; DELETE FROM refinery_schema_history WHERE version > 1";
     raw.batch_execute(undo).await.unwrap();
     let killed = home.raw().await;
     let half = "BEGIN; SELECT guard_id FROM schema_guard WHERE guard_id = 1 FOR UPDATE; \

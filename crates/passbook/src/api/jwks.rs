@@ -1,20 +1,29 @@
-//! `GET /.well-known/jwks.json`: the keys of webhook signatures. Public; every active key of the instance, whoever
-//! asks.
+//! `GET /.well-known/jwks.json`: the keys of webhook signatures. Public: a known `X-Client-Id` narrows them to the
+//! client's environment, and whoever names none gets every key.
 
 use axum::{
     extract::State as Extract,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 
-use super::State;
-use crate::views;
+use super::{State, errors::ApiError};
+use crate::{services::Fault, views};
 
-/// The key set. Verifiers may keep it for a day, less than the 48 hours for which a retired key stays listed.
-pub async fn get_well_known_jwks(Extract(api): State) -> Response {
+/// The key set. Verifiers may keep it for a day: a key is published for longer before its first use.
+pub async fn get_well_known_jwks(Extract(api): State, headers: HeaderMap) -> Result<Response, ApiError> {
+    let services = &api.services;
+    let client = match headers.get("x-client-id").and_then(|id| id.to_str().ok()) {
+        Some(id) => services.store.lookup_client(id).await.map_err(Fault::from)?,
+        None => None,
+    };
+    let environment = client.map(|client| client.tenant.environment);
+    let keys = services.signing_keys.published(environment, services.store.now()).await;
+    let keys = keys.map_err(|error| Fault::Unavailable(error.into()))?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=300")),
+        (header::VARY, HeaderValue::from_static("x-client-id")),
     ];
-    (headers, views::json(&api.key_set)).into_response()
+    Ok((headers, views::json(&keys)).into_response())
 }

@@ -1,4 +1,4 @@
-//! `PATCH /links/{id}`, `POST /links/{id}/reset` and `POST /webhooks/test/link/{id}`.
+//! `PATCH /links/{id}`, `POST /links/{id}/reset`, `POST /webhooks/test/link/{id}` and `POST /sandbox/links/{id}/events`.
 
 use axum::{
     extract::{Request, State as Extract},
@@ -18,7 +18,7 @@ use super::{
     links::read_change,
     path::LinkPath,
 };
-use crate::{services::idempotency::Answer, views};
+use crate::{outbound::Policy, services::idempotency::Answer, views};
 
 /// Longest idempotency key of a test event; it is stored and sent back.
 const EVENT_KEY_MAX: usize = 255;
@@ -36,6 +36,11 @@ struct UpdateBody {
 }
 
 #[derive(Deserialize)]
+struct SandboxEventBody {
+    webhook_event: SimulatedEvent,
+}
+
+#[derive(Deserialize)]
 struct TestEventBody {
     webhook_event: SimulatedEvent,
     webhook_idempotency_key: String,
@@ -49,7 +54,7 @@ pub async fn update_link(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let update = link_update(body::parse(&parts.headers, &bytes)?)?;
+    let update = link_update(body::parse(&parts.headers, &bytes)?, &api.services.webhooks.policy)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(|view: &Vec<u8>| Answer { status: 200, body: view.clone() });
         let body = api.services.update_link(&caller, &id, &update, &keep).await?;
@@ -95,15 +100,32 @@ pub async fn trigger_test_link_webhook_event(
     .await
 }
 
+/// Records a simulated event, whether or not the link has a webhook: those who read the ledger see it.
+pub async fn create_sandbox_event(
+    Extract(api): State,
+    caller: Caller,
+    LinkPath(id): LinkPath,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
+    let SandboxEventBody { webhook_event } = body::parse(&parts.headers, &bytes)?;
+    answer_once(&api, &caller, &parts, &bytes, async |held| {
+        let keep = held.keep(|token: &String| Answer { status: 201, ..test_answer(token) });
+        let delivery_token = api.services.simulate_event(&caller, &id, webhook_event, &keep).await?;
+        Ok(Answer { status: 201, ..test_answer(&delivery_token) })
+    })
+    .await
+}
+
 fn test_answer(delivery_token: &str) -> Answer {
     let body = WebhookTestLinkResponse { delivery_token: delivery_token.to_owned() };
     Answer { status: 200, body: views::json(&body) }
 }
 
-fn link_update(body: UpdateBody) -> Result<LinkUpdate, ApiError> {
+fn link_update(body: UpdateBody, policy: &Policy) -> Result<LinkUpdate, ApiError> {
     let mut problems = Problems::default();
     if let Some(Some(webhook)) = &body.webhook {
-        check_webhook(&mut problems, webhook);
+        check_webhook(&mut problems, webhook, policy);
     }
     let tags = body.link_tags.or(body.tags);
     check_tags(&mut problems, tags.as_deref().unwrap_or_default());

@@ -20,6 +20,7 @@ use super::{
     caller::Caller,
     errors::ApiError,
 };
+use crate::outbound::Policy;
 
 /// Most bytes of the owners in static sandbox data. They are kept with every account.
 const OWNERS_BYTES_MAX: usize = 8_192;
@@ -163,7 +164,7 @@ pub fn parse(api: &Api, caller: &Caller, headers: &HeaderMap, bytes: &[u8]) -> R
     check_user(&mut problems, &body.customer_user);
     check_redirect(&mut problems, &body.redirect_uri);
     if let Some(webhook) = &body.webhook {
-        check_webhook(&mut problems, webhook);
+        check_webhook(&mut problems, webhook, &api.services.webhooks.policy);
     }
     check_tags(&mut problems, body.link_tags.as_deref().unwrap_or_default());
     if let Some(id) = body.institution_id.as_deref().filter(|_| body.existing_link_id.is_none()) {
@@ -276,10 +277,13 @@ pub fn check_tags(problems: &mut Problems, tags: &[String]) {
     }
 }
 
-/// Checks a webhook URL: absolute http or https, nobody's password in it.
-pub fn check_webhook(problems: &mut Problems, webhook: &str) {
+/// Checks a webhook URL: absolute http or https, nobody's password in it, and one that the server may call.
+pub fn check_webhook(problems: &mut Problems, webhook: &str, policy: &Policy) {
     problems.length(webhook, "webhook", 1, URL_MAX);
-    problems.require(clean_url(webhook).is_some(), "webhook", "must be an absolute http or https URL");
+    match policy.check(webhook) {
+        Ok(_) => problems.require(clean_url(webhook).is_some(), "webhook", "must be an absolute http or https URL"),
+        Err(refusal) => problems.require(false, "webhook", &refusal.to_string()),
+    }
 }
 
 fn check_redirect(problems: &mut Problems, redirect_uri: &str) {

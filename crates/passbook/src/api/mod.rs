@@ -12,6 +12,7 @@ pub mod caller;
 mod demo;
 mod enrichment;
 pub mod errors;
+mod events;
 mod idempotency;
 mod identity;
 mod import_file;
@@ -40,15 +41,13 @@ mod users;
 
 use std::sync::Arc;
 
+use self::{limits::Limits, observe::observed, operation::Operation as Op};
+use crate::{metrics::Metrics, readiness::Readiness, services::Services};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     routing::{get, post},
 };
-use moneykit::models::JWKSet;
-
-use self::{limits::Limits, observe::observed, operation::Operation as Op};
-use crate::{metrics::Metrics, readiness::Readiness, services::Services};
 
 /// What every handler can reach.
 pub struct Api {
@@ -62,15 +61,18 @@ pub struct Api {
     pub long_answers: long_answers::LongAnswers,
     /// Counters.
     pub metrics: Arc<Metrics>,
-    /// Published webhook keys.
-    pub key_set: JWKSet,
     /// The sandbox control calls exist.
     pub sandbox: bool,
+    /// Streams of events that may be open at once.
+    pub streams: Arc<tokio::sync::Semaphore>,
     /// Whether this process should get requests.
     pub readiness: Readiness,
     /// Makes request ids.
     pub request_ids: observe::RequestIds,
 }
+
+/// How many streams of events may be open at once.
+pub const STREAMS_MAX: usize = 256;
 
 /// The state type of every handler.
 pub type State = axum::extract::State<Arc<Api>>;
@@ -132,6 +134,7 @@ pub fn router(api: Arc<Api>) -> Router {
             "/sandbox/link-sessions/complete",
             post(observed(Op::CompleteLinkSession, sandbox::complete_link_session)),
         )
+        .route("/sandbox/links/{id}/events", post(observed(Op::CreateSandboxEvent, link_changes::create_sandbox_event)))
         .route("/sandbox/links/{id}/edits", post(observed(Op::EditSandboxLink, sandbox_edits::edit_sandbox_link)))
         .route(
             "/sandbox/clock",
@@ -139,6 +142,9 @@ pub fn router(api: Arc<Api>) -> Router {
                 .post(observed(Op::SetSandboxClock, sandbox::set_sandbox_clock)),
         )
         .route("/passbook/links/import-file", post(observed(Op::ImportFile, import_file::import_file)))
+        .route("/passbook/events", get(observed(Op::GetEvents, events::get_events)))
+        .route("/passbook/events/stream", get(observed(Op::StreamEvents, events::stream_events)))
+        .route("/passbook/events/replay", post(observed(Op::ReplayEvents, events::replay_events)))
         .route("/healthz", get(observed(Op::GetHealth, operations::get_health)))
         .route("/readyz", get(observed(Op::GetReadiness, operations::get_readiness)))
         .route("/metrics", get(observed(Op::GetMetrics, operations::get_metrics)))

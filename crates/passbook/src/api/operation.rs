@@ -89,6 +89,10 @@ operations! {
     EditSandboxLink, "edit_sandbox_link", Some(Scope::Sandbox), true, 0, Narrow::None;
     GetSandboxClock, "get_sandbox_clock", Some(Scope::Sandbox), false, 0, Narrow::None;
     SetSandboxClock, "set_sandbox_clock", Some(Scope::Sandbox), false, 0, Narrow::None;
+    CreateSandboxEvent, "create_sandbox_event", Some(Scope::Sandbox), true, 0, Narrow::None;
+    GetEvents, "get_events", Some(Scope::Webhooks), false, 600, Narrow::None;
+    StreamEvents, "stream_events", Some(Scope::Webhooks), false, 60, Narrow::None;
+    ReplayEvents, "replay_events", Some(Scope::Webhooks), false, 60, Narrow::None;
     ImportFile, "import_file", Some(Scope::Links), false, 60, Narrow::None;
     GetHealth, "get_health", None, false, 0, Narrow::None;
     GetReadiness, "get_readiness", None, false, 0, Narrow::None;
@@ -126,6 +130,9 @@ impl Operation {
             | Self::GetTransactionsSync
             | Self::CorrectEnrichment
             | Self::EditSandboxLink
+            | Self::CreateSandboxEvent
+            | Self::GetEvents
+            | Self::StreamEvents
             | Self::GetHoldings
             | Self::GetInvestmentTransactions
             | Self::GetUserLinks
@@ -136,6 +143,7 @@ impl Operation {
             | Self::SetSandboxClock
             | Self::ImportLink
             | Self::ImportTransactions
+            | Self::ReplayEvents
             | Self::ImportFile => Work::Long,
             Self::IntrospectClient
             | Self::GetWellKnownJwks

@@ -1,7 +1,7 @@
 //! Query parameters: typed, with every problem reported at once.
 
 use http::Uri;
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 use passbook_store::port::TransactionFilter;
 
 use super::errors::{ApiError, Problem};
@@ -69,6 +69,16 @@ impl Query {
                 false
             }
         }
+    }
+
+    /// An instant, with its offset.
+    pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
+        let text = self.text(name)?;
+        let instant = text.parse().ok();
+        if instant.is_none() {
+            self.problem(name, "value_error.datetime", "must be an instant such as 2026-01-31T09:30:00Z");
+        }
+        instant
     }
 
     /// A calendar date. Clients that write every value as JSON put it into quotation marks.

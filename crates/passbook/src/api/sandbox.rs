@@ -237,7 +237,7 @@ fn sandbox_session(api: &super::Api, body: SandboxLinkBody) -> Result<(SessionRe
     let mut problems = Problems::default();
     check_user(&mut problems, &body.customer_user);
     if let Some(webhook) = &body.webhook {
-        check_webhook(&mut problems, webhook);
+        check_webhook(&mut problems, webhook, &api.services.webhooks.policy);
     }
     check_tags(&mut problems, body.link_tags.as_deref().unwrap_or_default());
     if let Some(id) = &body.institution_id {

@@ -16,6 +16,7 @@ mod secret;
 mod server;
 mod settings;
 mod store;
+mod webhooks;
 mod workers;
 
 use std::{collections::BTreeMap, path::Path};
@@ -30,6 +31,7 @@ pub use self::{
     server::{Role, Server, Tls},
     settings::Settings,
     store::{Place, Store},
+    webhooks::Webhooks,
     workers::Workers,
 };
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub workers: Workers,
     /// Links that update on their own.
     pub refresh: Refresh,
+    /// Where events are sent.
+    pub webhooks: Webhooks,
     /// Request limits.
     pub limits: Limits,
     /// The sandbox control calls.
@@ -83,6 +87,7 @@ impl Config {
             keys: Keys::read(&mut settings),
             workers: Workers::read(&mut settings),
             refresh: Refresh::read(&mut settings),
+            webhooks: Webhooks::read(&mut settings),
             limits: Limits::read(&mut settings),
             sandbox: Sandbox::read(&mut settings),
             log: Log::read(&mut settings),

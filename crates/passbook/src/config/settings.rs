@@ -31,12 +31,13 @@ pub(super) struct Known {
 
 /// Every setting there is; each section lists its own.
 pub(super) fn known() -> impl Iterator<Item = Known> {
-    let sections: [(&'static str, &'static [(&'static str, Kind)]); 8] = [
+    let sections: [(&'static str, &'static [(&'static str, Kind)]); 9] = [
         ("server", super::server::KEYS),
         ("store", super::store::KEYS),
         ("keys", super::keys::KEYS),
         ("workers", super::workers::KEYS),
         ("refresh", super::refresh::KEYS),
+        ("webhooks", super::webhooks::KEYS),
         ("limits", super::limits::KEYS),
         ("sandbox", super::sandbox::KEYS),
         ("log", super::log::KEYS),
@@ -107,12 +108,13 @@ impl Settings {
     fn lay(&mut self, table: Table, source: Source) {
         for (section, content) in table {
             let Value::Table(keys) = content else {
-                let remedy = "put it into its section: [server], [store], [keys], [workers], [refresh], [limits], [sandbox] or [log]";
+                let remedy = "put it into its section: [server], [store], [keys], [workers], [refresh], [webhooks], [limits], [sandbox] or [log]";
                 self.problems.add(section, "stands outside of a section", remedy);
                 continue;
             };
             if !known().any(|known| known.section == section) {
-                let remedy = "the sections are server, store, keys, workers, limits, sandbox and log";
+                let remedy =
+                    "the sections are server, store, keys, workers, refresh, webhooks, limits, sandbox and log";
                 self.problems.add(section, "is not a section", remedy);
                 continue;
             }

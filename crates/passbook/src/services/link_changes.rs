@@ -10,7 +10,9 @@ use passbook_core::{
 };
 use passbook_store::port::StoredLink;
 
-use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, links::LinkRefusal};
+use super::{
+    Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, events, idempotency::Keep, links::LinkRefusal,
+};
 use crate::{system::random_hex, views};
 
 /// Why no event was simulated.
@@ -41,7 +43,10 @@ impl Services {
             let now = self.now(&actor.tenant).await?;
             let mut link = stored.link;
             link.update(update.clone(), now);
-            if let Some(view) = self.store_change(actor, "update_link", link, stored.version, keep).await? {
+            // Whoever sets a webhook, were it the same, wants it to be called again.
+            let set = update.webhook.as_ref().and_then(Option::as_ref);
+            let on = set.map(|url| events::address(&actor.tenant, url).id).into_iter().collect();
+            if let Some(view) = self.store_change(actor, "update_link", link, stored.version, on, keep).await? {
                 return Ok(view);
             }
         }
@@ -61,7 +66,7 @@ impl Services {
             let now = self.now(&actor.tenant).await?;
             let mut link = stored.link;
             link.reset(now);
-            if let Some(view) = self.store_change(actor, "reset_link", link, stored.version, keep).await? {
+            if let Some(view) = self.store_change(actor, "reset_link", link, stored.version, Vec::new(), keep).await? {
                 return Ok(view);
             }
         }
@@ -86,26 +91,58 @@ impl Services {
             if actor.tenant.environment == Environment::Live {
                 return Err(LinkRefusal::Forbidden("Only links of the sandbox have test webhooks").into());
             }
-            let now = self.now(&actor.tenant).await.map_err(LinkRefusal::from)?;
-            let mut link = stored.link;
-            if link.webhook.is_none() {
+            if stored.link.webhook.is_none() {
                 return Err(TestEventRefusal::NoWebhook);
             }
-            let delivery_token = random_hex();
-            let test = TestEvent {
-                simulates,
-                idempotency_key: idempotency_key.to_owned(),
-                delivery_token: delivery_token.clone(),
-            };
-            link.request_test_event(test, now);
-            let mut changes = changes_with_link(link, Some(stored.version), None, |_| {});
-            changes.audit.push(self.audit(actor, "trigger_test_link_webhook_event", Some(id)));
-            keep.put(&mut changes, &delivery_token, Some(id));
-            if let Outcome::Committed = self.try_commit(changes).await.map_err(LinkRefusal::from)? {
-                return Ok(delivery_token);
+            let action = "trigger_test_link_webhook_event";
+            let key = idempotency_key.to_owned();
+            if let Some(token) = self.record_simulated(actor, action, stored, simulates, key, keep).await? {
+                return Ok(token);
             }
         }
         Err(LinkRefusal::from(Fault::too_many_races()).into())
+    }
+
+    /// Records a simulated event of a sandbox link, with or without a webhook, and gives its delivery token.
+    ///
+    /// # Errors
+    /// [`LinkRefusal`].
+    pub async fn simulate_event(
+        &self,
+        actor: &Actor,
+        id: &LinkId,
+        simulates: SimulatedEvent,
+        keep: &Keep<String>,
+    ) -> Result<String, LinkRefusal> {
+        for _ in 0..DECISIONS_MAX {
+            let stored = self.load_to_change(actor, id).await?;
+            let (action, key) = ("create_sandbox_event", random_hex());
+            if let Some(token) = self.record_simulated(actor, action, stored, simulates, key, keep).await? {
+                return Ok(token);
+            }
+        }
+        Err(Fault::too_many_races().into())
+    }
+
+    /// Commits the event; `None` when somebody else was first.
+    async fn record_simulated(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        stored: StoredLink,
+        simulates: SimulatedEvent,
+        idempotency_key: String,
+        keep: &Keep<String>,
+    ) -> Result<Option<String>, LinkRefusal> {
+        let now = self.now(&actor.tenant).await?;
+        let (mut link, id) = (stored.link.clone(), &stored.link.id);
+        let delivery_token = random_hex();
+        link.request_test_event(TestEvent { simulates, idempotency_key, delivery_token: delivery_token.clone() }, now);
+        let mut changes = changes_with_link(link, Some(stored.version), None, |_| {});
+        changes.audit.push(self.audit(actor, action, Some(id)));
+        keep.put(&mut changes, &delivery_token, Some(id));
+        let outcome = self.try_commit(changes).await?;
+        Ok(matches!(outcome, Outcome::Committed).then_some(delivery_token))
     }
 
     /// The aggregate of a link that its app may change now.
@@ -124,10 +161,12 @@ impl Services {
         action: &'static str,
         link: Link,
         version: u64,
+        switched_on: Vec<String>,
         keep: &Keep<Vec<u8>>,
     ) -> Result<Option<Vec<u8>>, LinkRefusal> {
         let (id, view) = (link.id.clone(), views::link_view(&link));
         let mut changes = changes_with_link(link, Some(version), None, |_| {});
+        changes.switched_on = switched_on;
         changes.audit.push(self.audit(actor, action, Some(&id)));
         keep.put(&mut changes, &view, Some(&id));
         match self.try_commit(changes).await? {

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod audit;
 pub mod enrichment;
+pub mod events;
 pub mod idempotency;
 pub mod import_links;
 pub mod imports;
@@ -43,6 +44,8 @@ use crate::{
     directory::Directory,
     keys::{Cursors, SessionTokens},
     metrics::{self, Metrics},
+    outbound::Policy,
+    signing::SigningKeys,
     views,
 };
 
@@ -70,6 +73,14 @@ pub struct Services {
     pub job_bell: Arc<Notify>,
     /// Rung when a job ended.
     pub job_ended: Arc<tokio::sync::watch::Sender<u64>>,
+    /// Rung when an event was committed or a delivery became due.
+    pub event_bell: Arc<Notify>,
+    /// Rung when the ledger has more to read.
+    pub ledger_moved: Arc<tokio::sync::watch::Sender<u64>>,
+    /// Where webhooks may go, and which are sent.
+    pub webhooks: Webhooks,
+    /// What signs them.
+    pub signing_keys: SigningKeys,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Known-good tokens.
@@ -84,6 +95,17 @@ pub struct Services {
     pub updates: Option<crate::workers::schedule::Updates>,
     /// How long a worker may keep a job without a sign of life.
     pub lease: jiff::SignedDuration,
+}
+
+/// What the operator says of webhooks.
+#[derive(Debug, Clone, Default)]
+pub struct Webhooks {
+    /// Where they may go.
+    pub policy: Policy,
+    /// What their signatures name as issuer.
+    pub issuer: String,
+    /// Of a refresh, only its end is sent.
+    pub final_states_only: bool,
 }
 
 /// The caller of a use case: whose data, and who is asking.
@@ -147,6 +169,7 @@ impl Services {
     /// When the store failed.
     pub async fn try_commit(&self, changes: Changes) -> Result<Outcome, Fault> {
         let rings = !changes.jobs.is_empty() || changes.clock.is_some();
+        let has_news = !changes.events.is_empty() || changes.clock.is_some();
         let began = std::time::Instant::now();
         let committed = self.store.commit(changes).await;
         self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
@@ -154,6 +177,9 @@ impl Services {
             Ok(()) => {
                 if rings {
                     self.job_bell.notify_one();
+                }
+                if has_news {
+                    self.event_bell.notify_one();
                 }
                 Ok(Outcome::Committed)
             }

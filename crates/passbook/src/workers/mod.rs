@@ -9,6 +9,7 @@ mod expire_exchange;
 pub mod maintenance;
 mod refresh_products;
 pub mod schedule;
+pub mod webhooks;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 

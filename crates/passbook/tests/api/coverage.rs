@@ -9,9 +9,13 @@ use serde_json::json;
 use crate::support::{TestServer, write_client};
 
 /// Operations that are ours and not the contract's.
-const OURS: [(&str, &str); 11] = [
+const OURS: [(&str, &str); 15] = [
     ("POST", "/sandbox/links"),
     ("POST", "/sandbox/links/{id}/edits"),
+    ("POST", "/sandbox/links/{id}/events"),
+    ("GET", "/passbook/events"),
+    ("GET", "/passbook/events/stream"),
+    ("POST", "/passbook/events/replay"),
     ("POST", "/sandbox/link-sessions/complete"),
     ("GET", "/sandbox/clock"),
     ("POST", "/sandbox/clock"),

@@ -5,11 +5,11 @@ use serde_json::Value;
 use crate::support::TestServer;
 
 #[tokio::test]
-async fn the_key_set_is_public_and_the_same_for_everybody() {
+async fn the_key_set_is_public_and_a_client_may_name_its_environment() {
     let server = TestServer::start().await;
     let answer = server.anonymous("GET", "/.well-known/jwks.json").send().await;
     let keys = answer.ok(200)["keys"].clone();
-    assert_eq!(keys.as_array().unwrap().len(), 1);
+    assert_eq!(keys.as_array().unwrap().len(), 2, "one for the sandbox, one for live");
     let key = &keys[0];
     for (name, value) in [("kty", "EC"), ("crv", "P-256"), ("alg", "ES256"), ("use", "sig")] {
         assert_eq!(key[name], value, "{name}");
@@ -17,9 +17,11 @@ async fn the_key_set_is_public_and_the_same_for_everybody() {
     assert!(["x", "y", "kid"].iter().all(|name| key[*name].as_str().is_some_and(|text| text.len() == 43)));
     assert!(key.get("d").is_none_or(Value::is_null), "the private half");
     assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
-    for (name, value) in
-        [("x-client-id", "nobody"), ("x-client-id", server.a.id.as_str()), ("authorization", "Bearer x")]
-    {
+    for (client, index) in [(&server.a, 0), (&server.live, 1)] {
+        let own = server.anonymous("GET", "/.well-known/jwks.json").header("x-client-id", &client.id).send().await;
+        assert_eq!(own.ok(200)["keys"], serde_json::json!([keys[index]]));
+    }
+    for (name, value) in [("x-client-id", "nobody"), ("authorization", "Bearer x")] {
         let same = server.anonymous("GET", "/.well-known/jwks.json").header(name, value).send().await;
         assert_eq!(same.visible(), answer.visible(), "{name}");
     }

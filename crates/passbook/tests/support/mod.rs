@@ -9,6 +9,7 @@ pub mod bank;
 pub mod call;
 pub mod canaries;
 pub mod clock;
+pub mod receiver;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,12 +18,14 @@ use passbook::{
     api::{self, Api, limits::Limits, observe::RequestIds},
     clocks::Clocks,
     directory::Directory,
-    keys::{Cursors, SessionTokens, generate_signing_key, public_key_set},
+    keys::{Cursors, SessionTokens},
+    outbound::{Outbound, Policy},
     readiness::Readiness,
-    services::{Services, access::TokenCache},
+    services::{Services, Webhooks, access::TokenCache},
+    signing::{self, SigningKeys},
     system::random_alphanumeric,
     views,
-    workers::{Workers, schedule::Updates},
+    workers::{Workers, schedule::Updates, webhooks::Courier},
 };
 use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
 use passbook_core::{
@@ -43,6 +46,7 @@ pub use self::{
     call::{Answer, Call},
     canaries::Canaries,
     clock::TestClock,
+    receiver::{Attempt, Receiver},
 };
 
 /// The end user of both applications.
@@ -92,7 +96,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn compose(
+    async fn compose(
         directory: &TempDir,
         clock: Arc<TestClock>,
         bank: ScriptedBank,
@@ -103,19 +107,21 @@ impl Parts {
         let services = compose(store, clock.clone(), bank.clone(), updates);
         let stop = CancellationToken::new();
         let metrics = services.metrics.clone();
-        let signing_key = generate_signing_key().expect("a signing key");
+        signing::prepare(services.store.as_ref()).await.expect("signing keys");
         let api = Api {
             services: services.clone(),
             shedder: passbook::api::shed::Shedder::default(),
             long_answers: passbook::api::long_answers::LongAnswers::default(),
             limits,
             metrics: metrics.clone(),
-            key_set: public_key_set(&signing_key).expect("the key set"),
+            streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             sandbox: true,
             readiness: ready(),
             request_ids: RequestIds::default(),
         };
         tokio::spawn(Arc::new(Workers::new(services.clone(), metrics, stop.clone())).run());
+        let outbound = Outbound::new(services.webhooks.policy.clone()).expect("a way out");
+        tokio::spawn(Arc::new(Courier::new(services.clone(), outbound, stop.clone())).run());
         Self { services, router: api::router(Arc::new(api)), clock, bank, stop }
     }
 }
@@ -138,7 +144,7 @@ impl TestServer {
 
     async fn start_as(limits: Option<Limits>, updates: Option<Updates>) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates);
+        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates).await;
         let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
@@ -158,7 +164,8 @@ impl TestServer {
         drop((_stopped_at_the_end, router));
         services.store.close().await;
         drop(services);
-        Self::of(Parts::compose(&directory, clock, bank, None, None), directory, [a, b, live, limited])
+        let parts = Parts::compose(&directory, clock, bank, None, None).await;
+        Self::of(parts, directory, [a, b, live, limited])
     }
 
     fn of(parts: Parts, directory: TempDir, [a, b, live, limited]: [Client; 4]) -> Self {
@@ -284,6 +291,7 @@ impl TestServer {
     pub fn advance(&self, seconds: i64) {
         self.clock.advance(seconds);
         self.services.job_bell.notify_one();
+        self.services.event_bell.notify_one();
     }
 
     /// Every byte of every file of the store.
@@ -360,9 +368,10 @@ fn compose(
 ) -> Arc<Services> {
     let keys = store.keys().clone();
     let derivation = Derivation::new(b"api tests");
+    let policy = Policy { only_this_machine: true, ..Policy::of_this_machine() };
+    let webhooks = Webhooks { policy, issuer: "http://passbook.test".to_owned(), final_states_only: false };
     Arc::new(Services {
         clocks: Clocks::new(clock, store.clone()),
-        store,
         directory: Directory::new(vec![Arc::new(Sandbox), Arc::new(OfxConnector), Arc::new(bank)]),
         session_tokens: SessionTokens::new(&keys.session_token_key()),
         keys,
@@ -370,6 +379,10 @@ fn compose(
         derivation,
         job_bell: Arc::default(),
         job_ended: Arc::default(),
+        event_bell: Arc::default(),
+        ledger_moved: Arc::default(),
+        signing_keys: SigningKeys::new(store.clone(), webhooks.issuer.clone()),
+        webhooks,
         metrics: Arc::default(),
         token_cache: TokenCache::default(),
         keys_at_work: Arc::default(),
@@ -377,6 +390,7 @@ fn compose(
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
         updates,
         lease: passbook::workers::LEASE,
+        store,
     })
 }
 

@@ -1,0 +1,245 @@
+//! What the store keeps of events and of their deliveries.
+
+use jiff::Timestamp;
+use passbook_core::{
+    event::Event,
+    ids::{EventId, LinkId},
+    tenant::Tenant,
+};
+use serde::{Deserialize, Serialize};
+
+#[expect(unused_imports, reason = "named in the documentation")]
+use super::Store;
+
+/// An event that no reader sees yet.
+#[derive(Debug, Clone)]
+pub struct UndispatchedEvent {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The event, with its webhook.
+    pub event: Event,
+}
+
+/// What becomes of an event: everybody may read it, and it may have to be delivered.
+#[derive(Debug, Clone)]
+pub struct DispatchedEvent {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The link it happened to.
+    pub link_id: LinkId,
+    /// Which of its events.
+    pub sequence: u64,
+    /// Its name.
+    pub event_id: EventId,
+    /// The delivery, if the link has a webhook.
+    pub delivery: Option<NewDelivery>,
+}
+
+/// A delivery to make. There is at most one for each event and address.
+#[derive(Clone)]
+pub struct NewDelivery {
+    /// Its name, which the receiver is told.
+    pub token: String,
+    /// Where it goes.
+    pub address: Address,
+    /// The body, byte by byte as every attempt sends it.
+    pub body: String,
+    /// When the first attempt is due, real time.
+    pub due_at: Timestamp,
+    /// The same by the app's clock.
+    pub app_due_at: Timestamp,
+}
+
+/// A URL that takes an app's webhooks. Whether it gets any is kept for each app and environment.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// A digest of tenant and URL.
+    pub id: String,
+    /// The URL. It may hold a secret of the app.
+    pub url: String,
+}
+
+/// A delivery under lease: one attempt is to be made.
+#[derive(Clone)]
+pub struct LeasedDelivery {
+    /// The lease.
+    pub lease: DeliveryLease,
+    /// Whose.
+    pub tenant: Tenant,
+    /// The link it is about.
+    pub link_id: LinkId,
+    /// Where it goes.
+    pub address: Address,
+    /// The body.
+    pub body: String,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// The same since the delivery was made or replayed.
+    pub tries: u32,
+    /// Since when the address has not succeeded, by the app's clock.
+    pub failing_since: Option<Timestamp>,
+}
+
+/// Proof of a lease: only the newest fence may end the attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryLease {
+    /// The delivery.
+    pub token: String,
+    /// Raised by every lease.
+    pub fence: u64,
+}
+
+impl DeliveryLease {
+    /// The fence as stored. None comes near the limit; one beyond it matches no row.
+    pub(crate) fn fence_number(&self) -> i64 {
+        i64::try_from(self.fence).unwrap_or(-1)
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub struct EndedAttempt {
+    /// The lease under which it was made.
+    pub lease: DeliveryLease,
+    /// The address that was called.
+    pub address_id: String,
+    /// What becomes of the delivery.
+    pub next: NextAttempt,
+    /// The status that the receiver answered.
+    pub status: Option<u16>,
+    /// What went wrong, in words of ours.
+    pub error: Option<&'static str>,
+    /// When it ended, by the app's clock.
+    pub app_ended_at: Timestamp,
+    /// Why the address is switched off now; every waiting delivery to it becomes a dead letter.
+    pub switch_off: Option<&'static str>,
+}
+
+/// What becomes of a delivery after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextAttempt {
+    /// Nothing: the receiver has it.
+    Delivered,
+    /// Another one.
+    At {
+        /// Real time.
+        due_at: Timestamp,
+        /// The same by the app's clock.
+        app_due_at: Timestamp,
+    },
+    /// Nothing: it was given up.
+    Dead,
+}
+
+/// Where a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// Attempts are to come.
+    Waiting,
+    /// The receiver has it.
+    Delivered,
+    /// Given up.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The word that is stored and shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl NextAttempt {
+    /// Where the delivery stands then.
+    pub(crate) fn state(self) -> DeliveryState {
+        match self {
+            Self::Delivered => DeliveryState::Delivered,
+            Self::At { .. } => DeliveryState::Waiting,
+            Self::Dead => DeliveryState::Dead,
+        }
+    }
+}
+
+/// Which events are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only those behind this position.
+    pub after: u64,
+    /// Only those of this link.
+    pub link_id: Option<LinkId>,
+    /// Only those of this name.
+    pub kind: Option<String>,
+    /// Only those at or after this instant of the app's clock.
+    pub from: Option<Timestamp>,
+    /// Only those before this instant of the app's clock.
+    pub to: Option<Timestamp>,
+    /// Only those with a delivery in this state.
+    pub delivery: Option<DeliveryState>,
+}
+
+/// An event as readers see it.
+#[derive(Debug, Clone)]
+pub struct LedgerEvent {
+    /// Its place among the events of the tenant: rises, and no event appears behind one that was seen.
+    pub position: u64,
+    /// The event, with its webhook.
+    pub event: Event,
+    /// Its deliveries.
+    pub deliveries: Vec<DeliveryStatus>,
+}
+
+/// What became of a delivery so far.
+#[derive(Clone)]
+pub struct DeliveryStatus {
+    /// Its name.
+    pub token: String,
+    /// Where it goes.
+    pub url: String,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts that ended.
+    pub attempts: u32,
+    /// When the next one is due, by the app's clock.
+    pub app_due_at: Option<Timestamp>,
+    /// The status of the last answer.
+    pub last_status: Option<u16>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// A URL and whether it gets webhooks.
+#[derive(Clone)]
+pub struct AddressStatus {
+    /// Whose.
+    pub tenant: Tenant,
+    /// The URL.
+    pub url: String,
+    /// Since when it has not succeeded, by the app's clock.
+    pub failing_since: Option<Timestamp>,
+    /// Why it is switched off.
+    pub switched_off: Option<String>,
+}
+
+/// Hides what may hold an app's secret.
+macro_rules! debug_without_url {
+    ($($name:ident { $($field:ident),* })*) => { $(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.debug_struct(stringify!($name))$(.field(stringify!($field), &self.$field))*.finish_non_exhaustive()
+            }
+        }
+    )* };
+}
+debug_without_url! {
+    NewDelivery { token, due_at }
+    Address { id }
+    LeasedDelivery { lease, tenant, link_id, address, attempts, tries }
+    DeliveryStatus { token, state, attempts, last_status, last_error }
+    AddressStatus { tenant, failing_since, switched_off }
+}

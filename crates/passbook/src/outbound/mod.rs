@@ -1,0 +1,197 @@
+//! Everything that leaves the process for an address that somebody else chose: webhooks.
+//!
+//! An app chooses where its webhooks go, so without a guard it could make the server call machines that only the server
+//! reaches. The guard is here and nowhere else: [`Policy::check`] looks at a URL, and [`Outbound`] resolves its name once,
+//! looks at **every** address and connects to one of those. It follows no redirects, uses no proxy, and reads no more of an
+//! answer than it needs.
+//!
+//! Source: the ranges are those of the IANA special-purpose address registries (RFC 6890 and its updates).
+
+mod address;
+mod policy;
+
+use std::{error::Error as StdError, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, StatusCode, header};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+pub use self::policy::{Policy, UrlRefusal};
+
+/// How long a connection may take, its name included.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long all of an attempt may take (contract, section 5).
+const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// How much of an answer is read, to use its connection again. What is in it does not matter.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// How long a connection is kept for the next delivery to the same host.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Kept connections of one host.
+const IDLE_PER_HOST_MAX: usize = 4;
+
+/// The one way out. Cheap to clone.
+#[derive(Clone)]
+pub struct Outbound {
+    client: reqwest::Client,
+    policy: Arc<Policy>,
+}
+
+/// What a receiver answered; the body is not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// The value of `Retry-After`, as it stands.
+    pub retry_after: Option<String>,
+}
+
+/// Why there is no answer. Says nothing about what is behind a refused address.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboundError {
+    /// The URL may not be called.
+    #[error(transparent)]
+    Url(#[from] UrlRefusal),
+    /// The name leads to an address that may not be called.
+    #[error("the name leads to an address that may not be called")]
+    Address,
+    /// No connection.
+    #[error("no connection could be made")]
+    Connect,
+    /// No answer in time.
+    #[error("there was no answer in time")]
+    Timeout,
+    /// The connection broke, or what came is not HTTP.
+    #[error("the connection broke")]
+    Broken,
+}
+
+impl OutboundError {
+    /// The word by which it is stored and shown.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Url(_) | Self::Address => "not_allowed",
+            Self::Connect => "no_connection",
+            Self::Timeout => "timeout",
+            Self::Broken => "connection_broken",
+        }
+    }
+}
+
+/// How names become addresses. The system's own way, except in tests.
+pub trait Names: Send + Sync + 'static {
+    /// All addresses of a name; the port is 0.
+    fn look_up(&self, name: String) -> Looking;
+}
+
+/// Addresses of a name, as they come.
+pub type Looking = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// The system's resolver.
+pub struct SystemNames;
+
+impl Names for SystemNames {
+    fn look_up(&self, name: String) -> Looking {
+        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
+    }
+}
+
+impl Outbound {
+    /// A way out under `policy`.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(policy: Policy) -> reqwest::Result<Self> {
+        Self::with_names(policy, Arc::new(SystemNames))
+    }
+
+    /// As [`Outbound::new`], with another way from names to addresses.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn with_names(policy: Policy, names: Arc<dyn Names>) -> reqwest::Result<Self> {
+        let policy = Arc::new(policy);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_MAX)
+            .timeout(ATTEMPT_MAX)
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            .dns_resolver(Arc::new(CheckedNames { policy: policy.clone(), names }))
+            .build()?;
+        Ok(Self { client, policy })
+    }
+
+    /// What it may call.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// One POST. Its answer is one whatever the status; redirects are answers like any other.
+    ///
+    /// # Errors
+    /// [`OutboundError`].
+    pub async fn post(&self, url: &str, headers: HeaderMap, body: bytes::Bytes) -> Result<Answer, OutboundError> {
+        // A literal address never reaches the resolver, so this check is not the one below done twice.
+        let url = self.policy.check_call(url)?;
+        let response = self.client.post(url).headers(headers).body(body).send().await.map_err(sorted)?;
+        let status = response.status();
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let answer = Answer { status, retry_after: retry_after.map(str::to_owned) };
+        read_a_little(response).await?;
+        Ok(answer)
+    }
+}
+
+/// Reads the answer's body to its end if that is near. A longer one ends with its connection.
+async fn read_a_little(mut response: reqwest::Response) -> Result<(), OutboundError> {
+    let mut read = 0;
+    while read <= ANSWER_BYTES_MAX {
+        match response.chunk().await.map_err(sorted)? {
+            Some(chunk) => read += chunk.len(),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Looks names up and lets no address pass that may not be called.
+struct CheckedNames {
+    policy: Arc<Policy>,
+    names: Arc<dyn Names>,
+}
+
+/// One of a name's addresses may not be called.
+#[derive(Debug, thiserror::Error)]
+#[error("an address of the name may not be called")]
+struct RefusedAddress;
+
+impl Resolve for CheckedNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (policy, looking) = (self.policy.clone(), self.names.look_up(name.as_str().to_owned()));
+        Box::pin(async move {
+            let addresses = looking.await?;
+            // One bad address refuses all: whoever mixes them wants the bad one to be tried.
+            if addresses.iter().any(|address| !policy.allows_address(address.ip())) {
+                return Err(RefusedAddress.into());
+            }
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn sorted(error: reqwest::Error) -> OutboundError {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(one) = cause {
+        if one.is::<RefusedAddress>() {
+            return OutboundError::Address;
+        }
+        cause = one.source();
+    }
+    match () {
+        () if error.is_timeout() => OutboundError::Timeout,
+        () if error.is_connect() => OutboundError::Connect,
+        () => OutboundError::Broken,
+    }
+}

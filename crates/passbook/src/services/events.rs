@@ -1,0 +1,175 @@
+//! Events on their way to the apps: positions and deliveries for those that were just committed, the ledger that apps
+//! read, and what is sent again.
+
+use jiff::Timestamp;
+use passbook_core::{
+    event::{Event, EventKind},
+    ids::{EventId, LinkId},
+    tenant::{Environment, Tenant},
+};
+use passbook_store::port::{
+    Address, DispatchedEvent, EventFilter, LedgerEvent, NewDelivery, StoreError, UndispatchedEvent,
+};
+
+use super::{Actor, Fault, Services};
+use crate::{
+    system::{hex, sha256},
+    views::webhooks::webhook_body,
+};
+
+/// Events that get their positions in one commit.
+const DISPATCH_MAX: u32 = 500;
+/// Events that are made due again in one commit.
+const REPLAY_BATCH: u32 = 200;
+/// Events that one call may replay.
+pub const REPLAY_MAX: usize = 10_000;
+
+/// What is to be replayed.
+pub enum Replay {
+    /// These events.
+    Events(Vec<EventId>),
+    /// All that match.
+    Matching(EventFilter),
+}
+
+/// A URL that takes webhooks of this tenant.
+pub fn address(tenant: &Tenant, url: &str) -> Address {
+    // The parts before the URL cannot hold a line break, so no two tenants share an address.
+    let text = format!("{}\n{}\n{url}", tenant.app_id, tenant.environment.as_str());
+    Address { id: hex(&sha256(text.as_bytes())[..16]), url: url.to_owned() }
+}
+
+impl Services {
+    /// Gives committed events their positions and makes their deliveries; `true` when there may be more.
+    ///
+    /// # Errors
+    /// A fault of the store; then nothing is lost, and the next call goes on.
+    pub async fn dispatch(&self) -> Result<bool, StoreError> {
+        let waiting = self.store.list_undispatched(DISPATCH_MAX).await?;
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let is_full = waiting.len() == DISPATCH_MAX as usize;
+        let now = self.store.now();
+        let mut events = Vec::with_capacity(waiting.len());
+        for UndispatchedEvent { tenant, event } in waiting {
+            let url = event.webhook.clone().filter(|_| self.is_sent(&event));
+            let app_now = self.clocks.now(&tenant).await?;
+            events.push(self.dispatched(tenant, &event, url.as_deref(), now, app_now));
+        }
+        // Lost to another process, which then did it.
+        let was_first = self.store.dispatch_events(events).await?;
+        self.ledger_moved.send_modify(|count| *count += 1);
+        Ok(is_full || !was_first)
+    }
+
+    fn is_sent(&self, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::ProductRefresh { state, .. } => state.is_final() || !self.webhooks.final_states_only,
+            _ => true,
+        }
+    }
+
+    fn dispatched(
+        &self,
+        tenant: Tenant,
+        event: &Event,
+        url: Option<&str>,
+        now: Timestamp,
+        app_now: Timestamp,
+    ) -> DispatchedEvent {
+        let delivery = url.map(|url| NewDelivery {
+            token: event.delivery_token(&self.derivation, url),
+            address: address(&tenant, url),
+            body: String::from_utf8(webhook_body(event, &self.derivation)).expect("JSON is UTF-8"),
+            due_at: now,
+            app_due_at: app_now,
+        });
+        DispatchedEvent {
+            tenant,
+            link_id: event.link_id.clone(),
+            sequence: event.sequence,
+            event_id: event.id(&self.derivation),
+            delivery,
+        }
+    }
+
+    /// A page of the ledger, and whether more may follow.
+    ///
+    /// # Errors
+    /// A fault.
+    pub async fn list_events(
+        &self,
+        actor: &Actor,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<(Vec<LedgerEvent>, bool), Fault> {
+        let mut page = self.store.list_events(&actor.tenant, filter, limit + 1).await?;
+        let more = page.len() > limit as usize;
+        page.truncate(limit as usize);
+        Ok((page, more))
+    }
+
+    /// Sends events again, to the webhook that each was sent to, or to the one its link has now; gives how many. Events
+    /// whose link has none are passed over. Addresses that were switched off are switched on.
+    ///
+    /// # Errors
+    /// A fault; then some may be due again already.
+    pub async fn replay(&self, actor: &Actor, replay: Replay) -> Result<usize, Fault> {
+        match replay {
+            Replay::Events(ids) => {
+                let found = self.store.find_events(&actor.tenant, &ids).await?;
+                self.send_again(actor, found).await
+            }
+            Replay::Matching(mut filter) => {
+                let mut sent = 0;
+                // What happens from here on is not part of it.
+                let newest = self.store.newest_position(&actor.tenant).await?;
+                while sent < REPLAY_MAX {
+                    let mut page = self.store.list_events(&actor.tenant, &filter, REPLAY_BATCH).await?;
+                    page.retain(|one| one.position <= newest);
+                    let Some(last) = page.last() else { break };
+                    filter.after = last.position;
+                    sent += self.send_again(actor, page).await?;
+                }
+                Ok(sent)
+            }
+        }
+    }
+
+    async fn send_again(&self, actor: &Actor, events: Vec<LedgerEvent>) -> Result<usize, Fault> {
+        let (now, app_now) = (self.store.now(), self.now(&actor.tenant).await?);
+        let mut again = Vec::new();
+        for LedgerEvent { event, deliveries, .. } in &events {
+            let mut urls: Vec<String> = deliveries.iter().map(|delivery| delivery.url.clone()).collect();
+            if urls.is_empty() {
+                urls.extend(self.webhook_of(actor, &event.link_id).await?);
+            }
+            for url in urls {
+                again.push(self.dispatched(actor.tenant.clone(), event, Some(&url), now, app_now));
+            }
+        }
+        let count = again.len();
+        if count > 0 {
+            self.store.replay_deliveries(again).await?;
+            self.event_bell.notify_one();
+        }
+        Ok(count)
+    }
+
+    async fn webhook_of(&self, actor: &Actor, link: &LinkId) -> Result<Option<String>, Fault> {
+        Ok(self.store.lookup_link(&actor.tenant, link).await?.and_then(|stored| stored.link.webhook))
+    }
+
+    /// The signature of a body that is sent now.
+    ///
+    /// # Errors
+    /// When the keys cannot be read.
+    pub async fn sign_webhook(&self, environment: Environment, body: &[u8]) -> Result<String, Fault> {
+        let now = self.clocks.real_now();
+        self.signing_keys.sign(environment, body, now).await.map_err(|error| Fault::Unavailable(error.into()))
+    }
+}
+
+/// How far apart two attempts of a stream's poll are when nothing rings: events of other processes.
+pub const LEDGER_POLL: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,267 @@
+//! Delivery of webhooks: every event to the webhook its link had, at least once, signed.
+//!
+//! Stages of an event: *committed* with its change → *dispatched* (it has a position; its delivery waits) → *leased* →
+//! *attempted* (nothing of the store is held meanwhile) → *ended*. A crash anywhere repeats at most the last stage, so a
+//! receiver may see an attempt twice, with the same number. When and how often is `passbook_core::delivery`'s rule.
+//!
+//! One address gets a few attempts at once and no more, so that a dead one holds up nobody but itself.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use jiff::{SignedDuration, Timestamp};
+use passbook_core::{
+    delivery::{Attempt, SwitchedOff, Verdict, judge, judge_address},
+    time::AppClock,
+};
+use passbook_store::port::{EndedAttempt, LeasedDelivery, NextAttempt, StoreError};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{PAUSE_AFTER_FAULT, POLL_EVERY, pause};
+use crate::{
+    metrics,
+    outbound::{Answer, Outbound, OutboundError},
+    services::{Fault, Services, access::later},
+    system::{hex, random_bits},
+};
+
+/// Attempts that run at once in one process.
+const RUNNING_MAX: usize = 256;
+/// Attempts that one process leases for one address at once; and as soon as so many run, it leases no more for it.
+const PER_ADDRESS: u32 = 8;
+/// How long a lease holds: longer than an attempt may take.
+const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// How long running attempts get to end after a stop. One that is cut off is made again.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+/// Shortest wait when deliveries are due that cannot be leased yet.
+const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+
+const SIGNATURE: HeaderName = HeaderName::from_static("moneykit-signature");
+const DELIVERY_TOKEN: HeaderName = HeaderName::from_static("moneykit-delivery-token");
+const DELIVERY_ATTEMPT: HeaderName = HeaderName::from_static("moneykit-delivery-attempt");
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("passbook/", env!("CARGO_PKG_VERSION")));
+
+/// Delivers until it is stopped.
+pub struct Courier {
+    services: Arc<Services>,
+    outbound: Outbound,
+    owner: String,
+    slots: Arc<Semaphore>,
+    /// Running attempts by address.
+    running: Mutex<HashMap<String, u32>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Courier {
+    /// One that has not started and that `stop` ends.
+    #[must_use]
+    pub fn new(services: Arc<Services>, outbound: Outbound, stop: CancellationToken) -> Self {
+        Self {
+            services,
+            outbound,
+            owner: hex(&random_bits().to_be_bytes()[..8]),
+            slots: Arc::new(Semaphore::new(RUNNING_MAX)),
+            running: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// Dispatches and delivers until stopped.
+    pub async fn run(self: Arc<Self>) {
+        while !self.stop.is_cancelled() {
+            match self.round().await {
+                Ok(true) => {}
+                Ok(false) => self.wait_for_work().await,
+                Err(error) => {
+                    self.services.metrics.store_failed(metrics::StoreError::Delivery);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot deliver webhooks");
+                    pause(PAUSE_AFTER_FAULT, &self.stop).await;
+                }
+            }
+        }
+        self.tasks.close();
+        // Cut off after that: the lease runs out, or ends with the process.
+        let _ended = tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await;
+    }
+
+    /// Whether there may be more to do at once.
+    async fn round(self: &Arc<Self>) -> Result<bool, StoreError> {
+        let mut more = self.services.dispatch().await?;
+        let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
+        let store = &self.services.store;
+        let now = store.now();
+        // A look costs a read; only when something is due is a lease, which is a synced write, worth it.
+        if free == 0 || store.next_delivery_at().await?.is_none_or(|due| due > now) {
+            return Ok(more);
+        }
+        let leased =
+            store.lease_deliveries(&self.owner, now, later(now, LEASE), free, PER_ADDRESS, &self.busy()).await?;
+        more |= !leased.is_empty();
+        for delivery in leased {
+            self.start(delivery);
+        }
+        Ok(more)
+    }
+
+    /// Addresses that have enough attempts running.
+    fn busy(&self) -> Vec<String> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter(|(_, count)| **count >= PER_ADDRESS).map(|(address, _)| address.clone()).collect()
+    }
+
+    async fn wait_for_work(&self) {
+        let now = self.services.store.now();
+        let due_in = match self.services.store.next_delivery_at().await {
+            // Due and not leased: its address is busy, or an earlier one of its link is on its way. Their end rings.
+            Ok(Some(due)) => Duration::try_from(due.duration_since(now)).unwrap_or(POLL_EVERY),
+            _ => POLL_EVERY,
+        };
+        tokio::select! {
+            () = self.services.event_bell.notified() => {}
+            () = tokio::time::sleep(due_in.clamp(SHORTEST_WAIT, POLL_EVERY)) => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    fn start(self: &Arc<Self>, delivery: LeasedDelivery) {
+        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
+            // Leases are only taken for free slots; should that ever fail, the lease runs out.
+            return;
+        };
+        self.count(&delivery.address.id, 1);
+        let courier = self.clone();
+        self.tasks.spawn(async move {
+            let address = delivery.address.id.clone();
+            if let Err(fault) = courier.attempt(delivery).await {
+                courier.services.metrics.store_failed(metrics::StoreError::Delivery);
+                tracing::warn!(
+                    error = &fault as &dyn std::error::Error,
+                    "a delivery was interrupted; it is made again"
+                );
+            }
+            courier.count(&address, -1);
+            drop(permit);
+            courier.services.event_bell.notify_one();
+        });
+    }
+
+    fn count(&self, address: &str, change: i32) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = running.entry(address.to_owned()).or_default();
+        *count = count.saturating_add_signed(change);
+        if *count == 0 {
+            running.remove(address);
+        }
+    }
+
+    async fn attempt(&self, delivery: LeasedDelivery) -> Result<(), Fault> {
+        let services = &self.services;
+        let headers = self.headers(&delivery).await?;
+        let body = bytes::Bytes::from(delivery.body.clone());
+        let answered = self.outbound.post(&delivery.address.url, headers, body).await;
+        let now = services.clocks.real_now();
+        let (attempt, status, error) = outcome(&answered, now);
+        services.metrics.webhook_attempted(attempt == Attempt::Succeeded);
+        let clock = services.clocks.clock(&delivery.tenant).await?;
+        let ended = self.judge(&delivery, attempt, clock, now, (status, error));
+        let switched_off = ended.switch_off;
+        if services.store.end_attempt(ended).await?
+            && let Some(reason) = switched_off
+        {
+            services.metrics.webhooks_switched_off.inc();
+            // The URL may hold a secret of the app.
+            tracing::error!(app.id = %delivery.tenant.app_id, link.id = %delivery.link_id, reason, "a webhook was switched off");
+        }
+        Ok(())
+    }
+
+    async fn headers(&self, delivery: &LeasedDelivery) -> Result<HeaderMap, Fault> {
+        let signature = self.services.sign_webhook(delivery.tenant.environment, delivery.body.as_bytes()).await?;
+        let text = |text: &str| HeaderValue::from_str(text).map_err(|error| Fault::Internal(Box::new(error)));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(SIGNATURE, text(&signature)?);
+        headers.insert(DELIVERY_TOKEN, text(&delivery.lease.token)?);
+        headers.insert(DELIVERY_ATTEMPT, HeaderValue::from(delivery.attempts + 1));
+        Ok(headers)
+    }
+
+    fn judge(
+        &self,
+        delivery: &LeasedDelivery,
+        attempt: Attempt,
+        clock: AppClock,
+        now: Timestamp,
+        (status, error): (Option<u16>, Option<&'static str>),
+    ) -> EndedAttempt {
+        let app_now = clock.now(now);
+        let luck = self.services.derivation.bits("retry", &[&delivery.lease.token], delivery.attempts.into());
+        let next = match judge(attempt, delivery.tries + 1, luck) {
+            Verdict::Delivered => NextAttempt::Delivered,
+            Verdict::Dead => NextAttempt::Dead,
+            Verdict::Again(pause) => {
+                let app_due_at = later(app_now, pause);
+                NextAttempt::At { due_at: clock.real_due(app_due_at).unwrap_or(Timestamp::MAX), app_due_at }
+            }
+        };
+        let switch_off = judge_address(attempt, delivery.failing_since, app_now).map(|reason| match reason {
+            SwitchedOff::Unwanted => "unwanted",
+            SwitchedOff::Failing => "failing",
+        });
+        EndedAttempt {
+            lease: delivery.lease.clone(),
+            address_id: delivery.address.id.clone(),
+            next,
+            status,
+            error,
+            app_ended_at: app_now,
+            switch_off,
+        }
+    }
+}
+
+/// What an attempt came to, with the status and what went wrong.
+fn outcome(answered: &Result<Answer, OutboundError>, now: Timestamp) -> (Attempt, Option<u16>, Option<&'static str>) {
+    match answered {
+        Ok(answer) => {
+            let status = answer.status.as_u16();
+            let asked = answer.retry_after.as_deref().and_then(|text| asked_pause(text, now));
+            let attempt = Attempt::of_status(status, asked);
+            (attempt, Some(status), (attempt != Attempt::Succeeded).then_some("refused"))
+        }
+        Err(error) => (Attempt::Failed(None), None, Some(error.word())),
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110 section 10.2.3).
+fn asked_pause(text: &str, now: Timestamp) -> Option<SignedDuration> {
+    let text = text.trim();
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(SignedDuration::from_secs);
+    }
+    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(at.duration_since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_ask_for_a_pause_in_seconds_or_by_a_date() {
+        let now: Timestamp = "2026-11-26T10:00:00Z".parse().unwrap();
+        assert_eq!(asked_pause("120", now), Some(SignedDuration::from_secs(120)));
+        assert_eq!(asked_pause("Thu, 26 Nov 2026 10:05:00 GMT", now), Some(SignedDuration::from_mins(5)));
+        for nonsense in ["", "soon", "-5", "1.5", "99999999999999999999999", "Thu, 99 Nov 2026 10:05:00 GMT"] {
+            assert_eq!(asked_pause(nonsense, now), None, "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The ledger: reading, filters, streams, replay.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use http::Request;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use crate::support::{Client, TestServer, UNKNOWN_LINK};
+
+async fn events(server: &TestServer, client: &Client, query: &str) -> Vec<Value> {
+    let page = server.get(client, &format!("/passbook/events{query}")).await.ok(200);
+    page["events"].as_array().unwrap().clone()
+}
+
+/// A link with its events dispatched.
+async fn linked(server: &TestServer, client: &Client) -> String {
+    let id = server.link(client).await;
+    while server.services.dispatch().await.unwrap() {}
+    while !server.services.store.list_undispatched(1).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    id
+}
+
+async fn simulate(server: &TestServer, link: &str, event: &str) {
+    let body = json!({"webhook_event": event});
+    server.post(&server.a, &format!("/sandbox/links/{link}/events"), &body).await.ok(201);
+}
+
+#[tokio::test]
+async fn the_ledger_is_read_page_by_page_and_narrowed_by_filters() {
+    let server = TestServer::start().await;
+    let (one, two) = (linked(&server, &server.a).await, linked(&server, &server.a).await);
+    let all = events(&server, &server.a, "?limit=1000").await;
+    let positions: Vec<_> = all.iter().map(|event| event["position"].as_u64().unwrap()).collect();
+    assert_eq!(positions, (1..=all.len() as u64).collect::<Vec<_>>());
+
+    let mut paged = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = server.get(&server.a, &format!("/passbook/events?limit=3{cursor}")).await.ok(200);
+        paged.extend(page["events"].as_array().unwrap().clone());
+        let Some(next) = page["cursors"]["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(paged, all);
+
+    let of_one = events(&server, &server.a, &format!("?limit=1000&link_id={one}")).await;
+    let of_two = events(&server, &server.a, &format!("?limit=1000&link_id={two}")).await;
+    assert!(!of_one.is_empty() && of_one.iter().all(|event| event["link_id"] == one));
+    assert_eq!(of_one.len() + of_two.len(), all.len());
+    let states = events(&server, &server.a, "?webhook_event=link.state_changed").await;
+    assert!(!states.is_empty() && states.iter().all(|event| event["webhook_event"] == "link.state_changed"));
+    let at = all[0]["occurred_at"].as_str().unwrap();
+    assert_eq!(events(&server, &server.a, &format!("?limit=1000&from={at}")).await.len(), all.len());
+    assert_eq!(events(&server, &server.a, &format!("?to={at}")).await.len(), 0);
+    assert_eq!(events(&server, &server.a, "?delivery_state=waiting").await.len(), 0);
+    assert_eq!(events(&server, &server.b, "").await.len(), 0, "another app has none");
+    assert_eq!(events(&server, &server.live, "").await.len(), 0, "nor has the same app's other environment");
+    insta::assert_json_snapshot!("ledger_event", all[0]);
+}
+
+#[tokio::test]
+async fn nonsense_is_refused_with_its_place() {
+    let server = TestServer::start().await;
+    for (query, place) in [
+        ("cursor=x", "query.cursor"),
+        ("cursor=-1", "query.cursor"),
+        ("link_id=nobody", "query.link_id"),
+        ("from=yesterday", "query.from"),
+        ("to=2026-01-01", "query.to"),
+        ("delivery_state=lost", "query.delivery_state"),
+        ("limit=0", "query.limit"),
+    ] {
+        let answer = server.get(&server.a, &format!("/passbook/events?{query}")).await;
+        assert_eq!((answer.status, answer.places()), (422, vec![place.to_owned()]), "{query}");
+    }
+    for (body, place) in [
+        (json!({}), "body.event_ids"),
+        (json!({"event_ids": []}), "body.event_ids"),
+        (json!({"event_ids": ["evt_1"]}), "body.event_ids"),
+        (json!({"event_ids": ["evt_zzzzzzzzzzzzzzzzzzzzzz"], "link_id": UNKNOWN_LINK}), "body.event_ids"),
+        (json!({"link_id": "x"}), "body.link_id"),
+        (json!({"delivery_state": "lost"}), "body.delivery_state"),
+    ] {
+        let answer = server.post(&server.a, "/passbook/events/replay", &body).await;
+        assert_eq!((answer.status, answer.places()), (422, vec![place.to_owned()]), "{body}");
+    }
+    let unknown = json!({"event_ids": ["evt_zzzzzzzzzzzzzzzzzzzzzz"]});
+    let answer = server.post(&server.a, "/passbook/events/replay", &unknown).await.ok(202);
+    assert_eq!(answer, json!({"deliveries": 0}));
+}
+
+/// An open stream.
+struct Stream {
+    body: axum::body::BodyDataStream,
+    text: String,
+}
+
+impl Stream {
+    async fn open(server: &TestServer, query: &str, last_id: Option<u64>) -> Self {
+        Self::open_as(server, &server.a, query, last_id).await
+    }
+
+    async fn open_as(server: &TestServer, client: &Client, query: &str, last_id: Option<u64>) -> Self {
+        let mut request = Request::get(format!("/passbook/events/stream{query}"))
+            .header("x-client-id", &client.id)
+            .header("x-client-secret", &client.secret);
+        if let Some(last) = last_id {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        let response = server.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (200, &"text/event-stream".parse().unwrap())
+        );
+        Self { body: response.into_body().into_data_stream(), text: String::new() }
+    }
+
+    /// The next message: its id and its data.
+    async fn next(&mut self) -> (u64, Value) {
+        loop {
+            if let Some((message, rest)) = self.text.split_once("\n\n") {
+                let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                let parsed = field("id:").zip(field("data:")).map(|(id, data)| {
+                    let data: Value = serde_json::from_str(data).unwrap();
+                    assert_eq!(field("event:"), data["webhook_event"].as_str());
+                    (id.parse().unwrap(), data)
+                });
+                self.text = rest.to_owned();
+                // Otherwise a sign of life.
+                if let Some(parsed) = parsed {
+                    return parsed;
+                }
+                continue;
+            }
+            let chunk =
+                tokio::time::timeout(Duration::from_secs(30), self.body.next()).await.expect("a message in time");
+            self.text.push_str(std::str::from_utf8(&chunk.expect("an open stream").unwrap()).unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_shows_what_happens_and_goes_on_where_it_broke() {
+    let server = TestServer::start().await;
+    let id = linked(&server, &server.a).await;
+    let past = events(&server, &server.a, "?limit=1000").await;
+    let mut stream = Stream::open(&server, "", None).await;
+    simulate(&server, &id, "transactions.updates_available").await;
+    let (position, event) = stream.next().await;
+    assert_eq!(position, past.len() as u64 + 1, "what was before is not repeated");
+    assert_eq!((&event["webhook_event"], &event["signed"]), (&json!("transactions.updates_available"), &Value::Null));
+    drop(stream);
+    simulate(&server, &id, "link.state_changed").await;
+    simulate(&server, &id, "link.product_refresh").await;
+    let mut stream = Stream::open(&server, "", Some(position)).await;
+    assert_eq!((stream.next().await.0, stream.next().await.0), (position + 1, position + 2));
+    let mut from_the_start = Stream::open(&server, "?cursor=0", None).await;
+    for expected in &past {
+        assert_eq!(from_the_start.next().await.1, *expected);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_may_ask_for_signatures() {
+    let server = TestServer::start().await;
+    linked(&server, &server.a).await;
+    let mut stream = Stream::open(&server, "?cursor=0&signed=true", None).await;
+    let (_, event) = stream.next().await;
+    let signed = &event["signed"];
+    let body: Value = serde_json::from_str(signed["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body, event["payload"]);
+    assert_eq!(signed["signature"].as_str().unwrap().split('.').count(), 3);
+    assert!(signed["delivery_token"].as_str().unwrap().starts_with("dlv_"));
+}
+
+#[tokio::test]
+async fn a_stream_shows_nothing_of_other_tenants() {
+    let server = TestServer::start().await;
+    let foreign = linked(&server, &server.a).await;
+    for client in [&server.b, &server.live] {
+        let query = format!("?cursor=0&link_id={foreign}");
+        let mut narrowed = Stream::open_as(&server, client, &query, None).await;
+        let silence = tokio::time::timeout(Duration::from_millis(200), narrowed.next()).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
+    let mut all = Stream::open_as(&server, &server.b, "?cursor=0", None).await;
+    let own = linked(&server, &server.b).await;
+    let (position, event) = all.next().await;
+    assert_eq!((position, &event["link_id"]), (1, &json!(own)));
+}
