@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 use jiff::civil::Date;
 
@@ -28,6 +30,10 @@ pub struct Server {
     /// Client id
     #[arg(long, global = true, env = "MONEYKIT_CLIENT_ID")]
     pub client_id: Option<String>,
+
+    /// Data directory of `passbook dev`, whose dev.json names server and client
+    #[arg(long, global = true, value_name = "DIR", default_value = "./passbook-data")]
+    pub data: PathBuf,
 
     /// Client secret; the environment keeps it out of the list of running processes
     #[arg(long, global = true, env = "MONEYKIT_CLIENT_SECRET", hide_env_values = true)]
@@ -60,6 +66,14 @@ pub enum Command {
     Refresh(Refresh),
     /// List the transactions of a link, newest first
     Transactions(Transactions),
+    /// List events, oldest first
+    Events(Events),
+    /// Show events as they happen, and send them to an address on this machine, signed like webhooks
+    Listen(Listen),
+    /// Simulate an event of a sandbox link
+    Trigger(Trigger),
+    /// Have events sent to their webhooks again
+    Replay(Replay),
     /// List institutions
     Institutions {
         /// Whole name or the beginning of it
@@ -68,6 +82,61 @@ pub enum Command {
         #[arg(long)]
         featured: bool,
     },
+}
+
+#[derive(Args)]
+pub struct Events {
+    /// Only those of this link
+    #[arg(long)]
+    pub link: Option<String>,
+    /// Only those whose delivery was given up
+    #[arg(long)]
+    pub dead: bool,
+    /// Only those behind this position
+    #[arg(long, value_name = "POSITION")]
+    pub after: Option<u64>,
+    /// How many to show at most
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+}
+
+#[derive(Args)]
+pub struct Listen {
+    /// Where to send them, for example http://localhost:3000/webhooks
+    #[arg(long, value_name = "URL")]
+    pub forward_to: Option<String>,
+    /// Only those of this link
+    #[arg(long)]
+    pub link: Option<String>,
+    /// Begin behind this position instead of now; 0 begins with the oldest event
+    #[arg(long, value_name = "POSITION")]
+    pub after: Option<u64>,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Trigger {
+    /// link.state_changed, link.product_refresh or transactions.updates_available
+    pub event: String,
+    /// Link id; without one, the link of `passbook dev`
+    #[arg(long)]
+    pub link: Option<String>,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub struct Replay {
+    /// Ids of events
+    #[arg(value_name = "EVENT", conflicts_with_all = ["link", "dead"])]
+    pub events: Vec<String>,
+    /// All events of this link
+    #[arg(long)]
+    pub link: Option<String>,
+    /// All events whose delivery was given up
+    #[arg(long)]
+    pub dead: bool,
 }
 
 #[derive(Subcommand)]

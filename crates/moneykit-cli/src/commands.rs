@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use moneykit::{
     Client, Error,
-    api::{GetInstitutionsQuery, GetLinksQuery, GetTransactionsQuery, WaitOptions},
+    api::{GetEventsQuery, GetInstitutionsQuery, GetLinksQuery, GetTransactionsQuery, WaitOptions},
+    http::Method,
     models::{
-        AccountNumbers, GetInstitutionsResponse, GetLinksResponse, LinkCommon, Product, RefreshProductsRequest,
-        TransactionType,
+        AccountNumbers, DeliveryState, EventDelivery, GetInstitutionsResponse, GetLinksResponse, LinkCommon, Product,
+        RefreshProductsRequest, ReplayEvents, TransactionType, WebhookTestLinkResponse,
     },
 };
 use serde::Serialize;
 
 use crate::{
-    arguments::{Command, LinksCommand, Refresh, Transactions},
+    arguments::{Command, Events, LinksCommand, Refresh, Replay, Transactions, Trigger},
+    connection::Connection,
+    listen,
     output::{Table, masked, or_dash},
 };
 
@@ -29,8 +33,9 @@ impl Answer {
     }
 }
 
-/// Runs one command against the server behind `client`.
-pub async fn run(client: &Client, command: Command) -> anyhow::Result<Answer> {
+/// Runs one command; `json` is how its answer will be printed.
+pub async fn run(connection: &Connection, command: Command, json: bool) -> anyhow::Result<Answer> {
+    let client = &connection.client;
     match command {
         Command::Token => {
             let token = client.access_token().create_access_token().await?;
@@ -42,6 +47,14 @@ pub async fn run(client: &Client, command: Command) -> anyhow::Result<Answer> {
         Command::Numbers { link, reveal } => list_numbers(client, &link, reveal).await,
         Command::Refresh(arguments) => show_link(&refresh(client, arguments).await?),
         Command::Transactions(arguments) => list_transactions(client, arguments).await,
+        Command::Events(arguments) => list_events(client, arguments).await,
+        Command::Trigger(arguments) => trigger(connection, arguments).await,
+        Command::Replay(arguments) => replay(client, arguments).await,
+        Command::Listen(arguments) => {
+            // Prints line by line, and so has nothing left to print at its end.
+            listen::run(client, arguments, json).await?;
+            Ok(Answer { table: String::new(), json: String::new() })
+        }
         Command::Institutions { name, featured } => list_institutions(client, name, featured).await,
     }
 }
@@ -150,6 +163,46 @@ async fn list_transactions(client: &Client, arguments: Transactions) -> anyhow::
     }
     let summary = format!("{} of {}\n", answer.transactions.len(), answer.total);
     Answer::new(&answer, table.render() + &summary)
+}
+
+async fn list_events(client: &Client, arguments: Events) -> anyhow::Result<Answer> {
+    let query = GetEventsQuery {
+        cursor: arguments.after.map(|position| position.to_string()),
+        limit: Some(arguments.limit),
+        link_id: arguments.link.map(Into::into),
+        delivery_state: arguments.dead.then_some(DeliveryState::Dead),
+        ..GetEventsQuery::default()
+    };
+    let answer = client.events().get_events(&query).await?;
+    let mut table = Table::new(&["POSITION", "TIME", "EVENT", "LINK", "ID", "DELIVERY"]);
+    for event in &answer.events {
+        let delivery = |delivery: &EventDelivery| format!("{} ({})", delivery.state, delivery.attempts);
+        let deliveries: Vec<_> = event.deliveries.iter().map(delivery).collect();
+        let deliveries = or_dash((!deliveries.is_empty()).then(|| deliveries.join(", ")));
+        let (position, time) = (event.position, event.occurred_at);
+        table.row([&position, &time, &event.webhook_event, &event.link_id, &event.event_id, &deliveries]);
+    }
+    Answer::new(&answer, table.render())
+}
+
+async fn trigger(connection: &Connection, arguments: Trigger) -> anyhow::Result<Answer> {
+    let own = || connection.dev.as_ref().map(|dev| dev.link_id.clone());
+    let link = arguments.link.or_else(own).context("no link: give --link")?;
+    let body = serde_json::json!({ "webhook_event": arguments.event });
+    let request = connection.client.request(Method::POST, "/sandbox/links").segment(link).segment("events");
+    let answer: WebhookTestLinkResponse = request.json(&body).send_json().await?.data;
+    Answer::new(&answer, format!("{}\n", answer.delivery_token))
+}
+
+async fn replay(client: &Client, arguments: Replay) -> anyhow::Result<Answer> {
+    let request = ReplayEvents {
+        event_ids: (!arguments.events.is_empty()).then_some(arguments.events),
+        link_id: arguments.link.map(Into::into),
+        delivery_state: arguments.dead.then_some(DeliveryState::Dead),
+        ..ReplayEvents::default()
+    };
+    let answer = client.events().replay_events(&request).await?;
+    Answer::new(&answer, format!("{} deliveries\n", answer.deliveries))
 }
 
 async fn list_institutions(client: &Client, name: Option<String>, featured: bool) -> anyhow::Result<Answer> {

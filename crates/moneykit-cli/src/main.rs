@@ -5,18 +5,15 @@
 
 mod arguments;
 mod commands;
+mod connection;
+mod listen;
 mod output;
 
 use std::{io::Write as _, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::Parser as _;
-use moneykit::Client;
 
-use crate::{
-    arguments::{Arguments, Server},
-    output::printable,
-};
+use crate::{arguments::Arguments, connection::Connection, output::printable};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -30,21 +27,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let client = connect(arguments.server)?;
-    let answer = commands::run(&client, arguments.command).await?;
+    let connection = Connection::open(arguments.server)?;
+    let answer = commands::run(&connection, arguments.command, arguments.json).await?;
     let text = if arguments.json { answer.json } else { answer.table };
     match std::io::stdout().write_all(text.as_bytes()) {
         // The reader, `head` for example, has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),
     }
-}
-
-fn connect(server: Server) -> anyhow::Result<Client> {
-    let base_url = server.base_url.context("no server: give --base-url or set MONEYKIT_BASE_URL")?;
-    let id = server.client_id.context("no client: give --client-id or set MONEYKIT_CLIENT_ID")?;
-    let secret = server.client_secret.context("no secret: set MONEYKIT_CLIENT_SECRET or give --client-secret")?;
-    Ok(Client::builder().base_url(base_url).client_credentials(id, secret).build()?)
 }
 
 /// Tells a failure with everything the SDK keeps out of its own message.

@@ -81,7 +81,7 @@ pub mod webhooks;
 mod wire;
 
 #[cfg(feature = "client")]
-pub use client::{ApiResponse, Client, ClientBuilder, Request};
+pub use client::{ApiResponse, Client, ClientBuilder, EventStream, Request};
 #[cfg(feature = "client")]
 pub use error::Error;
 /// The types of methods, statuses and headers that this crate's interface uses.

@@ -20,6 +20,7 @@
 mod access_token;
 mod account_numbers;
 mod accounts;
+mod events;
 mod identity;
 mod institutions;
 mod investments;
@@ -35,6 +36,7 @@ mod webhooks;
 pub use access_token::AccessTokenApi;
 pub use account_numbers::AccountNumbersApi;
 pub use accounts::AccountsApi;
+pub use events::{EventsApi, GetEventsQuery, StreamEventsQuery};
 pub use identity::IdentityApi;
 pub use institutions::{GetInstitutionsQuery, InstitutionsApi};
 pub use investments::{GetInvestmentTransactionsQuery, InvestmentsApi};

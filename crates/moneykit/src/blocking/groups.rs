@@ -7,7 +7,7 @@ use super::{Client, Pages};
 use crate::{
     Error,
     api::{
-        GetInstitutionsQuery, GetInvestmentTransactionsQuery, GetLinksQuery, GetTransactionsQuery,
+        GetEventsQuery, GetInstitutionsQuery, GetInvestmentTransactionsQuery, GetLinksQuery, GetTransactionsQuery,
         GetTransactionsSyncQuery, GetUserTransactionsQuery, WaitOptions,
     },
     models::*,
@@ -161,6 +161,14 @@ group! {
         fn get_user_accounts(id: impl Into<CustomerUserId>, account_ids: &[AccountId]) -> GetUserAccountsResponse;
         fn get_user_transactions(id: impl Into<CustomerUserId>, query: &GetUserTransactionsQuery) -> GetUserTransactionsResponse;
         pages get_user_transactions_pages(id: impl Into<CustomerUserId>, query: &GetUserTransactionsQuery) -> GetUserTransactionsResponse;
+    }
+}
+
+group! {
+    /// What happened to the links of the app: Passbook's event ledger.
+    EventsApi, events {
+        fn get_events(query: &GetEventsQuery) -> GetEventsResponse;
+        fn replay_events(request: &ReplayEvents) -> ReplayEventsResponse;
     }
 }
 

@@ -31,8 +31,8 @@ use std::{fmt, future::Future, sync::Arc, thread::JoinHandle};
 use tokio::{runtime::Handle, sync::oneshot};
 
 pub use self::groups::{
-    AccessTokenApi, AccountNumbersApi, AccountsApi, IdentityApi, InstitutionsApi, InvestmentsApi, LinkSessionApi,
-    LinksApi, ProductsApi, TransactionsApi, UsersApi, WebhooksApi,
+    AccessTokenApi, AccountNumbersApi, AccountsApi, EventsApi, IdentityApi, InstitutionsApi, InvestmentsApi,
+    LinkSessionApi, LinksApi, ProductsApi, TransactionsApi, UsersApi, WebhooksApi,
 };
 use crate::{
     ClientBuilder, Error,

@@ -21,6 +21,9 @@ use crate::{
 /// The largest answer the client reads, in bytes. A page of 1000 transactions is well under 2 MiB.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How long a stream may last; servers end theirs earlier.
+const STREAM_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
 /// The longest request id worth keeping.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -177,6 +180,54 @@ impl Client {
     }
 
     async fn send_once(&self, call: &Call<'_>, token: Option<&Token>) -> Result<ApiResponse<Bytes>, Error> {
+        let request = self.build(call, token)?;
+        let response = request.send().await.map_err(|error| Error::transport(call.operation, error))?;
+        read(call.operation, response).await
+    }
+
+    /// Opens an answer that comes bit by bit, with a fresh token, and once more when the server calls it expired. Not
+    /// bound by the client's timeout for requests.
+    pub(super) async fn open(&self, call: &Call<'_>, last_event_id: Option<&str>) -> Result<reqwest::Response, Error> {
+        match &self.inner.tokens {
+            Tokens::None => Err(Error::new(call.operation, Kind::Config("the client has no credentials"))),
+            Tokens::Fixed(token) => self.open_once(call, token, last_event_id).await,
+            Tokens::Renewed(cache) => {
+                let token = cache.get(self).await?;
+                match self.open_once(call, &token, last_event_id).await {
+                    Err(error) if is_expired_token(&error) => {
+                        let token = cache.replace(self, &token).await?;
+                        self.open_once(call, &token, last_event_id).await
+                    }
+                    result => result,
+                }
+            }
+        }
+    }
+
+    async fn open_once(
+        &self,
+        call: &Call<'_>,
+        token: &Token,
+        last_event_id: Option<&str>,
+    ) -> Result<reqwest::Response, Error> {
+        let mut request = self.build(call, Some(token))?.timeout(STREAM_TIMEOUT);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.map_err(|error| Error::transport(call.operation, error))?;
+        match response.status().is_success() {
+            true => Ok(response),
+            false => Err(match read(call.operation, response).await {
+                Err(error) => error,
+                Ok(answer) => {
+                    let head = Head { status: answer.status, request_id: request_id(&answer.headers) };
+                    Error::new(call.operation, Kind::Decode { head, line: 0, column: 0 })
+                }
+            }),
+        }
+    }
+
+    fn build(&self, call: &Call<'_>, token: Option<&Token>) -> Result<reqwest::RequestBuilder, Error> {
         let segments: Vec<&str> = call.segments.iter().map(AsRef::as_ref).collect();
         let url = self.inner.base_url.join(call.operation, &segments, &call.query)?;
         let mut headers = HeaderMap::new();
@@ -195,13 +246,11 @@ impl Client {
             headers.insert("x-client-id", client_id);
         }
         let request = self.inner.http.request(call.method.clone(), url).headers(headers);
-        let request = match &call.payload {
+        Ok(match &call.payload {
             Payload::None => request,
             Payload::Json(json) => request.header(header::CONTENT_TYPE, "application/json").body(json.clone()),
             Payload::Form(form) => request.form(form),
-        };
-        let response = request.send().await.map_err(|error| Error::transport(call.operation, error))?;
-        read(call.operation, response).await
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A [`Client`] is a handle; clones share everything and live on any task. [`ClientBuilder`] sets it up, `token` keeps
 //! the access token fresh, `exchange` does one HTTP exchange, `retry` decides about repeating it, `trace` tells about it, `request` is for
-//! calls without a method, `address` builds URLs
+//! calls without a method, `stream` reads events, `address` builds URLs
 //! that ids cannot escape from. The client never follows redirects, because they would carry credentials to places
 //! nobody configured, never uses a proxy from the environment, and reads no clock but the monotonic one.
 
@@ -11,6 +11,7 @@ mod builder;
 mod exchange;
 mod request;
 mod retry;
+mod stream;
 mod token;
 mod trace;
 
@@ -20,13 +21,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use self::builder::ClientBuilder;
 pub(crate) use self::exchange::{Authorization, Call};
-pub use self::request::Request;
 use self::{address::BaseUrl, token::Tokens};
+pub use self::{request::Request, stream::EventStream};
 use crate::{
     Error,
     api::{
-        AccessTokenApi, AccountNumbersApi, AccountsApi, IdentityApi, InstitutionsApi, InvestmentsApi, LinkSessionApi,
-        LinksApi, ProductsApi, TransactionsApi, UsersApi, WebhooksApi,
+        AccessTokenApi, AccountNumbersApi, AccountsApi, EventsApi, IdentityApi, InstitutionsApi, InvestmentsApi,
+        LinkSessionApi, LinksApi, ProductsApi, TransactionsApi, UsersApi, WebhooksApi,
     },
 };
 
@@ -185,6 +186,12 @@ impl Client {
     #[must_use]
     pub fn users(&self) -> UsersApi {
         UsersApi::new(self)
+    }
+
+    /// What happened to the links of the app: Passbook's event ledger.
+    #[must_use]
+    pub fn events(&self) -> EventsApi {
+        EventsApi::new(self)
     }
 
     /// Trying out webhooks.

@@ -7,6 +7,7 @@ mod changes;
 mod clients;
 #[path = "../postgres/database.rs"]
 mod database;
+mod deliveries;
 mod examples;
 mod group_commit;
 mod instance;

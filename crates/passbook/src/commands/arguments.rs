@@ -16,8 +16,10 @@ pub enum OperatorCommand {
     Clients(Group<ClientsCommand>),
     /// Origins to which an app's users may be sent back.
     Origins(Group<OriginsCommand>),
-    /// Master keys.
+    /// Master keys, and the keys that sign webhooks.
     Keys(Group<KeysCommand>),
+    /// Webhooks that fail or were switched off.
+    Webhooks(Group<WebhooksCommand>),
     /// Copy the store while it serves.
     Backup {
         /// A directory to make, or an existing one in which a directory with the time as its name is made.
@@ -189,10 +191,34 @@ pub enum KeysCommand {
         /// Its version.
         version: u32,
     },
+    /// Add a fresh key that signs webhooks. It is published at once and signs after a day, when every receiver knows it.
+    RotateSigning {
+        /// Webhooks of simulated banks or of real ones.
+        #[arg(long)]
+        environment: EnvironmentName,
+    },
     /// Forget a master key that wraps nothing any more, and take it out of the key file.
     Retire {
         /// Its version.
         version: u32,
+    },
+}
+
+/// See [`OperatorCommand::Webhooks`].
+#[derive(Debug, Subcommand)]
+pub enum WebhooksCommand {
+    /// List webhooks that fail or were switched off, with their URLs.
+    List,
+    /// Switch a webhook on again. The app may then replay what it missed.
+    Enable {
+        /// Id or name of the app.
+        #[arg(long)]
+        app: String,
+        /// Simulated banks or real ones.
+        #[arg(long)]
+        environment: EnvironmentName,
+        /// The URL, as `list` shows it.
+        url: String,
     },
 }
 
@@ -234,6 +260,7 @@ impl OperatorCommand {
             Self::Clients(group) => &group.target,
             Self::Origins(group) => &group.target,
             Self::Keys(group) => &group.target,
+            Self::Webhooks(group) => &group.target,
             Self::Backup { target, .. }
             | Self::Restore { target, .. }
             | Self::Doctor { target }
@@ -257,6 +284,7 @@ impl OperatorCommand {
             Self::Clients(group) => group.command.into(),
             Self::Origins(group) => group.command.into(),
             Self::Keys(group) => group.command.into(),
+            Self::Webhooks(group) => group.command.into(),
             Self::Backup { to, .. } => Request::BackUp { to: super::backup_destination(&to)? },
             Self::Restore { from, deletions, without_deletions, .. } => {
                 return Ok(Work::Restore { from, deletions, without_deletions });
@@ -310,7 +338,19 @@ impl From<KeysCommand> for Request {
             KeysCommand::Rotate => Self::RotateKeys,
             KeysCommand::Generate => Self::GenerateKey,
             KeysCommand::Activate { version } => Self::ActivateKey { version },
+            KeysCommand::RotateSigning { environment } => Self::RotateSigningKey { environment: environment.into() },
             KeysCommand::Retire { version } => Self::RetireKey { version },
+        }
+    }
+}
+
+impl From<WebhooksCommand> for Request {
+    fn from(command: WebhooksCommand) -> Self {
+        match command {
+            WebhooksCommand::List => Self::ListWebhooks,
+            WebhooksCommand::Enable { app, environment, url } => {
+                Self::EnableWebhook { app, environment: environment.into(), url }
+            }
         }
     }
 }

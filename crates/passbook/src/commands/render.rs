@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use passbook_store::port::MasterKeyUse;
 
-use crate::operator::{Answer, AppShown, BackupShown, Check, ClientShown, Verdict};
+use crate::operator::{Answer, AppShown, BackupShown, Check, ClientShown, Verdict, WebhookShown};
 
 /// The answer's value alone, on one line.
 ///
@@ -19,6 +19,8 @@ pub(super) fn json(answer: &Answer) -> anyhow::Result<String> {
         Answer::Origins(origins) => serde_json::to_string(origins),
         Answer::Keys(keys) => serde_json::to_string(keys),
         Answer::GeneratedKey(version) => serde_json::to_string(&serde_json::json!({"version": version})),
+        Answer::SigningKey(key) => serde_json::to_string(key),
+        Answer::Webhooks(webhooks) => serde_json::to_string(webhooks),
         Answer::Backup(backup) => serde_json::to_string(backup),
         Answer::Checks(checks) => serde_json::to_string(checks),
     }?;
@@ -38,6 +40,8 @@ pub(super) fn text(answer: &Answer) -> String {
         Answer::GeneratedKey(version) => format!(
             "Version {version} is in the key file and not in use. Copy the file to every replica, then activate it.\n"
         ),
+        Answer::SigningKey(key) => format!("The new key is published now and signs from {} on.\n", key.signs_from),
+        Answer::Webhooks(list) => webhooks(list),
         Answer::Backup(made) => backup(made),
         Answer::Checks(list) => checks(list),
     }
@@ -77,6 +81,16 @@ fn keys(list: &[MasterKeyUse]) -> String {
         [key.version.to_string(), word(key.active), word(key.at_hand)].into_iter().chain(counts).collect()
     });
     table(&["VERSION", "ACTIVE", "AT HAND", "LINKS", "VALUES"], rows)
+}
+
+fn webhooks(list: &[WebhookShown]) -> String {
+    let rows = list.iter().map(|webhook| {
+        let since = webhook.failing_since.map_or_else(|| "-".to_owned(), |at| at.to_string());
+        let state = webhook.switched_off.as_ref().map_or_else(|| "on".to_owned(), |reason| format!("off ({reason})"));
+        let environment = webhook.environment.as_str().to_owned();
+        vec![webhook.app_id.clone(), environment, state, since, printable(&webhook.url)]
+    });
+    table(&["APP", "ENVIRONMENT", "STATE", "FAILING SINCE", "URL"], rows)
 }
 
 fn backup(made: &BackupShown) -> String {

@@ -1,4 +1,4 @@
-//! What an operator asks for: apps, clients, origins, master keys, a backup, a check-up.
+//! What an operator asks for: apps, clients, origins, keys, webhooks, a backup, a check-up.
 //!
 //! One request, one answer, one function ([`Operator::execute`]), whoever calls it: a command that opened a free store
 //! itself, or a running server that took the request from its control socket ([`control`]). Commands only render
@@ -15,6 +15,7 @@ mod keys;
 mod origins;
 mod request;
 pub mod rotation;
+mod webhooks;
 
 use std::{path::Path, sync::Arc};
 
@@ -35,7 +36,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::request::{Answer, AppShown, BackupShown, Check, ClientShown, Request, ShownSecret, Verdict};
+pub use self::request::{
+    Answer, AppShown, BackupShown, Check, ClientShown, Request, ShownSecret, SigningKeyShown, Verdict, WebhookShown,
+};
 use crate::keys::SEED;
 
 /// Who did it, in the audit trail.
@@ -140,6 +143,9 @@ impl Operator {
             Request::GenerateKey => self.generate_key().await,
             Request::ActivateKey { version } => self.activate_key(version).await,
             Request::RetireKey { version } => self.retire_key(version).await,
+            Request::RotateSigningKey { environment } => self.rotate_signing_key(environment).await,
+            Request::ListWebhooks => self.list_webhooks().await,
+            Request::EnableWebhook { app, environment, url } => self.enable_webhook(&app, environment, &url).await,
             Request::BackUp { to } => self.back_up(&to).await,
             Request::Examine => Ok(Answer::Checks(doctor::store_checks(self).await)),
         }

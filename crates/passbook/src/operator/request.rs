@@ -101,6 +101,22 @@ pub enum Request {
         /// Which.
         version: u32,
     },
+    /// A fresh key that will sign webhooks.
+    RotateSigningKey {
+        /// Whose webhooks.
+        environment: Environment,
+    },
+    /// Webhooks that fail or are switched off.
+    ListWebhooks,
+    /// Switches a webhook on.
+    EnableWebhook {
+        /// Whose.
+        app: String,
+        /// Sandbox or live.
+        environment: Environment,
+        /// The URL.
+        url: String,
+    },
     /// A copy of the store.
     BackUp {
         /// Where; an absolute path of the machine that holds the store.
@@ -119,6 +135,7 @@ impl Request {
                 | Self::ListClients { .. }
                 | Self::ListOrigins { .. }
                 | Self::ListKeys
+                | Self::ListWebhooks
                 | Self::BackUp { .. }
                 | Self::Examine
         )
@@ -143,6 +160,10 @@ pub enum Answer {
     Keys(Vec<MasterKeyUse>),
     /// The version of a key that was added to the key file.
     GeneratedKey(u32),
+    /// A key that will sign webhooks.
+    SigningKey(SigningKeyShown),
+    /// Webhooks.
+    Webhooks(Vec<WebhookShown>),
     /// A backup.
     Backup(BackupShown),
     /// Checks.
@@ -180,6 +201,36 @@ pub struct ClientShown {
     /// A secret that was just made. Nobody can show it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<ShownSecret>,
+}
+
+/// A key that will sign webhooks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SigningKeyShown {
+    /// Whose webhooks.
+    pub environment: Environment,
+    /// From when on. It is published already.
+    pub signs_from: Timestamp,
+}
+
+/// A webhook that fails or is switched off.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WebhookShown {
+    /// Whose.
+    pub app_id: String,
+    /// Sandbox or live.
+    pub environment: Environment,
+    /// The URL. It may hold a secret of the app.
+    pub url: String,
+    /// Since when it has not succeeded, by the app's clock.
+    pub failing_since: Option<Timestamp>,
+    /// Why it is switched off: `unwanted` (it answered 410) or `failing` (for five days).
+    pub switched_off: Option<String>,
+}
+
+impl fmt::Debug for WebhookShown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("WebhookShown").field("app_id", &self.app_id).finish_non_exhaustive()
+    }
 }
 
 /// A backup that was made.
