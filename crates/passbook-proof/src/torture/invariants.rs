@@ -65,6 +65,22 @@ const RULES: &[Rule] = &[
          WHERE COALESCE(e.held, 0) <> {counter} OR COALESCE(e.newest, 0) <> {counter} OR COALESCE(e.oldest, 1) <> 1",
     ),
     always(
+        "I5: a readable event with a webhook and without its delivery",
+        "SELECT COUNT(*) FROM events AS e WHERE e.position IS NOT NULL AND e.webhook IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.link_id = e.link_id AND d.sequence = e.sequence)",
+    ),
+    always(
+        "I5: a delivery without its event, or of another tenant",
+        "SELECT COUNT(*) FROM deliveries AS d LEFT JOIN events AS e ON e.link_id = d.link_id
+         AND e.sequence = d.sequence AND e.app_id = d.app_id AND e.environment = d.environment
+         AND e.position IS NOT NULL WHERE e.link_id IS NULL",
+    ),
+    always(
+        "I5: positions that are not numbered without a gap",
+        "SELECT COUNT(*) FROM (SELECT app_id, environment, COUNT(*) AS held, MAX(position) AS newest FROM events
+         WHERE position IS NOT NULL GROUP BY app_id, environment) AS e WHERE held <> newest",
+    ),
+    always(
         "I8: a client without its app",
         "SELECT COUNT(*) FROM clients AS c WHERE NOT EXISTS (SELECT 1 FROM apps AS a WHERE a.app_id = c.app_id)",
     ),

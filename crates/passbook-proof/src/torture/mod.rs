@@ -21,12 +21,14 @@ mod kill;
 mod model;
 mod overload;
 mod power_cut;
+mod receivers;
 mod refresh_limits;
 mod replicas;
 mod store_files;
 mod store_restarts;
 mod sync;
 mod trace;
+mod webhooks;
 mod work;
 
 pub use self::ground::StoreKind;
@@ -69,6 +71,8 @@ pub enum Experiment {
     Contract(ContractOptions),
     /// Take backups under writes and restore each; everything acknowledged before is in it.
     Backups(BackupsOptions),
+    /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
+    Webhooks(WebhooksOptions),
 }
 
 /// What every experiment needs.
@@ -291,6 +295,22 @@ pub struct ContractOptions {
     python: Option<PathBuf>,
 }
 
+/// Options of `torture webhooks`.
+#[derive(Args)]
+pub struct WebhooksOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Events to be acknowledged.
+    #[arg(long, default_value_t = 10_000)]
+    events: u64,
+    /// Receivers, each of one link.
+    #[arg(long, default_value_t = 100)]
+    receivers: usize,
+    /// How many times the server is killed.
+    #[arg(long, default_value_t = 200)]
+    kills: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -308,5 +328,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Sync(options) => sync::run(options).await,
         Experiment::Contract(options) => contract::run(options).await,
         Experiment::Backups(options) => backups::run(options).await,
+        Experiment::Webhooks(options) => webhooks::run(options).await,
     }
 }

@@ -21,8 +21,9 @@ pub use self::policy::{Policy, UrlRefusal};
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long all of an attempt may take (contract, section 5).
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
-/// How much of an answer is read, to use its connection again. What is in it does not matter.
+/// How much of an answer is read, and for how long, to use its connection again. What is in it does not matter.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long a connection is kept for the next delivery to the same host.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Kept connections of one host.
@@ -139,21 +140,21 @@ impl Outbound {
         let status = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let answer = Answer { status, retry_after: retry_after.map(str::to_owned) };
-        read_a_little(response).await?;
+        // The status has decided. A body that trickles or never ends costs its connection and nothing else.
+        let _ended = tokio::time::timeout(ANSWER_TIME_MAX, read_a_little(response)).await;
         Ok(answer)
     }
 }
 
 /// Reads the answer's body to its end if that is near. A longer one ends with its connection.
-async fn read_a_little(mut response: reqwest::Response) -> Result<(), OutboundError> {
+async fn read_a_little(mut response: reqwest::Response) {
     let mut read = 0;
     while read <= ANSWER_BYTES_MAX {
-        match response.chunk().await.map_err(sorted)? {
-            Some(chunk) => read += chunk.len(),
-            None => break,
+        match response.chunk().await {
+            Ok(Some(chunk)) => read += chunk.len(),
+            Ok(None) | Err(_) => break,
         }
     }
-    Ok(())
 }
 
 /// Looks names up and lets no address pass that may not be called.

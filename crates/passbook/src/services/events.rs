@@ -1,6 +1,8 @@
 //! Events on their way to the apps: positions and deliveries for those that were just committed, the ledger that apps
 //! read, and what is sent again.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use passbook_core::{
     event::{Event, EventKind},
@@ -110,8 +112,9 @@ impl Services {
         Ok((page, more))
     }
 
-    /// Sends events again, to the webhook that each was sent to, or to the one its link has now; gives how many. Events
-    /// whose link has none are passed over. Addresses that were switched off are switched on.
+    /// Sends events again, to the webhook that their link has now; one without any, deleted ones among them, to where each
+    /// event was sent. Gives how many. Events that went nowhere are passed over. Addresses that were switched off are
+    /// switched on.
     ///
     /// # Errors
     /// A fault; then some may be due again already.
@@ -140,14 +143,13 @@ impl Services {
     async fn send_again(&self, actor: &Actor, events: Vec<LedgerEvent>) -> Result<usize, Fault> {
         let (now, app_now) = (self.store.now(), self.now(&actor.tenant).await?);
         let mut again = Vec::new();
-        for LedgerEvent { event, deliveries, .. } in &events {
-            let mut urls: Vec<String> = deliveries.iter().map(|delivery| delivery.url.clone()).collect();
-            if urls.is_empty() {
-                urls.extend(self.webhook_of(actor, &event.link_id).await?);
+        let mut webhooks: HashMap<&LinkId, Option<String>> = HashMap::new();
+        for LedgerEvent { event, .. } in &events {
+            if !webhooks.contains_key(&event.link_id) {
+                webhooks.insert(&event.link_id, self.webhook_of(actor, &event.link_id).await?);
             }
-            for url in urls {
-                again.push(self.dispatched(actor.tenant.clone(), event, Some(&url), now, app_now));
-            }
+            let url = webhooks[&event.link_id].as_ref().or(event.webhook.as_ref());
+            again.extend(url.map(|url| self.dispatched(actor.tenant.clone(), event, Some(url), now, app_now)));
         }
         let count = again.len();
         if count > 0 {
