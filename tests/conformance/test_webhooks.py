@@ -70,12 +70,18 @@ class Receiver:
         self.server.server_close()
 
 
+VECTORS = pathlib.Path(__file__).parents[2] / "crates/moneykit/tests/vectors/webhooks.json"
+
+
 class Verifier:
     """What an app's developer would write, following docs/webhooks.md."""
 
-    def __init__(self, server):
-        keys = server.call("GET", "/.well-known/jwks.json").json()["keys"]
+    def __init__(self, keys):
         self.keys = {key["kid"]: jwt.PyJWK(key) for key in keys}
+
+    @classmethod
+    def of(cls, server):
+        return cls(server.call("GET", "/.well-known/jwks.json").json()["keys"])
 
     def verify(self, signature, body, now=None):
         kid = jwt.get_unverified_header(signature)["kid"]
@@ -85,15 +91,15 @@ class Verifier:
             algorithms=["ES256"],
             options={"require": ["iat", "iss"], "verify_iat": False},
         )
-        if abs((now or time.time()) - claims["iat"]) > LEEWAY_SECONDS:
+        if abs((time.time() if now is None else now) - claims["iat"]) > LEEWAY_SECONDS:
             raise jwt.InvalidTokenError("old")
         if not hmac.compare_digest(claims["request_body_sha256"], hashlib.sha256(body).hexdigest()):
             raise jwt.InvalidTokenError("another body")
         return claims
 
-    def accepts(self, signature, body):
+    def accepts(self, signature, body, now=None):
         try:
-            self.verify(signature, body)
+            self.verify(signature, body, now)
             return True
         except (jwt.InvalidTokenError, KeyError, ValueError):
             return False
@@ -140,14 +146,14 @@ class Webhooks(unittest.TestCase):
         event = json.loads(body)
         self.assertEqual(headers["moneykit-delivery-token"], token)
         self.assertEqual((event["webhook_event"], event["webhook_idempotency_key"]), ("link.state_changed", "my-key"))
-        claims = Verifier(self.server).verify(headers["moneykit-signature"], body)
+        claims = Verifier.of(self.server).verify(headers["moneykit-signature"], body)
         self.assertEqual(claims["iss"], self.server.access["api_url"])
 
     def test_another_verifier_accepts_every_webhook_and_no_flipped_bit(self):
         tokens = [self.simulate() for _ in range(EVENTS)]
         arrived = self.receiver.wait_for(EVENTS)
         self.assertEqual([headers["moneykit-delivery-token"] for headers, _ in arrived], tokens, "in their order")
-        verifier, random_ = Verifier(self.server), random.Random(7)
+        verifier, random_ = Verifier.of(self.server), random.Random(7)
         for headers, body in arrived:
             signature = headers["moneykit-signature"]
             # Long runs outlast the leeway of a receiver, which looks at each webhook when it comes.
@@ -160,7 +166,7 @@ class Webhooks(unittest.TestCase):
     def test_the_tenth_attempt_after_three_days_still_verifies(self):
         self.receiver.statuses = [500] * 9
         self.trigger("ten")
-        verifier = Verifier(self.server)
+        verifier = Verifier.of(self.server)
         for number, pause in enumerate(PAUSES, start=1):
             self.receiver.wait_for(number)
             # The attempt has to be stored before the clock moves, or it is planned from the new time.
@@ -182,6 +188,16 @@ class Webhooks(unittest.TestCase):
     def attempts(self):
         events = self.call("GET", f"/passbook/events?limit=1000&link_id={self.link_id}")
         return events.json()["events"][-1]["deliveries"][0]["attempts"]
+
+
+class Vectors(unittest.TestCase):
+    def test_they_are_judged_as_they_say(self):
+        vectors = json.loads(VECTORS.read_text())
+        verifier = Verifier(vectors["jwks"]["keys"])
+        for case in vectors["cases"]:
+            with self.subTest(case["name"]):
+                accepted = verifier.accepts(case["signature"], case["body"].encode(), case["now"])
+                self.assertEqual(accepted, case["accepted"])
 
 
 class Listening(unittest.TestCase):
@@ -218,7 +234,7 @@ class Listening(unittest.TestCase):
         self.assertEqual(len(lines), 3, out)
         self.assertIn("204 in ", lines[1])
         self.assertIn(self.server.access["link_id"], lines[1])
-        verifier = Verifier(self.server)
+        verifier = Verifier.of(self.server)
         for headers, body in self.receiver.wait_for(2):
             verifier.verify(headers["moneykit-signature"], body)
 

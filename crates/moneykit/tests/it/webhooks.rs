@@ -353,3 +353,19 @@ async fn the_example_believes_what_is_signed_and_works_once() {
     assert_eq!(send(String::new(), body).await.unwrap().status(), 401);
     assert_eq!(*done.lock().unwrap(), ["ask the user of mk_1 to reconnect"]);
 }
+
+/// What verifiers in other languages can be held to; `docs/webhooks.md` says how.
+#[tokio::test(start_paused = true)]
+async fn the_published_vectors_are_judged_as_they_say() {
+    let vectors: Value = serde_json::from_str(include_str!("../vectors/webhooks.json")).unwrap();
+    let cases = vectors["cases"].as_array().unwrap();
+    assert!(cases.len() >= 25);
+    for case in cases {
+        // A verifier of its own: an unknown key must not use up the one refetch of all.
+        let (_server, verifier) = server_with(vectors["jwks"]["keys"].as_array().unwrap().clone()).await;
+        let body = case["body"].as_str().unwrap().as_bytes();
+        let now = Timestamp::from_second(case["now"].as_i64().unwrap()).unwrap();
+        let judged = verifier.verify_at(&headers(case["signature"].as_str().unwrap()), body, now).await;
+        assert_eq!(judged.is_ok(), case["accepted"].as_bool().unwrap(), "{}: {judged:?}", case["name"]);
+    }
+}

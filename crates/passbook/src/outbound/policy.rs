@@ -66,7 +66,9 @@ impl Policy {
     /// # Errors
     /// [`UrlRefusal`].
     pub fn check(&self, url: &str) -> Result<Url, UrlRefusal> {
-        if url.len() > URL_LENGTH_MAX || url.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        // Parsers do not agree on what a backslash is.
+        let is_odd = |letter: char| letter.is_control() || letter.is_whitespace() || letter == '\\';
+        if url.len() > URL_LENGTH_MAX || url.chars().any(is_odd) {
             return Err(UrlRefusal::Malformed);
         }
         let url = Url::parse(url).map_err(|_| UrlRefusal::Malformed)?;

@@ -28,6 +28,7 @@ mod links;
 mod metrics;
 mod numbers;
 mod operations;
+mod outbound;
 mod reconnect;
 mod refresh;
 mod request_limits;

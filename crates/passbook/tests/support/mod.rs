@@ -102,9 +102,10 @@ impl Parts {
         bank: ScriptedBank,
         limits: Option<Limits>,
         updates: Option<Updates>,
+        policy: Policy,
     ) -> Self {
         let store = open_store(directory, clock.clone());
-        let services = compose(store, clock.clone(), bank.clone(), updates);
+        let services = compose(store, clock.clone(), bank.clone(), updates, policy);
         let stop = CancellationToken::new();
         let metrics = services.metrics.clone();
         signing::prepare(services.store.as_ref()).await.expect("signing keys");
@@ -134,17 +135,22 @@ impl TestServer {
 
     /// A server with these request limits.
     pub async fn start_with(limits: Option<Limits>) -> Self {
-        Self::start_as(limits, None).await
+        Self::start_as(limits, None, this_machine()).await
     }
 
     /// A server whose links update on their own.
     pub async fn start_updating(updates: Updates) -> Self {
-        Self::start_as(None, Some(updates)).await
+        Self::start_as(None, Some(updates), this_machine()).await
     }
 
-    async fn start_as(limits: Option<Limits>, updates: Option<Updates>) -> Self {
+    /// A server whose apps may have webhooks where this policy lets them.
+    pub async fn start_guarded(policy: Policy) -> Self {
+        Self::start_as(None, None, policy).await
+    }
+
+    async fn start_as(limits: Option<Limits>, updates: Option<Updates>, policy: Policy) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates).await;
+        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates, policy).await;
         let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
@@ -164,7 +170,7 @@ impl TestServer {
         drop((_stopped_at_the_end, router));
         services.store.close().await;
         drop(services);
-        let parts = Parts::compose(&directory, clock, bank, None, None).await;
+        let parts = Parts::compose(&directory, clock, bank, None, None, this_machine()).await;
         Self::of(parts, directory, [a, b, live, limited])
     }
 
@@ -365,10 +371,10 @@ fn compose(
     clock: Arc<TestClock>,
     bank: ScriptedBank,
     updates: Option<Updates>,
+    policy: Policy,
 ) -> Arc<Services> {
     let keys = store.keys().clone();
     let derivation = Derivation::new(b"api tests");
-    let policy = Policy { only_this_machine: true, ..Policy::of_this_machine() };
     let webhooks = Webhooks { policy, issuer: "http://passbook.test".to_owned(), final_states_only: false };
     Arc::new(Services {
         clocks: Clocks::new(clock, store.clone()),
@@ -392,6 +398,11 @@ fn compose(
         lease: passbook::workers::LEASE,
         store,
     })
+}
+
+/// Webhooks of tests stay on this machine.
+fn this_machine() -> Policy {
+    Policy { only_this_machine: true, ..Policy::of_this_machine() }
 }
 
 async fn add_app(services: &Services, bits: u128, name: &str) {

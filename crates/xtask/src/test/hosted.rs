@@ -41,6 +41,10 @@ pub fn kill(_: &Context) -> Result<Outcome> {
     on_postgres(&["kill", "--store", "postgres", "--rounds", "5", "--secs-max", "1"])
 }
 
+pub fn webhooks(_: &Context) -> Result<Outcome> {
+    on_postgres(&["webhooks", "--store", "postgres", "--events", "300", "--receivers", "10", "--kills", "3"])
+}
+
 pub fn replicas(_: &Context) -> Result<Outcome> {
     on_postgres(&["replicas", "--jobs", "300", "--zombies", "3"])
 }

@@ -65,6 +65,7 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
     Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
     Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
+    Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",
@@ -73,6 +74,7 @@ const STEPS: &[Step<Context>] = &[
     },
     Step { name: "torture-sync", about: "short form of `cargo xtask torture sync`", run: hosted::sync },
     Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
+    Step { name: "torture-webhooks-postgres", about: "`torture webhooks --store postgres`", run: hosted::webhooks },
     Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
     Step {
         name: "torture-store-restarts",

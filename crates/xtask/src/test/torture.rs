@@ -69,6 +69,10 @@ pub fn backups(_: &Context) -> Result<Outcome> {
     short(&["backups", "--rounds", "4"])
 }
 
+pub fn webhooks(_: &Context) -> Result<Outcome> {
+    short(&["webhooks", "--events", "600", "--receivers", "20", "--kills", "8"])
+}
+
 /// Whether a process may be traced here; containers often forbid it.
 fn traced(context: &Context) -> Result<Option<Outcome>> {
     if let Some(skipped) = provide(&[STRACE], context.ci)? {
