@@ -3,10 +3,7 @@
 //! Private keys stay here. [`SigningKeys::sign`] gives the signature of a body, [`SigningKeys::published`] what verifies
 //! it. The ring is read again every minute, so that a rotation by another process is known long before its key signs.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context as _;
 use aws_lc_rs::{
@@ -14,7 +11,7 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use moneykit::models::{JWKSet, JsonWebKey};
 use passbook_core::{secret::SecretBytes, signing, tenant::Environment};
 use passbook_store::port::{AuditEntry, Changes, CommitError, Guard, Store};
@@ -22,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::system::{hex, sha256};
 
-/// How long the ring may be known from memory.
-const FRESH_FOR: Duration = Duration::from_secs(60);
+/// How long the ring may be known from memory, by the store's time, which also says when a key begins to sign.
+const FRESH_FOR: SignedDuration = SignedDuration::from_secs(60);
 
 /// A key that signs webhooks.
 struct SigningKey {
@@ -51,7 +48,7 @@ struct Claims<'a> {
 pub struct SigningKeys {
     store: Arc<dyn Store>,
     issuer: String,
-    ring: RwLock<Option<(Arc<Vec<SigningKey>>, Instant)>>,
+    ring: RwLock<Option<(Arc<Vec<SigningKey>>, Timestamp)>>,
 }
 
 impl SigningKeys {
@@ -98,7 +95,7 @@ impl SigningKeys {
     async fn ring(&self) -> anyhow::Result<Arc<Vec<SigningKey>>> {
         let known = self.ring.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((ring, read_at)) = &known
-            && read_at.elapsed() < FRESH_FOR
+            && self.store.now().duration_since(*read_at) < FRESH_FOR
         {
             return Ok(ring.clone());
         }
@@ -112,7 +109,7 @@ impl SigningKeys {
             }
             (Err(error), None) => return Err(error),
         };
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some((ring.clone(), Instant::now()));
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some((ring.clone(), self.store.now()));
         Ok(ring)
     }
 }

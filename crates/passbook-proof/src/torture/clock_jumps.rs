@@ -98,15 +98,7 @@ async fn jump(
     set(&setting, TRUE_TIME)?;
     let mut plan = Plan::new(conduct.plan.binary.clone(), directory.path(), conduct.plan.arguments.clone())?;
     plan.log.clone_from(&conduct.plan.log);
-    let text = |path: &Path| path.display().to_string();
-    let environment = [
-        ("LD_PRELOAD", text(library)),
-        ("FAKETIME_TIMESTAMP_FILE", text(&setting)),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("TZ", "UTC".to_owned()),
-    ];
-    plan.environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let plan = faked(&plan, library, &setting);
     let ground = Ground::Embedded(Box::new(plan.clone()));
     let running = ground.start().await?;
     let address = running.addresses[0];
@@ -160,8 +152,21 @@ async fn work(crew: &mut Crew, running: &Running, options: &ClockJumpsOptions) -
     crew.ensure_sound()
 }
 
+/// The same server with the wall clock that a file says; the monotonic clock stays real.
+pub fn faked(plan: &Plan, library: &Path, setting: &Path) -> Plan {
+    let text = |path: &Path| path.display().to_string();
+    let environment = [
+        ("LD_PRELOAD", text(library)),
+        ("FAKETIME_TIMESTAMP_FILE", text(setting)),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("TZ", "UTC".to_owned()),
+    ];
+    Plan { environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(), ..plan.clone() }
+}
+
 /// Sets the time of every process that reads this file. By rename, because it is read at any moment.
-fn set(file: &Path, setting: &str) -> Result<()> {
+pub fn set(file: &Path, setting: &str) -> Result<()> {
     let setting = if setting == "%" {
         crate::record::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
     } else {

@@ -24,6 +24,7 @@ mod power_cut;
 mod receivers;
 mod refresh_limits;
 mod replicas;
+mod signing_keys;
 mod store_files;
 mod store_restarts;
 mod sync;
@@ -71,6 +72,8 @@ pub enum Experiment {
     Contract(ContractOptions),
     /// Take backups under writes and restore each; everything acknowledged before is in it.
     Backups(BackupsOptions),
+    /// Replace the keys that sign webhooks under load and kills; a receiver with old keys refuses none.
+    SigningKeys(SigningKeysOptions),
     /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
     Webhooks(WebhooksOptions),
 }
@@ -295,6 +298,22 @@ pub struct ContractOptions {
     python: Option<PathBuf>,
 }
 
+/// Options of `torture signing-keys`; always on the embedded store, whose time can be faked.
+#[derive(Args)]
+pub struct SigningKeysOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many times the server is killed; four hours pass with each.
+    #[arg(long, default_value_t = 20)]
+    kills: u64,
+    /// How long each life is.
+    #[arg(long, default_value_t = 3_000)]
+    life_ms: u64,
+    /// Reads in a second.
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
+}
+
 /// Options of `torture webhooks`.
 #[derive(Args)]
 pub struct WebhooksOptions {
@@ -328,6 +347,7 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Sync(options) => sync::run(options).await,
         Experiment::Contract(options) => contract::run(options).await,
         Experiment::Backups(options) => backups::run(options).await,
+        Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
     }
 }

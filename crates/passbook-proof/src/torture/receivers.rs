@@ -34,6 +34,8 @@ pub enum Kind {
 pub struct Arrival {
     /// The sender's number of the attempt.
     pub number: u32,
+    /// The signature.
+    pub signature: String,
     /// The body.
     pub body: Vec<u8>,
     /// Whether it was answered with 2xx.
@@ -162,13 +164,14 @@ fn choose(index: usize, kind: Kind, seen: &Mutex<Seen>) -> Option<&'static str> 
 
 fn note(index: usize, head: &str, body: Vec<u8>, fault: Option<&str>, seen: &Mutex<Seen>) {
     let token = header(head, "moneykit-delivery-token").unwrap_or_default().to_owned();
+    let signature = header(head, "moneykit-signature").unwrap_or_default().to_owned();
     let number = header(head, "moneykit-delivery-attempt").and_then(|text| text.parse().ok()).unwrap_or(0);
     // Both of these answer 200 and misbehave afterwards.
     let accepted = matches!(fault, None | Some("trickle" | "huge"));
     let mut seen = lock(seen);
     let arrivals = seen.arrivals.entry(token.clone()).or_default();
     let is_new = !arrivals.iter().any(|arrival| arrival.accepted);
-    arrivals.push(Arrival { number, body, accepted });
+    arrivals.push(Arrival { number, signature, body, accepted });
     if accepted && is_new {
         seen.accepted[index].push(token);
     }

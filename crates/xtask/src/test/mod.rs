@@ -65,6 +65,11 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
     Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
     Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
+    Step {
+        name: "torture-signing-keys",
+        about: "short form of `cargo xtask torture signing-keys`",
+        run: torture::signing_keys,
+    },
     Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
