@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod open_loop;
 pub mod process;
 pub mod proxy;
+pub mod receivers;
 pub mod record;
 pub mod rng;
 pub mod server;

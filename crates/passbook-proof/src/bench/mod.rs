@@ -11,6 +11,7 @@ mod reads;
 mod report;
 mod seeding;
 mod transactions;
+mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +38,9 @@ pub struct Options {
     /// Which store; each has a section of its own in the report.
     #[arg(long, value_enum, default_value_t = StoreKind::Sqlite)]
     store: StoreKind,
+    /// What to measure; each has a section of its own in the report.
+    #[arg(long, value_enum, default_value_t = Subject::Store)]
+    subject: Subject,
     /// A short trial with small stores; prints the report and leaves bench/RESULTS.md alone.
     #[arg(long)]
     quick: bool,
@@ -54,6 +58,15 @@ pub struct Options {
     directory: Option<PathBuf>,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Subject {
+    /// Reads, imports and memory, on the store that is asked for.
+    Store,
+    /// Deliveries of events, on the embedded store.
+    Webhooks,
+}
+
 /// The sizes of a run.
 struct Scale {
     /// Links in the small, the usual and the large store.
@@ -65,6 +78,9 @@ struct Scale {
     connections: usize,
     /// Transactions of the one link that is followed.
     transactions: u64,
+    /// Webhooks of a backlog, and events that wait for each dead receiver.
+    webhooks: u64,
+    webhooks_dead: u64,
     /// Numbers reads between the two looks at memory.
     memory_reads: u64,
 }
@@ -87,13 +103,18 @@ pub async fn run(options: Options) -> Result<()> {
         seconds: Duration::from_secs(options.seconds.unwrap_or(if quick { 2 } else { 5 })),
         connections: options.connections,
         transactions: if quick { 50_000 } else { 1_000_000 },
+        webhooks: if quick { 2_000 } else { 10_000 },
+        webhooks_dead: if quick { 200 } else { 5_000 },
         memory_reads: if quick { 50_000 } else { 1_000_000 },
     };
     let parent = options.directory.unwrap_or_else(std::env::temp_dir);
     let directory = TempDir::with_prefix_in("passbook-bench-", parent)?;
     let bench = Bench { scale, binary: binary(options.server)?, directory };
-    let mut report = report::Report::new(&bench.scale, options.store, quick);
+    let mut report = report::Report::new(&bench.scale, options.store, options.subject, quick);
     match options.store {
+        _ if options.subject == Subject::Webhooks => {
+            webhooks::measure(&bench, &mut report).await.context("webhooks")?;
+        }
         StoreKind::Sqlite => {
             memory::measure(&bench, &mut report).await.context("memory")?;
             reads::against_yardstick(&bench, &mut report).await.context("reads against the yardstick")?;

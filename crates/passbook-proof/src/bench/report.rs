@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::Scale;
 use super::pairs::{Comparison, Spread};
+use super::{Scale, Subject};
 use crate::record::{commit, machine, today};
 use crate::torture::StoreKind;
 
 /// Titles of the sections.
 const EMBEDDED: &str = "# Measurements";
+const WEBHOOKS: &str = "# Measurements of webhooks";
 const POSTGRES: &str = "# Measurements with PostgreSQL";
+/// The order of the sections.
+const TITLES: [&str; 3] = [EMBEDDED, WEBHOOKS, POSTGRES];
 
 /// A report being collected.
 pub struct Report {
@@ -20,8 +23,9 @@ pub struct Report {
 
 impl Report {
     /// An empty report that says where and how it was made.
-    pub fn new(scale: &Scale, store: StoreKind, quick: bool) -> Self {
+    pub fn new(scale: &Scale, store: StoreKind, subject: Subject, quick: bool) -> Self {
         let (title, command) = match store {
+            _ if subject == Subject::Webhooks => (WEBHOOKS, "cargo xtask bench -- --subject webhooks"),
             StoreKind::Sqlite => (EMBEDDED, "cargo xtask bench"),
             StoreKind::Postgres => (POSTGRES, "cargo xtask bench -- --store postgres"),
         };
@@ -71,12 +75,20 @@ impl Report {
     }
 }
 
-/// `known` with its section of the same title replaced by `section`; the embedded store's comes first.
+/// `known` with its section of the same title replaced by `section`, in the order of the titles.
 pub fn with_section(known: &str, section: &str) -> String {
-    let at = known.find(POSTGRES).unwrap_or(known.len());
-    let (embedded, postgres) = known.split_at(at);
-    let (embedded, postgres) = if section.starts_with(POSTGRES) { (embedded, section) } else { (section, postgres) };
-    [embedded, postgres].map(str::trim).join("\n\n").trim().to_owned() + "\n"
+    let title = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    let begins: Vec<usize> = known.match_indices("# ").map(|(at, _)| at).filter(|at| is_heading(known, *at)).collect();
+    let ends = begins.iter().skip(1).copied().chain([known.len()]);
+    let mut sections: Vec<&str> = begins.iter().zip(ends).map(|(begin, end)| &known[*begin..end]).collect();
+    sections.retain(|known| title(known) != title(section));
+    sections.push(section);
+    sections.sort_by_key(|text| TITLES.iter().position(|known| *known == title(text)));
+    sections.iter().map(|text| text.trim()).collect::<Vec<_>>().join("\n\n") + "\n"
+}
+
+fn is_heading(text: &str, at: usize) -> bool {
+    at == 0 || text.as_bytes()[at - 1] == b'\n'
 }
 
 fn shown(spread: &Spread) -> String {
@@ -99,6 +111,7 @@ mod tests {
         assert_eq!(both, format!("{EMBEDDED}\n\n{POSTGRES}\n"));
         assert_eq!(with_section(&both, &format!("{POSTGRES}\nnew\n")), format!("{EMBEDDED}\n\n{POSTGRES}\nnew\n"));
         assert_eq!(with_section(&both, &format!("{EMBEDDED}\nnew\n")), format!("{EMBEDDED}\nnew\n\n{POSTGRES}\n"));
+        assert_eq!(with_section(&both, WEBHOOKS), format!("{EMBEDDED}\n\n{WEBHOOKS}\n\n{POSTGRES}\n"));
     }
 
     #[test]

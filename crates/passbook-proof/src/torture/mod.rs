@@ -21,7 +21,6 @@ mod kill;
 mod model;
 mod overload;
 mod power_cut;
-mod receivers;
 mod refresh_limits;
 mod replicas;
 mod signing_keys;

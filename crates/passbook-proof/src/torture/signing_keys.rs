@@ -16,10 +16,10 @@ use super::SigningKeysOptions;
 use super::clock_jumps::{faked, library, set};
 use super::conduct::Conduct;
 use super::ground::{Ground, Running};
-use super::receivers::{Kind, Receivers};
 use super::store_files::Jobs;
 use crate::api::Api;
 use crate::deployment::operate;
+use crate::receivers::{Kind, Receivers};
 use crate::rng::Rng;
 
 /// Hours between two lives, and lives that a receiver's knowledge may be old.

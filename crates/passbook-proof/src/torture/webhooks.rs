@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use super::WebhooksOptions;
 use super::conduct::Conduct;
 use super::ground::{Ground, Running, StoreKind};
-use super::receivers::{Arrival, Kind, Receivers, Seen};
 use super::store_files::Jobs;
 use crate::api::{Api, Body};
+use crate::receivers::{Arrival, Kind, Receivers, Seen};
 use crate::rng::Rng;
 
 /// Of a hundred attempts at a flaky receiver so many fail; half of the receivers are flaky.

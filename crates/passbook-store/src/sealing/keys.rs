@@ -174,6 +174,13 @@ impl Keys {
         SecretBytes::new(derive(&self.root, "session tokens", &[]).to_vec())
     }
 
+    /// The secret that an app shares with the server for Standard Webhooks (HMAC-SHA256).
+    #[must_use]
+    pub fn webhook_secret(&self, tenant: &Tenant) -> SecretBytes {
+        let scope = [tenant.app_id.as_str(), tenant.environment.as_str()];
+        SecretBytes::new(derive(&self.root, "standard webhooks", &scope).to_vec())
+    }
+
     /// A fresh data key for a link.
     pub(crate) fn generate_data_key(&self, app: &AppId, link: &LinkId) -> (SealingKey, SealedUnder<Vec<u8>>) {
         let bytes: Zeroizing<[u8; KEY_LENGTH]> = Zeroizing::new(random_bytes());

@@ -209,6 +209,15 @@ pub enum KeysCommand {
 pub enum WebhooksCommand {
     /// List webhooks that fail or were switched off, with their URLs.
     List,
+    /// Show the secret with which an app verifies the headers of Standard Webhooks (webhooks.standard_headers).
+    Secret {
+        /// Id or name of the app.
+        #[arg(long)]
+        app: String,
+        /// Simulated banks or real ones.
+        #[arg(long)]
+        environment: EnvironmentName,
+    },
     /// Switch a webhook on again. The app may then replay what it missed.
     Enable {
         /// Id or name of the app.
@@ -348,6 +357,9 @@ impl From<WebhooksCommand> for Request {
     fn from(command: WebhooksCommand) -> Self {
         match command {
             WebhooksCommand::List => Self::ListWebhooks,
+            WebhooksCommand::Secret { app, environment } => {
+                Self::ShowWebhookSecret { app, environment: environment.into() }
+            }
             WebhooksCommand::Enable { app, environment, url } => {
                 Self::EnableWebhook { app, environment: environment.into(), url }
             }

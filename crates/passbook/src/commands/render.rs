@@ -21,6 +21,7 @@ pub(super) fn json(answer: &Answer) -> anyhow::Result<String> {
         Answer::GeneratedKey(version) => serde_json::to_string(&serde_json::json!({"version": version})),
         Answer::SigningKey(key) => serde_json::to_string(key),
         Answer::Webhooks(webhooks) => serde_json::to_string(webhooks),
+        Answer::WebhookSecret(secret) => serde_json::to_string(secret),
         Answer::Backup(backup) => serde_json::to_string(backup),
         Answer::Checks(checks) => serde_json::to_string(checks),
     }?;
@@ -42,6 +43,7 @@ pub(super) fn text(answer: &Answer) -> String {
         ),
         Answer::SigningKey(key) => format!("The new key is published now and signs from {} on.\n", key.signs_from),
         Answer::Webhooks(list) => webhooks(list),
+        Answer::WebhookSecret(secret) => format!("{}\n", secret.expose()),
         Answer::Backup(made) => backup(made),
         Answer::Checks(list) => checks(list),
     }

@@ -12,6 +12,7 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("issuer", Kind::Text),
     ("refresh_events", Kind::Text),
     ("only_this_machine", Kind::Flag),
+    ("standard_headers", Kind::Flag),
 ];
 
 /// See the module page.
@@ -23,6 +24,8 @@ pub struct Webhooks {
     pub issuer: Option<String>,
     /// Of a refresh, only its end is sent.
     pub final_states_only: bool,
+    /// The headers of Standard Webhooks are sent, too.
+    pub standard_headers: bool,
 }
 
 impl Webhooks {
@@ -44,7 +47,8 @@ impl Webhooks {
                 false
             }
         };
-        Self { policy, issuer: settings.text("webhooks.issuer"), final_states_only }
+        let standard_headers = settings.flag("webhooks.standard_headers");
+        Self { policy, issuer: settings.text("webhooks.issuer"), final_states_only, standard_headers }
     }
 
     /// For the services; `public_url` is the server's own.
@@ -55,6 +59,7 @@ impl Webhooks {
             policy: self.policy.clone(),
             issuer: self.issuer.clone().or_else(own).unwrap_or_default(),
             final_states_only: self.final_states_only,
+            standard_headers: self.standard_headers,
         }
     }
 }

@@ -146,6 +146,7 @@ impl Operator {
             Request::RotateSigningKey { environment } => self.rotate_signing_key(environment).await,
             Request::ListWebhooks => self.list_webhooks().await,
             Request::EnableWebhook { app, environment, url } => self.enable_webhook(&app, environment, &url).await,
+            Request::ShowWebhookSecret { app, environment } => self.show_webhook_secret(&app, environment).await,
             Request::BackUp { to } => self.back_up(&to).await,
             Request::Examine => Ok(Answer::Checks(doctor::store_checks(self).await)),
         }

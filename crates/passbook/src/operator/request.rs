@@ -117,6 +117,13 @@ pub enum Request {
         /// The URL.
         url: String,
     },
+    /// The secret that an app verifies the headers of Standard Webhooks with.
+    ShowWebhookSecret {
+        /// Whose.
+        app: String,
+        /// Sandbox or live.
+        environment: Environment,
+    },
     /// A copy of the store.
     BackUp {
         /// Where; an absolute path of the machine that holds the store.
@@ -164,6 +171,8 @@ pub enum Answer {
     SigningKey(SigningKeyShown),
     /// Webhooks.
     Webhooks(Vec<WebhookShown>),
+    /// The secret of an app's webhooks.
+    WebhookSecret(ShownSecret),
     /// A backup.
     Backup(BackupShown),
     /// Checks.

@@ -1,9 +1,10 @@
 //! Webhooks that fail or were switched off, and the keys that sign.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use passbook_core::tenant::{Environment, Tenant};
 use passbook_store::port::{AddressStatus, Changes};
 
-use super::{Answer, Operator, Refusal, SigningKeyShown, WebhookShown, instance_tenant};
+use super::{Answer, Operator, Refusal, ShownSecret, SigningKeyShown, WebhookShown, instance_tenant};
 use crate::{services::events::address, signing};
 
 impl Operator {
@@ -32,6 +33,15 @@ impl Operator {
         };
         self.store.commit(changes).await?;
         self.list_webhooks().await
+    }
+
+    /// What an app verifies the headers of Standard Webhooks with, in that standard's form.
+    pub(super) async fn show_webhook_secret(&self, app: &str, environment: Environment) -> Result<Answer, Refusal> {
+        let tenant = Tenant { app_id: self.find_app(app).await?.id, environment };
+        let audit = vec![self.audit(&tenant, "show_webhook_secret")];
+        self.store.commit(Changes { audit, ..Changes::default() }).await?;
+        let secret = STANDARD.encode(self.keys.webhook_secret(&tenant).expose());
+        Ok(Answer::WebhookSecret(ShownSecret::new(format!("whsec_{secret}"))))
     }
 
     /// A fresh key that will sign the webhooks of an environment.

@@ -172,6 +172,3 @@ impl Services {
         self.signing_keys.sign(environment, body, now).await.map_err(|error| Fault::Unavailable(error.into()))
     }
 }
-
-/// How far apart two attempts of a stream's poll are when nothing rings: events of other processes.
-pub const LEDGER_POLL: std::time::Duration = std::time::Duration::from_secs(1);

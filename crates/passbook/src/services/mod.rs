@@ -106,6 +106,8 @@ pub struct Webhooks {
     pub issuer: String,
     /// Of a refresh, only its end is sent.
     pub final_states_only: bool,
+    /// The headers of Standard Webhooks are sent, too.
+    pub standard_headers: bool,
 }
 
 /// The caller of a use case: whose data, and who is asking.

@@ -12,10 +12,13 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
 use passbook_core::{
     delivery::{Attempt, SwitchedOff, Verdict, judge, judge_address},
+    secret::SecretBytes,
     time::AppClock,
 };
 use passbook_store::port::{EndedAttempt, LeasedDelivery, NextAttempt, StoreError};
@@ -38,8 +41,8 @@ const PER_ADDRESS: u32 = 8;
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
 /// How long running attempts get to end after a stop. One that is cut off is made again.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-/// Shortest wait when deliveries are due that cannot be leased yet.
-const SHORTEST_WAIT: Duration = Duration::from_millis(20);
+/// Shortest wait when deliveries are due that cannot be leased yet; what they wait for rings.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
 const SIGNATURE: HeaderName = HeaderName::from_static("moneykit-signature");
 const DELIVERY_TOKEN: HeaderName = HeaderName::from_static("moneykit-delivery-token");
@@ -191,6 +194,14 @@ impl Courier {
         headers.insert(SIGNATURE, text(&signature)?);
         headers.insert(DELIVERY_TOKEN, text(&delivery.lease.token)?);
         headers.insert(DELIVERY_ATTEMPT, HeaderValue::from(delivery.attempts + 1));
+        if self.services.webhooks.standard_headers {
+            let secret = self.services.keys.webhook_secret(&delivery.tenant);
+            let now = self.services.clocks.real_now().as_second();
+            let token = &delivery.lease.token;
+            headers.insert("webhook-id", text(token)?);
+            headers.insert("webhook-timestamp", HeaderValue::from(now));
+            headers.insert("webhook-signature", text(&standard_signature(&secret, token, now, &delivery.body))?);
+        }
         Ok(headers)
     }
 
@@ -228,6 +239,13 @@ impl Courier {
     }
 }
 
+/// `webhook-signature` of Standard Webhooks 1.0: version 1, HMAC-SHA256 over id, time and body.
+fn standard_signature(secret: &SecretBytes, id: &str, now: i64, body: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+    let tag = hmac::sign(&key, format!("{id}.{now}.{body}").as_bytes());
+    format!("v1,{}", STANDARD.encode(tag.as_ref()))
+}
+
 /// What an attempt came to, with the status and what went wrong.
 fn outcome(answered: &Result<Answer, OutboundError>, now: Timestamp) -> (Attempt, Option<u16>, Option<&'static str>) {
     match answered {
@@ -254,6 +272,15 @@ fn asked_pause(text: &str, now: Timestamp) -> Option<SignedDuration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_signature_is_the_one_of_the_published_example() {
+        // From the reference implementation's own tests.
+        let secret = SecretBytes::new(STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap());
+        let signature =
+            standard_signature(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
 
     #[test]
     fn receivers_ask_for_a_pause_in_seconds_or_by_a_date() {

@@ -7,3 +7,4 @@ mod control;
 mod doctor;
 mod master_keys;
 mod server;
+mod webhooks;

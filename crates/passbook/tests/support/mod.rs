@@ -375,7 +375,7 @@ fn compose(
 ) -> Arc<Services> {
     let keys = store.keys().clone();
     let derivation = Derivation::new(b"api tests");
-    let webhooks = Webhooks { policy, issuer: "http://passbook.test".to_owned(), final_states_only: false };
+    let webhooks = Webhooks { policy, issuer: "http://passbook.test".to_owned(), ..Webhooks::default() };
     Arc::new(Services {
         clocks: Clocks::new(clock, store.clone()),
         directory: Directory::new(vec![Arc::new(Sandbox), Arc::new(OfxConnector), Arc::new(bank)]),

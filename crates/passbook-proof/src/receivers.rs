@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,6 +27,8 @@ pub enum Kind {
     Flaky(u64),
     /// Its URL is https and it speaks no TLS.
     NoTls,
+    /// Takes connections and says nothing.
+    Silent,
 }
 
 /// One attempt as it arrived.
@@ -34,6 +36,8 @@ pub enum Kind {
 pub struct Arrival {
     /// The sender's number of the attempt.
     pub number: u32,
+    /// When it had arrived.
+    pub at: Instant,
     /// The signature.
     pub signature: String,
     /// The body.
@@ -112,6 +116,12 @@ async fn serve(mut stream: TcpStream, index: usize, kind: Kind, seen: &Mutex<See
         return stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     }
     let mut buffer = Vec::new();
+    if kind == Kind::Silent {
+        while stream.read_buf(&mut buffer).await? > 0 {
+            buffer.clear();
+        }
+        return Ok(());
+    }
     while let Some((head, body)) = read_request(&mut stream, &mut buffer).await? {
         let fault = choose(index, kind, seen);
         note(index, &head, body, fault, seen);
@@ -171,7 +181,7 @@ fn note(index: usize, head: &str, body: Vec<u8>, fault: Option<&str>, seen: &Mut
     let mut seen = lock(seen);
     let arrivals = seen.arrivals.entry(token.clone()).or_default();
     let is_new = !arrivals.iter().any(|arrival| arrival.accepted);
-    arrivals.push(Arrival { number, signature, body, accepted });
+    arrivals.push(Arrival { at: Instant::now(), number, signature, body, accepted });
     if accepted && is_new {
         seen.accepted[index].push(token);
     }
