@@ -142,8 +142,8 @@ async fn straight(urls: &[String], each: u64) -> Result<f64> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let body = "x".repeat(320);
     let (begun, mut tasks) = (Instant::now(), JoinSet::new());
-    for url in urls.iter().cloned() {
-        let (client, body) = (client.clone(), body.clone());
+    for url in urls {
+        let (client, url, body) = (client.clone(), url.clone(), body.clone());
         tasks.spawn(async move {
             for number in 0..each {
                 let request = client.post(&url).header("moneykit-delivery-token", format!("straight-{number}"));
