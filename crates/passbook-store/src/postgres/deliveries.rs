@@ -56,8 +56,13 @@ const REPLAY_DELIVERIES: &str = "UPDATE deliveries SET state = 'waiting', tries 
     AND deliveries.sequence = n.sequence AND deliveries.address_id = n.address_id AND deliveries.lease_owner IS NULL";
 const SWITCH_ON: &str =
     "UPDATE webhook_addresses SET switched_off = NULL, failing_since = NULL WHERE address_id = ANY($1)";
-const CHOOSE_DELIVERIES: &str = "SELECT d.token, d.app_id, d.environment, d.link_id, d.address_id, a.url, d.body, \
-    d.attempts, d.tries, d.fence, a.failing_since FROM webhook_addresses a CROSS JOIN LATERAL (SELECT c.* \
+// From one address with waiting deliveries to the next by their index, however many deliveries wait.
+const CHOOSE_DELIVERIES: &str = "WITH RECURSIVE waiting (address_id) AS ((SELECT f.address_id FROM deliveries f \
+    WHERE f.state = 'waiting' ORDER BY f.address_id LIMIT 1) UNION ALL SELECT (SELECT n.address_id FROM deliveries n \
+    WHERE n.state = 'waiting' AND n.address_id > w.address_id ORDER BY n.address_id LIMIT 1) FROM waiting w \
+    WHERE w.address_id IS NOT NULL) SELECT d.token, d.app_id, d.environment, d.link_id, d.address_id, a.url, d.body, \
+    d.attempts, d.tries, d.fence, a.failing_since FROM waiting s \
+    JOIN webhook_addresses a ON a.address_id = s.address_id CROSS JOIN LATERAL (SELECT c.* \
     FROM deliveries c WHERE c.address_id = a.address_id AND c.state = 'waiting' AND c.due_at <= $1 \
     AND (c.tries > 0 OR NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.link_id = c.link_id \
     AND o.address_id = c.address_id AND o.sequence < c.sequence AND o.state = 'waiting' AND o.tries = 0)) \
@@ -107,7 +112,7 @@ fn number(value: u64) -> i64 {
 }
 
 pub(super) async fn list_undispatched(readers: &Readers, limit: u32) -> Result<Vec<UndispatchedEvent>, StoreError> {
-    readers.points(LIST_UNDISPATCHED, values![limit]).await?.iter().map(rows::undispatched_event).collect()
+    Ok(readers.points(LIST_UNDISPATCHED, values![limit]).await?.iter().filter_map(rows::undispatched_event).collect())
 }
 
 /// Gives positions and makes deliveries; an event that has its position already is a lost race.

@@ -38,7 +38,7 @@ pub(super) fn list_undispatched(connection: &Connection, limit: u32) -> Result<V
     let mut found = statement.query([limit])?;
     let mut events = Vec::new();
     while let Some(row) = found.next()? {
-        events.push(rows::undispatched_event(row)?);
+        events.extend(rows::undispatched_event(row));
     }
     Ok(events)
 }
@@ -113,27 +113,20 @@ pub(super) fn lease_deliveries(
     per_address: u32,
     busy: &[String],
 ) -> Result<Vec<LeasedDelivery>, WriteError> {
-    const ADDRESSES: &str = "SELECT address_id FROM (SELECT a.address_id, (SELECT MIN(d.due_at) FROM deliveries d \
-        WHERE d.address_id = a.address_id AND d.state = 'waiting') AS due_at FROM webhook_addresses a \
-        WHERE a.switched_off IS NULL) WHERE due_at <= ?1 ORDER BY due_at, address_id";
     const DUE: &str = "SELECT d.token, d.app_id, d.environment, d.link_id, d.address_id, a.url, d.body, d.attempts, \
         d.tries, d.fence, a.failing_since FROM deliveries d JOIN webhook_addresses a ON a.address_id = d.address_id \
-        WHERE d.address_id = ?1 AND d.state = 'waiting' AND d.due_at <= ?2 AND (d.tries > 0 OR NOT EXISTS \
+        WHERE d.address_id = ?1 AND a.switched_off IS NULL AND d.state = 'waiting' AND d.due_at <= ?2 AND (d.tries > 0 OR NOT EXISTS \
         (SELECT 1 FROM deliveries o WHERE o.link_id = d.link_id AND o.address_id = d.address_id \
         AND o.sequence < d.sequence AND o.state = 'waiting' AND o.tries = 0)) \
         ORDER BY d.due_at, d.link_id, d.sequence LIMIT ?3";
     const LEASE: &str = "UPDATE deliveries SET fence = ?2, lease_owner = ?3, due_at = ?4 WHERE token = ?1";
     let mut leased = Vec::new();
-    let mut addresses = connection.prepare_cached(ADDRESSES)?;
     let mut due = connection.prepare_cached(DUE)?;
-    let mut found = addresses.query([micros(now)])?;
-    while leased.len() < limit as usize {
-        let Some(row) = found.next()? else { break };
-        let address = Columns { row, table: "webhook_addresses", key: "" }.text(0, "address_id")?;
-        if busy.iter().any(|one| one == address) {
-            continue;
+    for address in due_addresses(connection, now)?.iter().filter(|address| !busy.contains(address)) {
+        let room = per_address.min(limit.saturating_sub(u32::try_from(leased.len()).unwrap_or(limit)));
+        if room == 0 {
+            break;
         }
-        let room = per_address.min(limit - u32::try_from(leased.len()).unwrap_or(limit));
         let mut waiting = due.query(params![address, micros(now), room])?;
         while let Some(row) = waiting.next()? {
             leased.push(rows::delivery_to_lease(row)?);
@@ -144,6 +137,27 @@ pub(super) fn lease_deliveries(
         lease.execute(params![one.lease.token, one.lease.fence_number(), owner, micros(until)])?;
     }
     Ok(leased)
+}
+
+/// Addresses to which something is due, by when it first was. Goes from one address with waiting deliveries to the next by
+/// their index, so that it costs as much as there are, however many deliveries wait and however many addresses are known.
+fn due_addresses(connection: &Connection, now: Timestamp) -> Result<Vec<String>, ReadError> {
+    const NEXT: &str = "SELECT address_id, due_at FROM deliveries WHERE state = 'waiting' AND address_id > ?1 \
+        ORDER BY address_id, due_at LIMIT 1";
+    let mut statement = connection.prepare_cached(NEXT)?;
+    let (mut found, mut last) = (Vec::new(), String::new());
+    loop {
+        let mut rows = statement.query([&last])?;
+        let Some(row) = rows.next()? else { break };
+        let columns = Columns { row, table: TABLE, key: "" };
+        last = columns.text(0, "address_id")?.to_owned();
+        let due_at: i64 = columns.integer(1, "due_at")?;
+        if due_at <= micros(now) {
+            found.push((due_at, last.clone()));
+        }
+    }
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, address)| address).collect())
 }
 
 /// `false` when the lease was lost.

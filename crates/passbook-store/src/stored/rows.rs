@@ -228,10 +228,14 @@ fn event_of(row: &impl StoredRow, from: usize) -> Result<Event, StoreError> {
     Ok(Event { webhook: webhook.map(str::to_owned), ..event })
 }
 
-/// `app_id, environment, body, webhook` of an event.
-pub(crate) fn undispatched_event(row: &impl StoredRow) -> Result<UndispatchedEvent, StoreError> {
+/// `app_id, environment, body, webhook` of an event; `None` when it cannot be read, so that it does not hold up all others.
+pub(crate) fn undispatched_event(row: &impl StoredRow) -> Option<UndispatchedEvent> {
     let columns = Columns { row, table: "events", key: "" };
-    Ok(UndispatchedEvent { tenant: columns.tenant(0)?, event: event_of(row, 2)? })
+    let read = || Ok(UndispatchedEvent { tenant: columns.tenant(0)?, event: event_of(row, 2)? });
+    let unread = |error: &StoreError| {
+        tracing::error!(error = error as &dyn std::error::Error, "an event cannot be read, and is not dispatched");
+    };
+    read().inspect_err(unread).ok()
 }
 
 /// `position, body, webhook` of an event; its deliveries are still to be added.

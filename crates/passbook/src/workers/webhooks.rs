@@ -138,10 +138,9 @@ impl Courier {
             // Leases are only taken for free slots; should that ever fail, the lease runs out.
             return;
         };
-        self.count(&delivery.address.id, 1);
-        let courier = self.clone();
+        let running = Running::begin(self, &delivery.address.id);
         self.tasks.spawn(async move {
-            let address = delivery.address.id.clone();
+            let courier = &running.courier;
             if let Err(fault) = courier.attempt(delivery).await {
                 courier.services.metrics.store_failed(metrics::StoreError::Delivery);
                 tracing::warn!(
@@ -149,9 +148,7 @@ impl Courier {
                     "a delivery was interrupted; it is made again"
                 );
             }
-            courier.count(&address, -1);
-            drop(permit);
-            courier.services.event_bell.notify_one();
+            drop((permit, running));
         });
     }
 
@@ -236,6 +233,26 @@ impl Courier {
             app_ended_at: app_now,
             switch_off,
         }
+    }
+}
+
+/// An attempt that runs; counted until it ends, however that is.
+struct Running {
+    courier: Arc<Courier>,
+    address: String,
+}
+
+impl Running {
+    fn begin(courier: &Arc<Courier>, address: &str) -> Self {
+        courier.count(address, 1);
+        Self { courier: courier.clone(), address: address.to_owned() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.courier.count(&self.address, -1);
+        self.courier.services.event_bell.notify_one();
     }
 }
 
