@@ -9,6 +9,9 @@ use crate::command::{command, output, root};
 /// The one file of the server that may name a store. It is the binary's own, so the library cannot use it.
 const COMPOSITION_ROOTS: &[&str] = &["crates/passbook/src/stores.rs"];
 
+/// What of the server may make an HTTP client: the guarded way out, and the commands that call a server themselves.
+const WAYS_OUT: &[&str] = &["crates/passbook/src/outbound/", "crates/passbook/src/api_client.rs"];
+
 struct Forbidden {
     /// Joined at run time, so that this file does not contain what it forbids.
     text: [&'static str; 2],
@@ -52,6 +55,14 @@ fn findings_in(name: &str, text: &str) -> Vec<String> {
             findings.push(format!("{name}:{}: only the composition root may name a store", number + 1));
         }
     }
+    let leaves = |line: &str| line.split("//").next().is_some_and(|code| code.contains("reqwest"));
+    let is_inside =
+        ["crates/passbook/src/", "crates/passbook-connectors/src/"].iter().any(|inside| name.starts_with(inside));
+    if is_rust && is_inside && !WAYS_OUT.iter().any(|way| name.starts_with(way)) {
+        for (number, _) in text.lines().enumerate().filter(|(_, line)| leaves(line)) {
+            findings.push(format!("{name}:{}: what leaves the process goes through `outbound`", number + 1));
+        }
+    }
     findings
 }
 
@@ -78,6 +89,15 @@ mod tests {
     #[test]
     fn a_path_outside_the_repository_is_found_in_any_text() {
         assert_eq!(findings_in("docs/a.md", &format!("see {}{}/style.md", "../", "shared")).len(), 1);
+    }
+
+    #[test]
+    fn only_the_guarded_way_out_may_make_an_http_client() {
+        let code = "let client = reqwest::Client::new();\n";
+        assert_eq!(findings_in("crates/passbook/src/services/links.rs", code).len(), 1);
+        assert_eq!(findings_in("crates/passbook-connectors/src/sandbox/mod.rs", code).len(), 1);
+        assert!(findings_in("crates/passbook/src/outbound/mod.rs", code).is_empty());
+        assert!(findings_in("crates/passbook/tests/api/events.rs", code).is_empty());
     }
 
     #[test]
