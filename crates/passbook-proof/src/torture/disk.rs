@@ -31,6 +31,8 @@ pub struct Cut {
     pub at: usize,
     /// Syncs that begin here or later do nothing: a disk that lies. `usize::MAX` for an honest one.
     pub lies_from: usize,
+    /// Which of eight fates the unsynced writes have; `None` leaves it to chance.
+    pub fate: Option<u64>,
 }
 
 /// What a cut destroyed.
@@ -89,7 +91,7 @@ impl Disk {
     pub fn write_image(&self, cut: Cut, rng: &mut Rng, target: &Path) -> Result<Damage> {
         let mut image = Image::new(&self.base);
         let mut damage = Damage::default();
-        let fate = match rng.below(8) {
+        let fate = match cut.fate.map_or_else(|| rng.below(8), |fate| fate % 8) {
             0 => Fate::AllLost,
             1 => Fate::AllKept,
             2..5 => Fate::EachByChance,
@@ -269,7 +271,7 @@ mod tests {
 
     #[test]
     fn synced_bytes_are_on_every_image_and_others_in_whole_sectors() {
-        let images = images(Cut { at: 6, lies_from: HONEST });
+        let images = images(Cut { at: 6, lies_from: HONEST, fate: None });
         let mut shapes = std::collections::BTreeSet::new();
         for (bytes, damage) in images {
             assert_eq!(&bytes[..1024], [1; 1024]);
@@ -282,13 +284,13 @@ mod tests {
 
     #[test]
     fn a_sync_that_has_not_ended_promises_nothing() {
-        let images = images(Cut { at: 5, lies_from: HONEST });
+        let images = images(Cut { at: 5, lies_from: HONEST, fate: None });
         assert!(images.iter().any(|(bytes, _)| bytes.is_empty()));
     }
 
     #[test]
     fn a_disk_that_lies_loses_what_was_synced() {
-        let images = images(Cut { at: 6, lies_from: 3 });
+        let images = images(Cut { at: 6, lies_from: 3, fate: None });
         assert!(images.iter().any(|(bytes, _)| bytes.get(..1024) != Some(&[1; 1024])));
     }
 }

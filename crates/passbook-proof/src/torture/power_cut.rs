@@ -67,7 +67,8 @@ async fn experiment(conduct: &mut Conduct, options: &PowerCutOptions) -> Result<
     let mut rng = Rng::new(conduct.seed, 0);
     let mut damage = Damage::default();
     for number in 0..options.images {
-        let cut = Cut { at: places.draw(&mut rng), lies_from: usize::MAX };
+        // Each fate comes up, however few images there are.
+        let cut = Cut { at: places.draw(&mut rng), lies_from: usize::MAX, fate: Some(number) };
         let (tally, done) =
             judge(conduct, &record, cut, &mut rng, SETTLE_MAX).await.with_context(|| format!("image {number}"))?;
         conduct.tally.add(&tally);
@@ -268,7 +269,7 @@ async fn controls(conduct: &mut Conduct, record: &Record, places: &Places, rng: 
     let mut found = 0_u64;
     for _ in 0..CONTROLS {
         let at = places.answers[places.answers.len() / 2 + rng.index(places.answers.len() / 2)];
-        let cut = Cut { at, lies_from: at.saturating_sub(LIE_LINES) };
+        let cut = Cut { at, lies_from: at.saturating_sub(LIE_LINES), fate: None };
         let is_found = match judge(conduct, record, cut, rng, CONTROL_SETTLE_MAX).await {
             Ok((tally, _)) => tally.lost > 0 || !tally.findings.is_empty(),
             Err(_) => true,

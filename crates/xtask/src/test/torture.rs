@@ -28,7 +28,7 @@ pub fn full_disk(_: &Context) -> Result<Outcome> {
 pub fn power_cut(context: &Context) -> Result<Outcome> {
     match traced(context)? {
         Some(skipped) => Ok(skipped),
-        None => short(&["power-cut", "--images", "8", "--secs", "2"]),
+        None => short(&["power-cut", "--images", "16", "--secs", "2"]),
     }
 }
 
