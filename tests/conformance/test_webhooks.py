@@ -251,6 +251,7 @@ class Listening(unittest.TestCase):
         listening.communicate(timeout=30)
         table = self.run_command("events", "--limit", "1000")
         self.assertIn("transactions.updates_available", table)
+        self.assertEqual(self.run_command("replay", "--link", self.server.access["link_id"]), "0 deliveries\n")
 
 
 if __name__ == "__main__":

@@ -114,22 +114,22 @@ impl SigningKeys {
     }
 }
 
-/// Makes the first key of each environment, where there is none. Of several processes that start at once, one makes them.
+/// Makes the first key of each environment, in one commit. Of several processes that start at once, one makes them.
 ///
 /// # Errors
 /// When the store fails.
 pub async fn prepare(store: &dyn Store) -> anyhow::Result<()> {
-    for environment in [Environment::Sandbox, Environment::Live] {
-        if store.lookup_instance_value(&name(environment, 1)).await?.is_none() {
-            let value = new_key(store.now())?;
-            let changes = Changes { instance_values: vec![(name(environment, 1), value)], ..Changes::default() };
-            match store.commit(changes).await {
-                Ok(()) | Err(CommitError::Conflict(Guard::Unique)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+    if store.lookup_instance_value(&name(Environment::Live, 1)).await?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    let mut instance_values = Vec::new();
+    for environment in [Environment::Sandbox, Environment::Live] {
+        instance_values.push((name(environment, 1), new_key(store.now())?));
+    }
+    match store.commit(Changes { instance_values, ..Changes::default() }).await {
+        Ok(()) | Err(CommitError::Conflict(Guard::Unique)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Adds a key that will sign once every receiver can know it; gives when.

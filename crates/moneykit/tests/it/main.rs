@@ -3,6 +3,7 @@
 mod blocking;
 mod calls;
 mod errors;
+mod events;
 mod paging;
 mod refresh_and_wait;
 mod retries;

@@ -28,7 +28,7 @@ use crate::{
     stored::{
         columns::Columns,
         rows,
-        values::{NEVER, due_micros, event_counter, micros},
+        values::{NEVER, due_columns, due_micros, event_counter, micros, number},
     },
 };
 
@@ -106,10 +106,6 @@ const NEWEST_POSITION: &str = "SELECT value FROM ordinals WHERE app_id = $1 AND 
 const LIST_FAILING_ADDRESSES: &str = "SELECT app_id, environment, url, failing_since, switched_off \
     FROM webhook_addresses WHERE failing_since IS NOT NULL OR switched_off IS NOT NULL \
     ORDER BY app_id, environment, url";
-
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
 
 pub(super) async fn list_undispatched(readers: &Readers, limit: u32) -> Result<Vec<UndispatchedEvent>, StoreError> {
     Ok(readers.points(LIST_UNDISPATCHED, values![limit]).await?.iter().filter_map(rows::undispatched_event).collect())
@@ -255,10 +251,7 @@ impl Unit for EndAttempt {
     async fn run(&self, work: &mut Work<'_>) -> Result<(), WriteError> {
         let ended = &self.0;
         let address = ended.address_id.as_str();
-        let (due_at, app_due_at) = match ended.next {
-            NextAttempt::At { due_at, app_due_at } => (due_micros(due_at), micros(app_due_at)),
-            NextAttempt::Delivered | NextAttempt::Dead => (NEVER, micros(ended.app_ended_at)),
-        };
+        let (due_at, app_due_at) = due_columns(ended);
         let end = values![
             &ended.lease.token,
             ended.lease.fence_number(),

@@ -21,15 +21,11 @@ use crate::{
     stored::{
         columns::Columns,
         rows,
-        values::{NEVER, due_micros, event_counter, micros},
+        values::{NEVER, due_columns, due_micros, event_counter, micros, number},
     },
 };
 
 const TABLE: &str = "deliveries";
-
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
 
 pub(super) fn list_undispatched(connection: &Connection, limit: u32) -> Result<Vec<UndispatchedEvent>, ReadError> {
     const SQL: &str = "SELECT app_id, environment, body, webhook FROM events WHERE position IS NULL \
@@ -172,10 +168,7 @@ pub(super) fn end_attempt(connection: &Connection, ended: &EndedAttempt) -> Resu
     const SWITCH_OFF: &str = "UPDATE webhook_addresses SET switched_off = ?2 WHERE address_id = ?1";
     const GIVE_UP: &str = "UPDATE deliveries SET state = 'dead', lease_owner = NULL, fence = fence + 1 \
         WHERE address_id = ?1 AND state = 'waiting'";
-    let (due_at, app_due_at) = match ended.next {
-        NextAttempt::At { due_at, app_due_at } => (due_micros(due_at), micros(app_due_at)),
-        NextAttempt::Delivered | NextAttempt::Dead => (NEVER, micros(ended.app_ended_at)),
-    };
+    let (due_at, app_due_at) = due_columns(ended);
     let changed = connection.prepare_cached(END)?.execute(params![
         ended.lease.token,
         ended.lease.fence_number(),

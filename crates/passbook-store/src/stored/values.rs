@@ -9,7 +9,7 @@ use passbook_core::{
 };
 
 use crate::{
-    port::{JobState, LeaseRef, StoreError},
+    port::{EndedAttempt, JobState, LeaseRef, NextAttempt, StoreError},
     sealing::random_bytes,
 };
 
@@ -75,6 +75,19 @@ pub(crate) fn micros(instant: Timestamp) -> i64 {
 /// A due time as stored; the far end of time means never.
 pub(crate) fn due_micros(instant: Timestamp) -> i64 {
     if instant.as_microsecond() >= Timestamp::MAX.as_microsecond() { NEVER } else { instant.as_microsecond() }
+}
+
+/// A count as stored. None comes near the limit.
+pub(crate) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// When a delivery is due after an attempt, in real time and by the app's clock.
+pub(crate) fn due_columns(ended: &EndedAttempt) -> (i64, i64) {
+    match ended.next {
+        NextAttempt::At { due_at, app_due_at } => (due_micros(due_at), micros(app_due_at)),
+        NextAttempt::Delivered | NextAttempt::Dead => (NEVER, micros(ended.app_ended_at)),
+    }
 }
 
 /// The ordinal that counts the events of a tenant.

@@ -105,7 +105,11 @@ impl Server {
             role: settings.parsed("server.role", "is not a role", "give api, worker or all").unwrap_or(Role::All),
             replicas: settings.number("server.replicas", 1..=1_000),
             tls: read_tls(settings),
-            trusted_proxies: read_proxies(settings),
+            trusted_proxies: settings.networks(
+                "server.trusted_proxies",
+                "trusts every address",
+                "name the proxies' own addresses; everybody could forge a client's address otherwise",
+            ),
             forwarded_header: settings
                 .parsed("server.forwarded_header", "is not a header we read", "give x-forwarded-for or forwarded")
                 .unwrap_or_default(),
@@ -136,24 +140,6 @@ fn read_tls(settings: &mut Settings) -> Option<Tls> {
             None
         }
     }
-}
-
-fn read_proxies(settings: &mut Settings) -> Vec<Network> {
-    let mut networks = Vec::new();
-    for text in settings.list("server.trusted_proxies") {
-        match text.parse::<Network>() {
-            Ok(network) if network.is_everything() => {
-                let remedy = "name the proxies' own addresses; everybody could forge a client's address otherwise";
-                settings.problems.add("server.trusted_proxies", "trusts every address", remedy);
-            }
-            Ok(network) => networks.push(network),
-            Err(_) => {
-                let remedy = "write it as 10.0.0.0/24 or as one address";
-                settings.problems.add("server.trusted_proxies", format!("{text:?} is not a network"), remedy);
-            }
-        }
-    }
-    networks
 }
 
 /// A bare origin: https, or http on this machine.

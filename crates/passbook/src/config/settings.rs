@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, net::IpAddr, ops::RangeInclusive, path::Pat
 use toml::{Table, Value};
 
 use super::{Problems, REFERENCE};
+use crate::network::Network;
 
 /// Prefix of the variables that hold settings; behind it come section, two underscores and key.
 const VARIABLE_PREFIX: &str = "PASSBOOK_";
@@ -209,6 +210,22 @@ impl Settings {
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         let items = self.values.get(name).and_then(|(value, _)| value.as_array()).into_iter().flatten();
         items.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Networks, none of which may be everything; `wrong` and `remedy` say why not.
+    pub(super) fn networks(&mut self, name: &str, wrong: &str, remedy: &str) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for text in self.list(name) {
+            match text.parse::<Network>() {
+                Ok(network) if network.is_everything() => self.problems.add(name, wrong, remedy),
+                Ok(network) => networks.push(network),
+                Err(_) => {
+                    let remedy = "write it as 10.0.0.0/24 or as one address";
+                    self.problems.add(name, format!("{text:?} is not a network"), remedy);
+                }
+            }
+        }
+        networks
     }
 
     /// What `passbook config show` prints: every setting in force, where it came from, and no secret.

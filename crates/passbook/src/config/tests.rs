@@ -195,3 +195,30 @@ fn no_secret_is_shown_or_repeated() {
     }
     assert!(config.is_ok() && broken.is_some());
 }
+
+#[test]
+fn what_the_operator_says_of_webhooks_is_what_is_called() {
+    let webhooks = |text: &str| read_with_key(&format!("[webhooks]\n{text}\n")).map(|config| config.webhooks);
+    let allowed = |text: &str, url: &str| webhooks(text).unwrap().policy.check(url).is_ok();
+    for (setting, url) in [
+        ("allow_http = true", "http://hook.example/"),
+        ("ports = [\"8443\"]", "https://hook.example:8443/"),
+        ("networks = [\"10.20.0.0/16\"]", "https://10.20.3.4/"),
+        ("only_this_machine = true", "http://127.0.0.1:3000/"),
+    ] {
+        assert!(allowed(setting, url) && !allowed("", url), "{setting}");
+    }
+    assert!(webhooks("refresh_events = \"final\"").unwrap().final_states_only);
+    let own = "https://passbook.example".parse().unwrap();
+    assert_eq!(webhooks("").unwrap().webhooks(Some(&own)).issuer, "https://passbook.example");
+    let other = webhooks("issuer = \"https://other.example\"").unwrap();
+    assert_eq!(other.webhooks(Some(&own)).issuer, "https://other.example");
+    for (wrong, name) in [
+        ("ports = [\"0\"]", "webhooks.ports"),
+        ("networks = [\"0.0.0.0/0\"]", "webhooks.networks"),
+        ("networks = [\"inside\"]", "webhooks.networks"),
+        ("refresh_events = \"some\"", "webhooks.refresh_events"),
+    ] {
+        assert_eq!(wrong_settings(&webhooks(wrong).unwrap_err()), [name], "{wrong}");
+    }
+}

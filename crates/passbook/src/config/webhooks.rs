@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::{Settings, settings::Kind};
-use crate::{network::Network, outbound::Policy, services};
+use crate::{outbound::Policy, services};
 
 pub(super) const KEYS: &[(&str, Kind)] = &[
     ("allow_http", Kind::Flag),
@@ -34,7 +34,11 @@ impl Webhooks {
         let policy = Policy {
             plain_http: settings.flag("webhooks.allow_http"),
             ports: read_ports(settings),
-            networks: read_networks(settings),
+            networks: settings.networks(
+                "webhooks.networks",
+                "allows every address",
+                "name the receivers' own networks; apps could call everything inside otherwise",
+            ),
             loopback: only_this_machine,
             only_this_machine,
         };
@@ -74,23 +78,4 @@ fn read_ports(settings: &mut Settings) -> Vec<u16> {
         }
     }
     ports
-}
-
-fn read_networks(settings: &mut Settings) -> Vec<Network> {
-    let name = "webhooks.networks";
-    let mut networks = Vec::new();
-    for text in settings.list(name) {
-        match text.parse::<Network>() {
-            Ok(network) if network.is_everything() => {
-                let remedy = "name the receivers' own networks; apps could call everything inside otherwise";
-                settings.problems.add(name, "allows every address", remedy);
-            }
-            Ok(network) => networks.push(network),
-            Err(_) => {
-                let remedy = "write it as 10.0.0.0/24 or as one address";
-                settings.problems.add(name, format!("{text:?} is not a network"), remedy);
-            }
-        }
-    }
-    networks
 }

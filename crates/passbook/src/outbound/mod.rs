@@ -124,11 +124,6 @@ impl Outbound {
         Ok(Self { client, policy })
     }
 
-    /// What it may call.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     /// One POST. Its answer is one whatever the status; redirects are answers like any other.
     ///
     /// # Errors

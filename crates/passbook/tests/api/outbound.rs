@@ -10,7 +10,10 @@ use std::{
 };
 
 use http::HeaderMap;
-use passbook::outbound::{Looking, Names, Outbound, OutboundError, Policy};
+use passbook::{
+    outbound::{Looking, Names, Outbound, OutboundError, Policy},
+    services::Webhooks,
+};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -130,7 +133,7 @@ impl Trap {
 
 #[tokio::test]
 async fn no_url_that_leads_inside_is_set_or_called() {
-    let (server, trap) = (TestServer::start_guarded(Policy::default()).await, Trap::set().await);
+    let (server, trap) = (TestServer::start_with_webhooks(Webhooks::default()).await, Trap::set().await);
     let outbound = Outbound::new(Policy::default()).unwrap();
     let id = server.link(&server.a).await;
     let mut checks = 0;

@@ -1,11 +1,18 @@
 //! Events reach the webhook of their link: signed, in order, again when they must.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use aws_lc_rs::hmac;
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::Jwk};
-use passbook::system::{hex, sha256};
+use passbook::{
+    services::Webhooks,
+    system::{hex, sha256},
+};
 use serde_json::{Value, json};
 
-use crate::support::{Attempt, Client, Receiver, TestServer};
+use crate::support::{Attempt, Client, Receiver, TestServer, webhooks_of_this_machine};
 
 /// Lowest pauses before attempts 2 to 10, and how wide they spread, in seconds.
 const PAUSES: [i64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
@@ -311,4 +318,41 @@ async fn a_dead_receiver_holds_up_nobody_else() {
     test_event(&server, &healthy, "heard").await;
     receiver.wait_for(before + 1).await;
     assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn only_the_end_of_a_refresh_is_sent_when_the_operator_says_so() {
+    let webhooks = Webhooks { final_states_only: true, ..webhooks_of_this_machine() };
+    let (server, receiver) = (TestServer::start_with_webhooks(webhooks).await, Receiver::start().await);
+    let id = linked(&server, &receiver).await;
+    server.post(&server.a, &format!("/links/{id}/products"), &json!({"products": ["identity"]})).await.ok(202);
+    server.drain(&server.a).await;
+    let ledger = settle(&server, &server.a).await;
+    let states = |bodies: &[Value]| -> Vec<String> {
+        let of_identity = bodies.iter().filter(|body| body["product"] == "identity");
+        of_identity.map(|body| body["state"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(states(&events_of(&receiver.attempts())), ["completed"]);
+    let payloads: Vec<_> = ledger.iter().map(|event| event["payload"].clone()).collect();
+    assert_eq!(states(&payloads), ["pending", "in_progress", "completed"], "the ledger has them all");
+}
+
+#[tokio::test]
+async fn the_headers_of_standard_webhooks_are_sent_when_the_operator_says_so() {
+    let webhooks = Webhooks { standard_headers: true, ..webhooks_of_this_machine() };
+    let (server, receiver) = (TestServer::start_with_webhooks(webhooks).await, Receiver::start().await);
+    linked(&server, &receiver).await;
+    let secret = server.services.keys.webhook_secret(&server.a.tenant);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+    assert!(!receiver.attempts().is_empty());
+    for attempt in receiver.attempts() {
+        let (id, time) = (attempt.header("webhook-id"), attempt.header("webhook-timestamp"));
+        assert_eq!(id, attempt.header("moneykit-delivery-token"));
+        let signed = [format!("{id}.{time}.").as_bytes(), attempt.body.as_slice()].concat();
+        let tag = attempt.header("webhook-signature").strip_prefix("v1,").expect("version 1");
+        hmac::verify(&key, &signed, &STANDARD.decode(tag).unwrap()).expect("the right signature");
+    }
+    let (server, receiver) = (TestServer::start().await, Receiver::start().await);
+    linked(&server, &receiver).await;
+    assert!(receiver.attempts().iter().all(|attempt| attempt.headers.get("webhook-signature").is_none()));
 }

@@ -102,10 +102,10 @@ impl Parts {
         bank: ScriptedBank,
         limits: Option<Limits>,
         updates: Option<Updates>,
-        policy: Policy,
+        webhooks: Webhooks,
     ) -> Self {
         let store = open_store(directory, clock.clone());
-        let services = compose(store, clock.clone(), bank.clone(), updates, policy);
+        let services = compose(store, clock.clone(), bank.clone(), updates, webhooks);
         let stop = CancellationToken::new();
         let metrics = services.metrics.clone();
         signing::prepare(services.store.as_ref()).await.expect("signing keys");
@@ -135,22 +135,23 @@ impl TestServer {
 
     /// A server with these request limits.
     pub async fn start_with(limits: Option<Limits>) -> Self {
-        Self::start_as(limits, None, this_machine()).await
+        Self::start_as(limits, None, webhooks_of_this_machine()).await
     }
 
     /// A server whose links update on their own.
     pub async fn start_updating(updates: Updates) -> Self {
-        Self::start_as(None, Some(updates), this_machine()).await
+        Self::start_as(None, Some(updates), webhooks_of_this_machine()).await
     }
 
-    /// A server whose apps may have webhooks where this policy lets them.
-    pub async fn start_guarded(policy: Policy) -> Self {
-        Self::start_as(None, None, policy).await
+    /// A server whose operator says this of webhooks.
+    pub async fn start_with_webhooks(webhooks: Webhooks) -> Self {
+        Self::start_as(None, None, webhooks).await
     }
 
-    async fn start_as(limits: Option<Limits>, updates: Option<Updates>, policy: Policy) -> Self {
+    async fn start_as(limits: Option<Limits>, updates: Option<Updates>, webhooks: Webhooks) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let parts = Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates, policy).await;
+        let parts =
+            Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates, webhooks).await;
         let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
@@ -170,7 +171,7 @@ impl TestServer {
         drop((_stopped_at_the_end, router));
         services.store.close().await;
         drop(services);
-        let parts = Parts::compose(&directory, clock, bank, None, None, this_machine()).await;
+        let parts = Parts::compose(&directory, clock, bank, None, None, webhooks_of_this_machine()).await;
         Self::of(parts, directory, [a, b, live, limited])
     }
 
@@ -371,11 +372,10 @@ fn compose(
     clock: Arc<TestClock>,
     bank: ScriptedBank,
     updates: Option<Updates>,
-    policy: Policy,
+    webhooks: Webhooks,
 ) -> Arc<Services> {
     let keys = store.keys().clone();
     let derivation = Derivation::new(b"api tests");
-    let webhooks = Webhooks { policy, issuer: "http://passbook.test".to_owned(), ..Webhooks::default() };
     Arc::new(Services {
         clocks: Clocks::new(clock, store.clone()),
         directory: Directory::new(vec![Arc::new(Sandbox), Arc::new(OfxConnector), Arc::new(bank)]),
@@ -401,8 +401,9 @@ fn compose(
 }
 
 /// Webhooks of tests stay on this machine.
-fn this_machine() -> Policy {
-    Policy { only_this_machine: true, ..Policy::of_this_machine() }
+pub fn webhooks_of_this_machine() -> Webhooks {
+    let policy = Policy { only_this_machine: true, ..Policy::of_this_machine() };
+    Webhooks { policy, issuer: "http://passbook.test".to_owned(), ..Webhooks::default() }
 }
 
 async fn add_app(services: &Services, bits: u128, name: &str) {

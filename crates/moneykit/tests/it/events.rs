@@ -1,0 +1,41 @@
+//! The stream of events: it goes on behind the last event wherever a connection ends.
+
+use moneykit::api::StreamEventsQuery;
+use serde_json::json;
+
+use crate::support::{Reply, Server};
+
+fn message(position: u64) -> String {
+    let event = json!({
+        "event_id": format!("evt_{position}"), "position": position, "link_id": "mk_1", "sequence": position,
+        "webhook_event": "link.state_changed", "occurred_at": "2026-01-15T09:00:00.000000Z", "payload": {},
+        "deliveries": [],
+    });
+    format!("id: {position}\nevent: link.state_changed\ndata: {event}\n\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_ended_goes_on_behind_its_last_event() {
+    let server = Server::start_with_tokens(|call| match call.header("last-event-id") {
+        None => Reply::json(200, [":\n\n".to_owned(), message(1), message(2), "id: 3\nda".to_owned()].concat()),
+        Some("2") => Reply::json(200, message(3)),
+        Some(other) => panic!("behind {other}"),
+    })
+    .await;
+    let query = StreamEventsQuery { cursor: Some("0".to_owned()), ..StreamEventsQuery::default() };
+    let mut stream = server.client().events().stream_events(&query);
+    for expected in 1..=3 {
+        assert_eq!(stream.next().await.unwrap().position, expected);
+    }
+    assert_eq!(server.calls().len(), 2);
+    assert!(server.calls()[0].target.ends_with("/passbook/events/stream?cursor=0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_stream_is_an_error_and_may_be_tried_again() {
+    let server = Server::start_with_tokens(|_| Reply::error(503, "api_error.system.unhandled", "later")).await;
+    let mut stream = server.client().events().stream_events(&StreamEventsQuery::default());
+    for _ in 0..2 {
+        assert_eq!(stream.next().await.unwrap_err().status().map(|status| status.as_u16()), Some(503));
+    }
+}
