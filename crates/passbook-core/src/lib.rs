@@ -26,6 +26,7 @@ pub mod retention;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+pub mod shares;
 pub mod signing;
 pub mod snapshot;
 pub mod tenant;

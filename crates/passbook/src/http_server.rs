@@ -9,7 +9,7 @@
 //! | keeps a connection without a request | [`Bounds::header_timeout`] on HTTP/1, [`Bounds::idle_timeout`] on HTTP/2 |
 //! | sends a body slowly | the API's own deadline for bodies |
 //! | does not read its answer | [`Bounds::write_timeout`] |
-//! | opens very many connections | [`Bounds::connections_per_peer_max`] |
+//! | opens very many connections | [`Bounds::connections_per_peer_max`]; and when all are taken, whoever has the most makes room |
 //! | stalls in a TLS handshake, or speaks something else | [`Bounds::header_timeout`], counted from the accept |
 //! | speaks plain HTTP from another machine that is no named proxy | closed at once |
 //!
@@ -42,7 +42,6 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -64,7 +63,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest request head.
 const HEADER_BYTES_MAX: usize = 32 << 10;
-/// Connections served at once; further ones wait in the listen queue.
+/// Connections served at once. Of further ones, those of peers that have few get a place of the peer that has the most.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Connections of one peer. Half of all, so that one address never shuts every other out; far above the thousand or so
 /// that a test run on one machine opens.
@@ -139,14 +138,9 @@ pub async fn serve_within(bounds: Bounds, listener: TcpListener, router: Router,
 
 /// Serves until told to stop, then lets running requests finish.
 pub async fn serve(edge: Edge, listener: TcpListener, router: Router, stop: Stop) {
-    let permits = Arc::new(Semaphore::new(edge.bounds.connections_max));
     let server = Arc::new(Server::new(edge, router, stop.clone()));
     let connections = TaskTracker::new();
     loop {
-        let permit = tokio::select! {
-            permit = permits.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-            () = stop.stopped.cancelled() => break,
-        };
         let stream = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stop.stopped.cancelled() => break,
@@ -157,21 +151,13 @@ pub async fn serve(edge: Edge, listener: TcpListener, router: Router, stop: Stop
         };
         let Some(peer) = server.admit(address.ip()) else { continue };
         let server = server.clone();
-        connections.spawn(async move {
-            server.attend(stream, peer).await;
-            drop(permit);
-        });
+        connections.spawn(async move { server.attend(stream, peer).await });
     }
     // Who had connected already when the listening ended is still served.
     while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
-        let (Some(peer), Ok(permit)) = (server.admit(address.ip()), permits.clone().try_acquire_owned()) else {
-            continue;
-        };
+        let Some(peer) = server.admit(address.ip()) else { continue };
         let server = server.clone();
-        connections.spawn(async move {
-            server.attend(stream, peer).await;
-            drop(permit);
-        });
+        connections.spawn(async move { server.attend(stream, peer).await });
     }
     drop(listener);
     connections.close();
@@ -184,6 +170,8 @@ pub async fn serve(edge: Edge, listener: TcpListener, router: Router, stop: Stop
 struct Server {
     edge: Edge,
     peers: Arc<Peers>,
+    /// Clients behind proxies, by the requests that run for them.
+    proxied: Arc<Peers>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     router: Router,
@@ -193,8 +181,7 @@ struct Server {
 /// Who is at the other end of a connection.
 struct Peer {
     address: IpAddr,
-    /// Its place among its own connections; a proxy needs none.
-    _place: Option<Place>,
+    place: Place,
 }
 
 impl Server {
@@ -208,8 +195,10 @@ impl Server {
             .keep_alive_timeout(edge.bounds.header_timeout)
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(HEADER_BYTES_MAX as u32);
-        let peers = Arc::new(Peers::new(edge.bounds.connections_per_peer_max));
-        Self { edge, peers, http1, http2, router, stop }
+        let Bounds { connections_max, connections_per_peer_max, .. } = edge.bounds;
+        let peers = Arc::new(Peers::new(connections_per_peer_max, connections_max));
+        let proxied = Arc::new(Peers::new(connections_per_peer_max, usize::MAX));
+        Self { edge, peers, proxied, http1, http2, router, stop }
     }
 
     /// Whether this address may have a connection; see the module page.
@@ -219,8 +208,8 @@ impl Server {
         if self.edge.certificates.is_none() && !is_proxy && !address.is_loopback() {
             return None;
         }
-        let place = if is_proxy { None } else { Some(self.peers.enter(address)?) };
-        Some(Peer { address, _place: place })
+        let place = if is_proxy { self.peers.enter_proxy(address)? } else { self.peers.enter(address)? };
+        Some(Peer { address, place })
     }
 
     /// One connection from its first byte to its last.
@@ -236,6 +225,7 @@ impl Server {
             biased;
             stream = shaking_hands => stream,
             () = self.stop.stopped.cancelled() => return,
+            () = peer.place.gives_way() => return,
         };
         // A client that speaks something else is told so by the TLS library, and is gone.
         if let Ok(Ok(stream)) = stream {
@@ -249,6 +239,7 @@ impl Server {
             biased;
             start = timeout(self.edge.bounds.header_timeout, socket::read_start(&mut stream)) => start,
             () = self.stop.stopped.cancelled() => return,
+            () = peer.place.gives_way() => return,
         };
         // Nobody is owed an answer who sent nothing, or too little to tell what it is.
         let Ok(Ok(start)) = start else { return };
@@ -266,17 +257,17 @@ impl Server {
                 }
             });
             let idle = activity.idle(self.edge.bounds.header_timeout, self.edge.bounds.idle_timeout);
-            self.run(self.http2.serve_connection(io, service), idle).await;
+            self.run(self.http2.serve_connection(io, service), peer, idle).await;
         } else {
             let service = service_fn(|request: Request<Incoming>| self.answer(request, peer));
             // The time-out for the next request head does the same.
             let idle = future::pending();
-            self.run(self.http1.serve_connection(io, service), idle).await;
+            self.run(self.http1.serve_connection(io, service), peer, idle).await;
         }
     }
 
     /// Drives a connection to its end, which it is led to once the server stops or it has been `idle` for too long.
-    async fn run(&self, connection: impl GracefulConnection, idle: impl Future<Output = ()>) {
+    async fn run(&self, connection: impl GracefulConnection, peer: &Peer, idle: impl Future<Output = ()>) {
         let mut connection = pin!(connection);
         tokio::select! {
             // The connection first: it has bytes of a request already, and must see them before it is told to end.
@@ -285,6 +276,8 @@ impl Server {
             _ = connection.as_mut() => return,
             () = self.stop.stopped.cancelled() => {}
             () = idle => {}
+            // Nothing runs on it.
+            () = peer.place.gives_way() => return,
         }
         connection.as_mut().graceful_shutdown();
         let _ = timeout(DRAIN_PATIENCE, connection).await;
@@ -299,7 +292,8 @@ impl Server {
         let client = self.edge.proxies.client(peer.address, request.headers());
         request.extensions_mut().insert(ClientAddress(client));
         // Directly connected clients were counted when they connected.
-        let place = (client != peer.address).then(|| self.peers.enter(client));
+        let place = (client != peer.address).then(|| self.proxied.enter(client));
+        let running = peer.place.begin();
         let keeps_alive = request.version() < Version::HTTP_2;
         let (router, draining) = (self.router.clone(), self.stop.draining.clone());
         async move {
@@ -307,6 +301,7 @@ impl Server {
                 Some(None) => crowded(),
                 _ => router.oneshot(request.map(Body::new)).await?,
             };
+            drop(running);
             if keeps_alive && draining.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -23,6 +23,7 @@ pub mod network;
 pub mod opened_store;
 pub mod operator;
 pub mod outbound;
+pub mod places;
 pub mod readiness;
 pub mod seed;
 pub mod serve;

@@ -11,7 +11,7 @@ use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{self, Api, limits::Limits, long_answers::LongAnswers, observe::RequestIds, shed::Shedder},
+    api::{self, Api, bodies::Bodies, limits::Limits, long_answers::LongAnswers, observe::RequestIds, shed::Shedder},
     clocks::Clocks,
     config::Role,
     directory::Directory,
@@ -88,8 +88,7 @@ pub fn compose(
         metrics: Arc::default(),
         token_cache: TokenCache::default(),
         keys_at_work: Arc::default(),
-        files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
-        import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
+        import_turns: imports::import_turns(),
         updates,
         lease,
     })
@@ -114,6 +113,7 @@ impl Server {
         let api = Arc::new(Api {
             services: services.clone(),
             shedder: Shedder::default(),
+            bodies: Bodies::default(),
             long_answers: LongAnswers::default(),
             limits: plan.limits,
             metrics: metrics.clone(),

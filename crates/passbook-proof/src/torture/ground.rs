@@ -60,11 +60,27 @@ impl Ground {
         replicas: usize,
         settings: &str,
     ) -> Result<Self> {
-        if common.store == StoreKind::Sqlite {
-            return Ok(Self::Embedded(Box::new(embedded.clone())));
-        }
         let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, limits: NO_LIMITS, settings };
-        Ok(Self::Hosted(Box::new(Deployment::new(&shape).await?)))
+        Self::of_shape(common, embedded, &shape).await
+    }
+
+    /// As [`Ground::new`], with these request limits for hosted servers; the plan says those of the embedded one.
+    pub async fn with_limits(
+        common: &Common,
+        embedded: &Plan,
+        directory: &Path,
+        replicas: usize,
+        limits: &str,
+    ) -> Result<Self> {
+        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, limits, settings: "" };
+        Self::of_shape(common, embedded, &shape).await
+    }
+
+    async fn of_shape(common: &Common, embedded: &Plan, shape: &Shape<'_>) -> Result<Self> {
+        match common.store {
+            StoreKind::Sqlite => Ok(Self::Embedded(Box::new(embedded.clone()))),
+            StoreKind::Postgres => Ok(Self::Hosted(Box::new(Deployment::new(shape).await?))),
+        }
     }
 
     /// How each server is started.

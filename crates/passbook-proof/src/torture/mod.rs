@@ -4,6 +4,7 @@
 //! request whose outcome is unknown, and the checker can say exactly what must be there, what may be, and what must not.
 
 mod backups;
+mod bystander;
 mod check;
 mod clock_jumps;
 mod conduct;
@@ -19,11 +20,13 @@ mod invariants;
 mod journal;
 mod kill;
 mod model;
+mod neighbours;
 mod overload;
 mod power_cut;
 mod refresh_limits;
 mod replicas;
 mod signing_keys;
+mod slow_bodies;
 mod store_files;
 mod store_restarts;
 mod sync;
@@ -61,6 +64,10 @@ pub enum Experiment {
     FailingDisk(FailingDiskOptions),
     /// Set the clock while the server works; nothing is fetched, deleted or forgotten because of it.
     ClockJumps(ClockJumpsOptions),
+    /// Let one tenant send 99 of 100 requests; another one hardly notices.
+    Neighbours(NeighboursOptions),
+    /// Send bodies a byte at a time; nobody else notices.
+    SlowBodies(SlowBodiesOptions),
     /// Offer five times what the server can do; it refuses quickly and works on.
     Overload(OverloadOptions),
     /// Stop replicas in order under load, one after the other; no request fails.
@@ -245,6 +252,47 @@ pub struct OverloadOptions {
     refused_p99_ms_max: f64,
 }
 
+/// Options of `torture neighbours`.
+#[derive(Args)]
+pub struct NeighboursOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Seconds of each part: alone, and beside the busy tenant.
+    #[arg(long, default_value_t = 30)]
+    secs: u64,
+    /// How far the bystander's p99 may rise under the contract's limits.
+    #[arg(long, default_value_t = 2.0)]
+    limited_ratio_max: f64,
+    /// How far it may rise when the busy tenant's limits are out of reach.
+    #[arg(long, default_value_t = 4.0)]
+    unlimited_ratio_max: f64,
+    /// How much of what it asks for may then be refused, in percent.
+    #[arg(long, default_value_t = 0.1)]
+    unlimited_refused_percent_max: f64,
+}
+
+/// Options of `torture slow-bodies`.
+#[derive(Args)]
+pub struct SlowBodiesOptions {
+    #[command(flatten)]
+    common: Common,
+    /// HTTP/2 streams that ask for a token and never end their form.
+    #[arg(long, default_value_t = 1_100)]
+    streams: usize,
+    /// HTTP/1 sockets that do the same.
+    #[arg(long, default_value_t = 1_000)]
+    sockets: usize,
+    /// Uploads of statement files that never end.
+    #[arg(long, default_value_t = 56)]
+    uploads: usize,
+    /// Seconds of each part: alone, and beside the slow bodies.
+    #[arg(long, default_value_t = 20)]
+    secs: u64,
+    /// How far the bystander's p99 may rise.
+    #[arg(long, default_value_t = 1.5)]
+    ratio_max: f64,
+}
+
 /// Options of `torture drain`; always on PostgreSQL, because it needs two servers.
 #[derive(Args)]
 pub struct DrainOptions {
@@ -341,6 +389,8 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::StoreRestarts(options) => store_restarts::run(options).await,
         Experiment::FailingDisk(options) => failing_disk::run(options).await,
         Experiment::ClockJumps(options) => clock_jumps::run(options).await,
+        Experiment::Neighbours(options) => neighbours::run(options).await,
+        Experiment::SlowBodies(options) => slow_bodies::run(options).await,
         Experiment::Overload(options) => overload::run(options).await,
         Experiment::Drain(options) => drain::run(options).await,
         Experiment::Sync(options) => sync::run(options).await,

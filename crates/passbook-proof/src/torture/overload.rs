@@ -115,7 +115,8 @@ fn judge(conduct: &mut Conduct, options: &OverloadOptions, capacity: f64, outcom
     Ok(())
 }
 
-fn pin_to_the_other_core() -> Result<()> {
+/// Leaves the first core to the server.
+pub fn pin_to_the_other_core() -> Result<()> {
     let status = Command::new("taskset")
         .args(["-a", "-c", "-p", "1", &std::process::id().to_string()])
         .stdout(std::process::Stdio::null())

@@ -1,22 +1,24 @@
 //! `POST /auth/token` and `GET /auth/introspect`.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use axum::{
     Json,
     extract::{Request, State as Extract},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode, header};
 use moneykit::models::{AppClientResponse, AppResponse, CreateAccessTokenResponse};
 use passbook_core::secret::SecretBytes;
 
 use super::{
-    State, body,
+    State,
     caller::{Caller, wrong_secret},
     errors::ApiError,
     operation::Operation,
 };
-use crate::services::access::TokenRefusal;
+use crate::{http_server::ClientAddress, services::access::TokenRefusal};
 
 /// Largest form of the token call.
 const FORM_MAX: usize = 16 << 10;
@@ -39,7 +41,7 @@ pub async fn create_access_token(Extract(api): State, request: Request) -> Resul
         return Err(ApiError::malformed_credentials("Credentials are not accepted in the URL"));
     }
     let (parts, body) = request.into_parts();
-    let bytes = body::read(body, FORM_MAX).await?;
+    let bytes = api.bodies.of_address(address_of(&parts.extensions), &parts.headers, body, FORM_MAX).await?;
     let form = parse_form(&parts.headers, &bytes)?;
     match form.grant_type.as_deref() {
         None | Some("client_credentials") => {}
@@ -58,6 +60,7 @@ pub async fn create_access_token(Extract(api): State, request: Request) -> Resul
             },
         )?;
     }
+    let _place = api.admit_as(Operation::CreateAccessToken, &client.tenant).await?;
     let issued = api.services.create_access_token(client, &form.scope.unwrap_or_default()).await?;
     let answer = CreateAccessTokenResponse {
         access_token: issued.access_token,
@@ -82,6 +85,11 @@ pub async fn instrospect_client(Extract(api): State, caller: Caller) -> Result<J
         },
         disabled_at: seen.disabled_at,
     }))
+}
+
+/// Whose body it is, as long as nobody has said who calls. Requests that came by no connection share one address.
+fn address_of(extensions: &Extensions) -> IpAddr {
+    extensions.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0)
 }
 
 fn parse_form(headers: &HeaderMap, bytes: &[u8]) -> Result<TokenForm, ApiError> {

@@ -1,14 +1,11 @@
-//! Request bodies: limited, strict, and refused in the contract's words.
+//! What request bodies say: read strictly, and refused in the contract's words. `bodies` receives them.
 //!
 //! Duplicate keys are refused at every level, also of unknown fields, because two readers of one body must never see
 //! two different values. Unknown fields are ignored: older official clients send some.
 
-use std::{collections::HashSet, fmt, marker::PhantomData, time::Duration};
+use std::{collections::HashSet, fmt, marker::PhantomData};
 
-use axum::body::Body;
-use bytes::Bytes;
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{
     Deserialize,
     de::{
@@ -20,26 +17,6 @@ use super::errors::{ApiError, Place, Problem};
 
 /// Largest JSON body.
 pub const JSON_MAX: usize = 1 << 20;
-
-/// A body must have arrived whole within this, or a client that sends a byte a minute would hold its connection for ever.
-const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The whole body, at most `limit` bytes.
-///
-/// # Errors
-/// 413 over the limit; 422 when the client stopped sending or the body did not arrive in time.
-pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    read_within(body, limit, ARRIVAL_TIMEOUT).await
-}
-
-async fn read_within(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::too_large(limit)),
-        Ok(Err(_)) => Err(invalid("", "the body ended early")),
-        Err(_) => Err(ApiError::too_slow()),
-    }
-}
 
 /// A JSON object read into a strict type.
 ///
@@ -104,7 +81,8 @@ fn refuse_duplicates(bytes: &[u8]) -> Result<(), ApiError> {
     }
 }
 
-fn invalid(field: &str, message: &str) -> ApiError {
+/// A problem with the body, or one field of it.
+pub fn invalid(field: &str, message: &str) -> ApiError {
     ApiError::validation(vec![Problem::field("body", field, "value_error.json", message)])
 }
 
@@ -267,12 +245,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, response::IntoResponse, routing::post};
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::{TcpListener, TcpStream},
-    };
-    use tokio_util::sync::CancellationToken;
+    use axum::response::IntoResponse;
+    use http_body_util::BodyExt;
 
     use super::*;
 
@@ -346,33 +320,5 @@ mod tests {
         }
         let error = parse::<Number>(&json_headers(), br#"{"n":"4111111111111111"}"#).unwrap_err();
         assert!(!format!("{error:?}").contains("4111"));
-    }
-
-    #[tokio::test]
-    async fn a_slow_body_is_refused_and_its_connection_ends() {
-        let read_soon = |body: Body| async { read_within(body, 100, Duration::from_millis(50)).await.map(|_| "read") };
-        let router = Router::new().route("/", post(read_soon));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
-        let _stopped_at_the_end = stop.clone().drop_guard();
-        tokio::spawn(crate::http_server::serve_within(crate::http_server::Bounds::default(), listener, router, stop));
-        let answer = async |sent: &[u8]| {
-            let mut client = TcpStream::connect(address).await.unwrap();
-            client.write_all(sent).await.unwrap();
-            let mut answer = String::new();
-            client.read_to_string(&mut answer).await.unwrap();
-            answer
-        };
-        for slow in [
-            "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
-            "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n",
-        ] {
-            let answer = tokio::time::timeout(Duration::from_secs(5), answer(slow.as_bytes())).await.expect("an end");
-            assert!(answer.starts_with("HTTP/1.1 422 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
-            assert!(answer.contains("the body did not arrive in time"), "{answer}");
-        }
-        let whole = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
-        assert!(answer(whole.as_bytes()).await.starts_with("HTTP/1.1 200 "));
     }
 }

@@ -27,7 +27,17 @@ use crate::{
 use passbook_core::tenant::Environment;
 
 /// A recognised caller who may call this operation.
-pub struct Caller(Arc<Recognised>);
+pub struct Caller {
+    recognised: Arc<Recognised>,
+    operation: Operation,
+}
+
+impl Caller {
+    /// The operation it calls.
+    pub fn operation(&self) -> Operation {
+        self.operation
+    }
+}
 
 /// A request in a version that is not spoken, about a link that must be looked at first; see [`path::LinkPath`].
 #[derive(Clone)]
@@ -49,7 +59,7 @@ impl std::ops::Deref for Caller {
     type Target = Actor;
 
     fn deref(&self) -> &Actor {
-        &self.0.actor
+        &self.recognised.actor
     }
 }
 
@@ -88,7 +98,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
             }
             checked => checked?,
         }
-        Ok(Self(recognised))
+        Ok(Self { recognised, operation })
     }
 }
 

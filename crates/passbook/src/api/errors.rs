@@ -161,6 +161,11 @@ impl ApiError {
             .header(header::CONNECTION, HeaderValue::from_static("close"))
     }
 
+    /// 503 of a body that gave way to others while it was on its way. The connection ends with it, as with a slow one.
+    pub fn gave_way() -> Self {
+        Self::unavailable().header(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
     fn validation_as(status: StatusCode, problems: Vec<Problem>) -> Self {
         let validation_errors = problems
             .into_iter()

@@ -46,6 +46,7 @@ pub async fn get_events(Extract(api): State, caller: Caller, request: Request) -
     let limit = query.number("limit", 1, 1_000, 50) as u32;
     let filter = filter_of(&mut query);
     query.finish()?;
+    let _place = api.admit(&caller).await?;
     let (page, more) = api.services.list_events(&caller, &filter, limit).await?;
     let next = page.last().filter(|_| more).map(|last| last.position.to_string());
     let derivation = api.services.derivation.clone();
@@ -53,7 +54,7 @@ pub async fn get_events(Extract(api): State, caller: Caller, request: Request) -
         events: page.iter().map(|one| views::webhooks::ledger_event(one, &derivation)).collect(),
         cursors: EventCursors { next },
     };
-    api.long_answers.render(limit as usize, make).await
+    api.long_answers.render(&caller.tenant, limit as usize, make).await
 }
 
 /// Events as they become readable, from the one after `Last-Event-ID` or `cursor`, else from now on.
@@ -62,11 +63,13 @@ pub async fn stream_events(Extract(api): State, caller: Caller, request: Request
     let (mut filter, signed) = (filter_of(&mut query), query.boolean("signed"));
     let begins = query.text("cursor").is_some();
     query.finish()?;
+    let place = api.admit(&caller).await?;
     match last_event_id(request.headers()) {
         Some(position) => filter.after = position,
         None if begins => {}
         None => filter.after = api.services.store.newest_position(&caller.tenant).await.map_err(Fault::from)?,
     }
+    drop(place);
     let Ok(permit) = Arc::clone(&api.streams).try_acquire_owned() else { return Err(ApiError::unavailable()) };
     let reader = Reader {
         moved: api.services.ledger_moved.subscribe(),
@@ -85,9 +88,9 @@ pub async fn stream_events(Extract(api): State, caller: Caller, request: Request
 
 /// Sends events again.
 pub async fn replay_events(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
     let replay = replay_of(body::parse(&parts.headers, &bytes)?)?;
+    let _place = api.admit(&caller).await?;
     let deliveries = api.services.replay(&caller, replay).await? as u64;
     Ok((StatusCode::ACCEPTED, Json(ReplayEventsResponse { deliveries })).into_response())
 }

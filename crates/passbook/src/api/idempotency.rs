@@ -3,7 +3,7 @@
 //! A call without the header takes no detour. Credentials, request limits, scope and the body were checked before this;
 //! a repeated call passes the same checks as the first.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
 
 use super::{
@@ -11,9 +11,8 @@ use super::{
     caller::Caller,
     errors::{ApiError, Problem},
     links::json_response,
-    operation::Operation,
 };
-use crate::services::idempotency::{Answer, Begun, Held};
+use crate::services::idempotency::{Answer, Begun, Held, Patience};
 
 /// What the client sends.
 const KEY: &str = "Idempotency-Key";
@@ -22,12 +21,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Longest key.
 const KEY_MAX: usize = 255;
 
-/// Marks a response that another call's work decided: its time is no measure of the server's.
-#[derive(Clone)]
-pub struct AnsweredByAnother;
-
-/// Answers a request whose body was read: does `work` and keeps its answer, or answers as an earlier call with its key.
-/// `work` puts its answer into its commit by what it is handed; see [`Held::keep`].
+/// Answers a request whose body was read: takes a place, does `work` and keeps its answer, or answers as an earlier call
+/// with its key. `work` puts its answer into its commit by what it is handed; see [`Held::keep`].
 ///
 /// # Errors
 /// What `work` refuses; 422 for a key that is malformed or belongs to another request; 503 when another call with the
@@ -40,12 +35,14 @@ pub async fn answer_once(
     work: impl AsyncFnOnce(Held) -> Result<Answer, ApiError>,
 ) -> Result<Response, ApiError> {
     let Some(key) = idempotency_key(&request.headers)? else {
+        let _place = api.admit(caller).await?;
         return Ok(response(work(Held::default()).await?));
     };
-    let operation = request.extensions.get::<Operation>().copied().unwrap_or(Operation::Unknown);
-    let keyed = api.services.keyed_request(caller, operation.id(), &request.uri, key, body);
+    let keyed = api.services.keyed_request(caller, caller.operation().id(), &request.uri, key, body);
     let mut work = Some(work);
+    let mut patience = Patience::default();
     loop {
+        let place = api.admit(caller).await?;
         match (api.services.begin_once(&keyed).await?, work.take()) {
             (Begun::Mine(held), Some(work)) => match work(held.clone()).await {
                 Ok(answer) => return Ok(response(held.finish(answer).await)),
@@ -63,7 +60,14 @@ pub async fn answer_once(
             }
             (Begun::Kept(answer), _) => return Ok(replayed(answer)),
             (Begun::OtherRequest, _) => return Err(refused("belongs to an earlier request with another content")),
-            (Begun::StillRunning, _) => return Ok(by_another(ApiError::unavailable().into_response())),
+            (Begun::StillRunning, unused) => {
+                work = unused;
+                // Whoever waits for another call holds no place meanwhile.
+                drop(place);
+                if !api.services.wait_for_key(&keyed, &mut patience).await {
+                    return Err(ApiError::unavailable());
+                }
+            }
         }
     }
 }
@@ -90,12 +94,7 @@ fn response(answer: Answer) -> Response {
 }
 
 fn replayed(answer: Answer) -> Response {
-    let mut response = by_another(response(answer));
+    let mut response = response(answer);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    response
-}
-
-fn by_another(mut response: Response) -> Response {
-    response.extensions_mut().insert(AnsweredByAnother);
     response
 }

@@ -7,7 +7,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{State, body, caller::Caller, errors::ApiError, idempotency::answer_once, query::Query};
+use super::{State, caller::Caller, errors::ApiError, idempotency::answer_once, query::Query};
 use crate::{
     services::{
         idempotency::Answer,
@@ -44,10 +44,7 @@ pub async fn import_file(Extract(api): State, caller: Caller, request: Request) 
     }
     let institution_id = query.text("institution_id").map(str::to_owned);
     query.finish()?;
-    // Held from the first byte to the answer: this many whole files are in memory at most.
-    let _held = api.services.files_held.acquire().await.map_err(|_| ApiError::unavailable())?;
-    let (parts, body) = request.into_parts();
-    let file = body::read(body, FILE_MAX).await?;
+    let (parts, file) = api.receive(&caller, request, FILE_MAX).await?;
     answer_once(&api, &caller, &parts, &file.clone(), async |held| {
         let keep = held.keep(import_answer);
         let import = Import { customer_user_id, institution_id, file };

@@ -97,8 +97,7 @@ struct TransactionBody {
 
 /// Makes a link of data the app already has.
 pub async fn import_link(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
     let import = read_link(body::parse(&parts.headers, &bytes)?)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(answer);

@@ -29,10 +29,13 @@ pub async fn get_holdings(
     request: Request,
 ) -> Result<Response, ApiError> {
     let stored = api.services.open_for_read(&caller, &id, Product::Investments).await?;
+    let _place = api.admit(&caller).await?;
     let portfolio = api.services.portfolio(&caller, &stored).await?;
     let shown = accounts_with_holdings(&stored, Query::of(request.uri()).list("account_ids").as_deref());
     let items = portfolio.holdings.len();
-    api.long_answers.render(items, move || views::investments::holdings(&stored.link, portfolio, &shown)).await
+    api.long_answers
+        .render(&caller.tenant, items, move || views::investments::holdings(&stored.link, portfolio, &shown))
+        .await
 }
 
 /// One page of investment transactions, newest first, as last fetched. Never causes a fetch.
@@ -48,10 +51,11 @@ pub async fn get_investment_transactions(
     query.finish()?;
     check_readable(&stored, Product::Investments)?;
     let wanted = TransactionQuery { account_ids: query.list("account_ids"), filter: range.filter() };
+    let _place = api.admit(&caller).await?;
     let (found, securities) = api.services.list_investment_transactions(&caller, &stored, wanted).await?;
     let (total, items) = (found.total, found.items);
     let make = move |items| {
         views::investments::investment_transactions_page(&stored.link, securities, range.page, total, items)
     };
-    api.long_answers.render(items.len(), move || make(items)).await
+    api.long_answers.render(&caller.tenant, items.len(), move || make(items)).await
 }

@@ -22,8 +22,7 @@ struct ExchangeBody {
 
 /// Opens a session for Connect.
 pub async fn create_link_session(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
     let session = link_session_request::parse(&api, &caller, &parts.headers, &bytes)?;
     if let Some(limits) = &api.limits {
         let app = caller.tenant.app_id.as_str();
@@ -42,8 +41,7 @@ pub async fn create_link_session(Extract(api): State, caller: Caller, request: R
 
 /// Trades the token of a finished session for its link.
 pub async fn exchange_token(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+    let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
     let ExchangeBody { exchangeable_token } = body::parse(&parts.headers, &bytes)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(exchange_answer);

@@ -34,6 +34,7 @@ pub async fn get_links(
         }
     };
     query.finish()?;
+    let _place = api.admit(&caller).await?;
     let (page, more) = api.services.list_links(&caller, after.as_ref(), limit).await?;
     let next_cursor = match page.last() {
         Some(last) if more => api.services.cursors.seal(&context, &write_position(last)),
@@ -53,6 +54,7 @@ pub async fn get_link(Extract(api): State, caller: Caller, LinkPath(id): LinkPat
 
 /// Deletes the link.
 pub async fn delete_link(Extract(api): State, caller: Caller, LinkPath(id): LinkPath) -> Result<StatusCode, ApiError> {
+    let _place = api.admit(&caller).await?;
     api.services.delete_link(&caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -65,8 +67,7 @@ pub async fn read_change(
     request: Request,
 ) -> Result<(Parts, Bytes), ApiError> {
     api.services.load(caller, id).await?;
-    let (parts, body) = request.into_parts();
-    Ok((parts, body::read(body, body::JSON_MAX).await?))
+    api.receive(caller, request, body::JSON_MAX).await
 }
 
 /// An answer that is JSON already.

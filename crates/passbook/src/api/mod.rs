@@ -7,6 +7,7 @@ mod access_token;
 mod account_numbers;
 mod accounts;
 mod allowance;
+pub mod bodies;
 mod body;
 pub mod caller;
 mod demo;
@@ -57,6 +58,8 @@ pub struct Api {
     pub limits: Option<Limits>,
     /// Bounds what is worked on at once.
     pub shedder: shed::Shedder,
+    /// Bounds the bodies that are on their way.
+    pub bodies: bodies::Bodies,
     /// Renders long pages.
     pub long_answers: long_answers::LongAnswers,
     /// Counters.
@@ -69,6 +72,32 @@ pub struct Api {
     pub readiness: Readiness,
     /// Makes request ids.
     pub request_ids: observe::RequestIds,
+}
+
+impl Api {
+    /// A place for the caller's operation, at once or after a wait that has its deadline. Handlers take it last: when
+    /// the limits have let the request pass and its body has arrived.
+    ///
+    /// # Errors
+    /// 503; nothing was read or changed.
+    pub async fn admit(&self, caller: &caller::Caller) -> Result<shed::Admitted<'_>, errors::ApiError> {
+        self.admit_as(caller.operation(), &caller.tenant).await
+    }
+
+    /// As [`Self::admit`], for an operation whose caller is no [`caller::Caller`].
+    ///
+    /// # Errors
+    /// 503; nothing was read or changed.
+    pub async fn admit_as(
+        &self,
+        operation: Op,
+        tenant: &passbook_core::tenant::Tenant,
+    ) -> Result<shed::Admitted<'_>, errors::ApiError> {
+        self.shedder.admit(operation, tenant).await.map_err(|_| {
+            self.metrics.shed.inc();
+            errors::ApiError::unavailable()
+        })
+    }
 }
 
 /// How many streams of events may be open at once.

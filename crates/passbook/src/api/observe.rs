@@ -1,4 +1,4 @@
-//! What surrounds every handler: a request id, metrics, refusal under overload, and a net under panics.
+//! What surrounds every handler: a request id, metrics, and a net under panics.
 //!
 //! It wraps the handler itself, not the router, so that it knows the operation without looking anything up.
 
@@ -21,9 +21,7 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 
-use super::{
-    Api, allowance::Counted, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused,
-};
+use super::{Api, allowance::Counted, errors::ApiError, operation::Operation};
 use crate::system::{hex, random_bits};
 
 /// The header that carries the request id.
@@ -79,26 +77,12 @@ where
                 request.extensions_mut().insert(counted.clone());
             }
             api.metrics.in_flight.inc();
-            let mut response = match api.shedder.admit(operation) {
-                Ok(admitted) => {
-                    admitted.take_turn().await;
-                    let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
-                    // How long a call waited for another one with its key says nothing about load.
-                    match &answered {
-                        Ok(response) if response.extensions().get::<AnsweredByAnother>().is_some() => drop(admitted),
-                        _ => admitted.finish(began.elapsed()),
-                    }
-                    answered.unwrap_or_else(|_| {
-                        // The panic hook has logged where; here it is only turned into an honest answer.
-                        tracing::error!(request.id = ?request_id, operation = operation.id(), "handler panicked");
-                        ApiError::internal().into_response()
-                    })
-                }
-                Err(Refused) => {
-                    api.metrics.shed.inc();
-                    ApiError::unavailable().into_response()
-                }
-            };
+            let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
+            let mut response = answered.unwrap_or_else(|_| {
+                // The panic hook has logged where; here it is only turned into an honest answer.
+                tracing::error!(request.id = ?request_id, operation = operation.id(), "handler panicked");
+                ApiError::internal().into_response()
+            });
             api.metrics.in_flight.dec();
             let status = response.status();
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    State,
+    Api, State,
     body::{self, Problems, object, optional_object},
     caller::Caller,
     errors::ApiError,
@@ -106,7 +106,7 @@ struct ClockAnswer {
 
 /// A link in one call: session, sign-in, exchange and prefetch.
 pub async fn create_sandbox_link(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let (parts, bytes, body) = read(request).await?;
+    let (parts, bytes, body) = read(&api, &caller, request).await?;
     let (session, exchange, person) = sandbox_session(&api, body)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let token = api.services.create_sandbox_session(&caller, &session, &Keep::nothing()).await?;
@@ -161,7 +161,7 @@ pub async fn complete_link_session(
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (parts, bytes, body): (_, _, CompleteBody) = read(request).await?;
+    let (parts, bytes, body): (_, _, CompleteBody) = read(&api, &caller, request).await?;
     let person = Person {
         institution_id: body.institution_id,
         username: body.username.unwrap_or_else(default_username),
@@ -200,7 +200,7 @@ pub async fn get_sandbox_clock(Extract(api): State, caller: Caller) -> Result<Re
 
 /// Moves, freezes or releases the app's clock.
 pub async fn set_sandbox_clock(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let (_, _, body): (_, _, ClockBody) = read(request).await?;
+    let (_, _, body): (_, _, ClockBody) = read(&api, &caller, request).await?;
     let changes: Vec<ClockChange> = [
         body.advance_seconds.map(ClockChange::Advance),
         body.freeze_at.map(ClockChange::Freeze),
@@ -212,6 +212,7 @@ pub async fn set_sandbox_clock(Extract(api): State, caller: Caller, request: Req
     let mut problems = Problems::default();
     problems.require(changes.len() == 1, "", "give exactly one of advance_seconds, freeze_at and unfreeze: true");
     problems.finish()?;
+    let _place = api.admit(&caller).await?;
     Ok(clock_answer(api.services.change_clock(&caller, changes[0]).await?))
 }
 
@@ -222,9 +223,12 @@ fn clock_answer(reading: ClockReading) -> Response {
 }
 
 /// The request's head, its body, and what the body says.
-async fn read<T: DeserializeOwned>(request: Request) -> Result<(Parts, Bytes, T), ApiError> {
-    let (parts, body) = request.into_parts();
-    let bytes = body::read(body, body::JSON_MAX).await?;
+async fn read<T: DeserializeOwned>(
+    api: &Api,
+    caller: &Caller,
+    request: Request,
+) -> Result<(Parts, Bytes, T), ApiError> {
+    let (parts, bytes) = api.receive(caller, request, body::JSON_MAX).await?;
     let parsed = body::parse(&parts.headers, &bytes)?;
     Ok((parts, bytes, parsed))
 }
@@ -233,7 +237,7 @@ fn default_username() -> String {
     "user_good".to_owned()
 }
 
-fn sandbox_session(api: &super::Api, body: SandboxLinkBody) -> Result<(SessionRequest, bool, Person), ApiError> {
+fn sandbox_session(api: &Api, body: SandboxLinkBody) -> Result<(SessionRequest, bool, Person), ApiError> {
     let mut problems = Problems::default();
     check_user(&mut problems, &body.customer_user);
     if let Some(webhook) = &body.webhook {

@@ -1,24 +1,34 @@
 //! Refusing early what could only be answered late.
 //!
 //! Requests that write, or scan, wait for the store and for the processor; when more of them arrive than can be done,
-//! all of them wait longer and none is better off. So the number of such requests that are worked on at once is bounded,
-//! and the bound follows two measures. It shrinks by a tenth when one took longer than [`TARGET`], whatever it waited
-//! for, or when the runtime kept taking longer than [`QUEUE_TARGET`] to come back to a request that was ready: then
-//! every request waits that long at each step, refusals and reads included. It grows by one after every
-//! full round that stayed well below both. What does not fit is answered 503 with `Retry-After` before anything was read or changed.
+//! all of them wait longer and none is better off. So the number of such requests that are worked on at once is bounded.
+//! A request takes its place last, when its caller is known, its limits have let it pass and its body has arrived, and
+//! gives it back before its response is sent: no place is held while the server waits for a peer.
 //!
-//! Point reads cost little more than refusing them would and are never refused, nor are health, readiness, metrics and
-//! the withdrawal of access by an operator.
+//! Tenants share the places fairly ([`passbook_core::shares`]). A tenant below its share waits up to [`SHORT_PATIENCE`]
+//! for the next place; a tenant that has its share is refused at once with 503 and `Retry-After`, before anything was
+//! changed.
+//!
+//! The bound follows two measures of the work itself. It shrinks by a tenth when a place was held longer than [`TARGET`],
+//! whatever its request waited for, or when the runtime kept taking longer than [`QUEUE_TARGET`] to come back to a request
+//! that was ready: then every request waits that long at each step, refusals and reads included. It grows by one after
+//! every full round that stayed well below both.
+//!
+//! Point reads cost little more than refusing them would and need no place, nor do health, readiness, metrics and the
+//! withdrawal of access by an operator.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use passbook_core::{shares::Bounds, tenant::Tenant};
+
 use super::operation::{Operation, Work};
+use crate::places::{NoPlace, Place, Places};
 
 /// What a short request may take before there are too many of them.
 const TARGET: Duration = Duration::from_millis(100);
@@ -35,13 +45,21 @@ const TURNS_AT_MOST: Duration = Duration::from_millis(500);
 const SHORT_MIN: u32 = 4;
 const SHORT_START: u32 = 64;
 const SHORT_MAX: u32 = 1_024;
+/// How long a request of a tenant below its share waits for a place.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests at once that wait for a bank, a clock or a large file; how long they take says nothing about load.
 const LONG_MAX: u32 = 256;
+/// Of these, the places that one tenant leaves to others: they are held for seconds, so the next one is not soon free.
+const LONG_RESERVE: u32 = LONG_MAX / 4;
+/// How long such a request waits for a place.
+const LONG_PATIENCE: Duration = Duration::from_secs(10);
+/// Requests of one tenant that wait for a place of either kind.
+const WAITING_MAX: u32 = 256;
 
 /// Counts what is being worked on and decides who may begin.
 pub struct Shedder {
-    short: AtomicU32,
-    long: AtomicU32,
+    short: Arc<Places<Tenant>>,
+    long: Arc<Places<Tenant>>,
     limit: AtomicU32,
     learning: Mutex<Learning>,
     /// Somebody measures the wait for a turn; one at a time is enough.
@@ -63,46 +81,58 @@ struct Turns {
     took: Vec<Duration>,
 }
 
-/// The right to work on a request; dropping it gives the place back.
+/// The right to work on a request; dropping it gives the place back, and what it was held for is learnt from.
 pub struct Admitted<'a> {
     shedder: &'a Shedder,
     work: Work,
+    since: Instant,
+    _place: Option<Place<Tenant>>,
 }
-
-/// There is no place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
 
 impl Default for Shedder {
     fn default() -> Self {
+        Self::new(SHORT_PATIENCE, LONG_PATIENCE)
+    }
+}
+
+impl Shedder {
+    /// One whose requests wait so long for a place, short and long ones.
+    pub fn new(short_patience: Duration, long_patience: Duration) -> Self {
+        let short = Bounds { limit: SHORT_START, reserve: 0, patient: false, waiting_max: WAITING_MAX };
+        let long = Bounds { limit: LONG_MAX, reserve: LONG_RESERVE, patient: true, waiting_max: WAITING_MAX };
         Self {
-            short: AtomicU32::new(0),
-            long: AtomicU32::new(0),
+            short: Places::new(short, short_patience),
+            long: Places::new(long, long_patience),
             limit: AtomicU32::new(SHORT_START),
             learning: Mutex::new(Learning { quick: 0, last_cut: None, last_grown: None, turns: None }),
             is_measuring: AtomicBool::new(false),
         }
     }
-}
 
-impl Shedder {
-    /// A place for this operation, if there is one.
+    /// A place for this operation of the tenant, at once or after a wait that has its deadline.
     ///
     /// # Errors
-    /// [`Refused`] when too many are being worked on.
-    pub fn admit(&self, operation: Operation) -> Result<Admitted<'_>, Refused> {
+    /// [`NoPlace`] when too many are being worked on.
+    pub async fn admit(&self, operation: Operation, tenant: &Tenant) -> Result<Admitted<'_>, NoPlace> {
         let work = operation.work();
-        match work {
-            Work::Light => {}
-            Work::Short => enter(&self.short, self.limit.load(Ordering::Relaxed))?,
-            Work::Long => enter(&self.long, LONG_MAX)?,
-        }
-        Ok(Admitted { shedder: self, work })
+        let place = match work {
+            Work::Light => None,
+            Work::Short => Some(self.short.enter(tenant).await?),
+            Work::Long => Some(self.long.enter(tenant).await?),
+        };
+        let admitted = Admitted { shedder: self, work, since: Instant::now(), _place: place };
+        admitted.take_turn().await;
+        Ok(admitted)
     }
 
     /// How many short requests may be worked on at once now.
     pub fn limit(&self) -> u32 {
         self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Places that are taken, of either kind.
+    pub fn held(&self) -> u32 {
+        self.short.held() + self.long.held()
     }
 
     fn learn(&self, took: Duration, at_once: u32, now: Instant) {
@@ -121,7 +151,7 @@ impl Shedder {
             if learning.quick >= limit && may_grow {
                 learning.quick = 0;
                 learning.last_grown = Some(now);
-                self.limit.store((limit + 1).min(SHORT_MAX), Ordering::Relaxed);
+                self.set_limit((limit + 1).min(SHORT_MAX));
             }
         }
     }
@@ -158,14 +188,19 @@ impl Shedder {
             learning.last_cut = Some(now);
             learning.quick = 0;
             let limit = (f64::from(self.limit()) * part) as u32;
-            self.limit.store(limit.max(SHORT_MIN), Ordering::Relaxed);
+            self.set_limit(limit.max(SHORT_MIN));
         }
+    }
+
+    fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Ordering::Relaxed);
+        self.short.set_limit(limit);
     }
 }
 
 impl Admitted<'_> {
     /// Lets the others that are ready have their turn once, and learns from how long that takes.
-    pub async fn take_turn(&self) {
+    async fn take_turn(&self) {
         if self.work == Work::Short && !self.shedder.is_measuring.swap(true, Ordering::Acquire) {
             let began = Instant::now();
             let measured = Measuring(&self.shedder.is_measuring);
@@ -174,25 +209,12 @@ impl Admitted<'_> {
             self.shedder.learn_turn(began.elapsed(), Instant::now());
         }
     }
-
-    /// Ends the work, which `took` this long; the limit is learnt from that.
-    pub fn finish(self, took: Duration) {
-        self.finish_at(took, Instant::now);
-    }
-
-    fn finish_at(self, took: Duration, now: impl FnOnce() -> Instant) {
-        if self.work == Work::Short {
-            self.shedder.learn(took, self.shedder.short.load(Ordering::Relaxed), now());
-        }
-    }
 }
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        match self.work {
-            Work::Light => {}
-            Work::Short => drop(self.shedder.short.fetch_sub(1, Ordering::Relaxed)),
-            Work::Long => drop(self.shedder.long.fetch_sub(1, Ordering::Relaxed)),
+        if self.work == Work::Short {
+            self.shedder.learn(self.since.elapsed(), self.shedder.short.held(), Instant::now());
         }
     }
 }
@@ -206,44 +228,77 @@ impl Drop for Measuring<'_> {
     }
 }
 
-fn enter(count: &AtomicU32, limit: u32) -> Result<(), Refused> {
-    let entered =
-        count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |at_once| (at_once < limit).then_some(at_once + 1));
-    entered.map(drop).map_err(|_| Refused)
-}
-
 #[cfg(test)]
 mod tests {
+    use futures_util::poll;
+    use passbook_core::{ids::AppId, tenant::Environment};
+
     use super::*;
 
     const SHORT: Operation = Operation::CreateLinkSession;
 
-    fn fill(shedder: &Shedder) -> Vec<Admitted<'_>> {
-        std::iter::from_fn(|| shedder.admit(SHORT).ok()).collect()
+    fn tenant(bits: u128) -> Tenant {
+        Tenant { app_id: AppId::from_bits(bits), environment: Environment::Sandbox }
     }
 
-    fn finish_all(admitted: Vec<Admitted<'_>>, took: Duration, at: Instant) {
-        admitted.into_iter().for_each(|one| one.finish_at(took, || at));
-    }
-
-    #[test]
-    fn more_than_the_limit_is_refused_until_somebody_is_done() {
-        let shedder = Shedder::default();
-        let mut admitted = fill(&shedder);
-        assert_eq!(admitted.len(), SHORT_START as usize);
-        assert_eq!(shedder.admit(SHORT).err(), Some(Refused));
-        admitted.pop();
-        assert!(shedder.admit(SHORT).is_ok());
-    }
-
-    #[test]
-    fn reads_and_health_are_never_refused() {
-        let shedder = Shedder::default();
-        let _full = fill(&shedder);
-        for operation in [Operation::GetAccountNumbers, Operation::GetHealth, Operation::GetReadiness] {
-            let admitted: Vec<_> = (0..10_000).map(|_| shedder.admit(operation)).collect();
-            assert!(admitted.iter().all(Result::is_ok));
+    /// As many short requests of the tenant as get a place.
+    async fn fill<'a>(shedder: &'a Shedder, tenant: &Tenant) -> Vec<Admitted<'a>> {
+        let mut admitted = Vec::new();
+        while let Ok(one) = shedder.admit(SHORT, tenant).await {
+            admitted.push(one);
         }
+        admitted
+    }
+
+    /// A full round of requests that end now, each after `took`.
+    fn finish_round(shedder: &Shedder, took: Duration, at: Instant) {
+        let limit = shedder.limit();
+        (0..limit).for_each(|_| shedder.learn(took, limit, at));
+    }
+
+    #[tokio::test]
+    async fn more_than_the_limit_is_refused_until_somebody_is_done() {
+        let (shedder, one) = (Shedder::default(), tenant(1));
+        let mut admitted = fill(&shedder, &one).await;
+        assert_eq!(admitted.len(), SHORT_START as usize);
+        admitted.pop();
+        assert!(shedder.admit(SHORT, &one).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn another_tenant_gets_the_next_place_and_is_not_refused() {
+        let (shedder, busy, quiet) = (Shedder::default(), tenant(1), tenant(2));
+        let mut admitted = fill(&shedder, &busy).await;
+        let mut waiting = Box::pin(shedder.admit(SHORT, &quiet));
+        assert!(poll!(&mut waiting).is_pending());
+        assert!(shedder.admit(SHORT, &busy).await.is_err());
+        admitted.pop();
+        assert!(waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn reads_and_health_need_no_place() {
+        let (shedder, one) = (Shedder::default(), tenant(1));
+        let _full = fill(&shedder, &one).await;
+        for operation in [Operation::GetAccountNumbers, Operation::GetHealth, Operation::GetReadiness] {
+            for _ in 0..1_000 {
+                assert!(shedder.admit(operation, &one).await.is_ok());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_wait_for_others_have_places_of_their_own_and_leave_some() {
+        let (shedder, one, two) = (Shedder::default(), tenant(1), tenant(2));
+        let mut held = Vec::new();
+        for _ in 0..LONG_MAX - LONG_RESERVE {
+            held.push(shedder.admit(Operation::CreateSandboxLink, &one).await);
+        }
+        assert!(held.iter().all(Result::is_ok));
+        let mut waiting = Box::pin(shedder.admit(Operation::SetSandboxClock, &one));
+        assert!(poll!(&mut waiting).is_pending(), "the rest is for others");
+        assert!(shedder.admit(Operation::ImportFile, &two).await.is_ok());
+        assert!(shedder.admit(SHORT, &one).await.is_ok());
     }
 
     #[test]
@@ -251,7 +306,7 @@ mod tests {
         let (shedder, mut at) = (Shedder::default(), Instant::now());
         for _ in 0..100 {
             at += TARGET * 2;
-            finish_all(fill(&shedder), TARGET * 2, at);
+            finish_round(&shedder, TARGET * 2, at);
         }
         assert_eq!(shedder.limit(), SHORT_MIN);
     }
@@ -259,7 +314,7 @@ mod tests {
     #[test]
     fn requests_that_were_slow_together_cut_once() {
         let shedder = Shedder::default();
-        finish_all(fill(&shedder), TARGET * 2, Instant::now());
+        finish_round(&shedder, TARGET * 2, Instant::now());
         assert_eq!(shedder.limit(), SHORT_START * 9 / 10);
     }
 
@@ -267,7 +322,7 @@ mod tests {
     fn wait_for_turns(shedder: &Shedder, took: impl Fn(u32) -> Duration) {
         let mut at = Instant::now();
         for n in 0..125 {
-            finish_all(fill(shedder), TARGET / 10, at);
+            finish_round(shedder, TARGET / 10, at);
             at += Duration::from_millis(8);
             shedder.learn_turn(took(n), at);
         }
@@ -299,14 +354,12 @@ mod tests {
 
     #[tokio::test]
     async fn one_request_at_a_time_measures_and_a_dropped_one_stops() {
-        let shedder = Shedder::default();
-        let admitted = fill(&shedder);
-        let mut turn = Box::pin(admitted[0].take_turn());
-        assert!(futures_util::poll!(&mut turn).is_pending());
-        admitted[1].take_turn().await;
-        drop(turn);
-        let mut turn = Box::pin(admitted[1].take_turn());
-        assert!(futures_util::poll!(&mut turn).is_pending(), "measures again");
+        let (shedder, one) = (Shedder::default(), tenant(1));
+        let mut measuring = Box::pin(shedder.admit(SHORT, &one));
+        assert!(poll!(&mut measuring).is_pending());
+        assert!(poll!(Box::pin(shedder.admit(SHORT, &one))).is_ready(), "the other one goes on at once");
+        drop(measuring);
+        assert!(poll!(Box::pin(shedder.admit(SHORT, &one))).is_pending(), "measures again");
     }
 
     #[test]
@@ -314,23 +367,14 @@ mod tests {
         let (shedder, mut at) = (Shedder::default(), Instant::now());
         for _ in 0..40 {
             at += GROW_EVERY;
-            finish_all(fill(&shedder), TARGET / 4, at);
+            finish_round(&shedder, TARGET / 4, at);
         }
         let grown = shedder.limit();
         assert!(grown > SHORT_START);
         for _ in 0..1_000 {
             at += GROW_EVERY;
-            finish_all(shedder.admit(SHORT).into_iter().collect(), TARGET / 4, at);
+            shedder.learn(TARGET / 4, 1, at);
         }
         assert_eq!(shedder.limit(), grown, "one at a time says nothing about how many would be too many");
-    }
-
-    #[test]
-    fn waiting_requests_have_a_bound_of_their_own() {
-        let shedder = Shedder::default();
-        let waiting: Vec<_> = (0..LONG_MAX).map(|_| shedder.admit(Operation::CreateSandboxLink)).collect();
-        assert!(waiting.iter().all(Result::is_ok));
-        assert_eq!(shedder.admit(Operation::SetSandboxClock).err(), Some(Refused));
-        assert!(shedder.admit(SHORT).is_ok());
     }
 }

@@ -31,8 +31,9 @@ pub async fn get_transactions(
     query.finish()?;
     check_readable(&stored, Product::Transactions)?;
     let wanted = TransactionQuery { account_ids: query.list("account_ids"), filter: range.filter() };
+    let _place = api.admit(&caller).await?;
     let found = api.services.list_transactions(&caller, &stored, wanted).await?;
     let items = found.items.len();
     let make = move || views::transactions_page(&stored.link, range.page, found.total, found.items);
-    api.long_answers.render(items, make).await
+    api.long_answers.render(&caller.tenant, items, make).await
 }

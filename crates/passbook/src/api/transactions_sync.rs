@@ -32,9 +32,10 @@ pub async fn get_transactions_sync(
     query.finish()?;
     check_readable(&stored, Product::Transactions)?;
     let after = opened.flatten().unwrap_or(0);
+    let _place = api.admit(&caller).await?;
     let (page, has_more) = api.services.sync_transactions(&caller, &stored, after, size).await?;
     let next = api.services.cursors.seal(&context, &page.position.to_string());
     let items = page.created.len() + page.updated.len();
     let make = move || views::transactions_sync(&stored.link, page, next, has_more);
-    api.long_answers.render(items, make).await
+    api.long_answers.render(&caller.tenant, items, make).await
 }

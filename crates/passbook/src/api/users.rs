@@ -27,6 +27,7 @@ pub async fn get_user_links(
     caller: Caller,
     request: Request,
 ) -> Result<Json<GetUserLinksResponse>, ApiError> {
+    let _place = api.admit(&caller).await?;
     let links = api.services.list_user_links(&caller, &user_id(request.uri())).await?;
     let links = links.iter().map(|stored| (stored.link.id.as_str().into(), views::link_common(&stored.link)));
     Ok(Json(GetUserLinksResponse { links: links.collect() }))
@@ -42,6 +43,7 @@ pub async fn get_user_accounts(
     let wanted = query.ids("account_ids");
     query.finish()?;
     let user = user_id(request.uri());
+    let _place = api.admit(&caller).await?;
     let links = api.services.list_readable_user_links(&caller, &user, Product::Accounts).await?;
     let group = |link: &passbook_core::link::Link| AccountGroup {
         accounts: link
@@ -68,11 +70,12 @@ pub async fn get_user_transactions(
     let wanted = query.ids("account_id");
     query.finish()?;
     let user = user_id(request.uri());
+    let _place = api.admit(&caller).await?;
     let links = api.services.list_readable_user_links(&caller, &user, Product::Transactions).await?;
     let found = api.services.list_user_transactions(&caller, &links, wanted.as_deref(), range.filter()).await?;
     let items = found.items.len();
     let make = move || views::user_transactions_page(&links, range.page, found.total, found.items);
-    api.long_answers.render(items, make).await
+    api.long_answers.render(&caller.tenant, items, make).await
 }
 
 /// The user in the path. Bytes that are no text name nobody.

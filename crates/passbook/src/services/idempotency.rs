@@ -58,7 +58,7 @@ pub enum Begun {
     Kept(Answer),
     /// Refuse: the key belongs to a request with another content.
     OtherRequest,
-    /// Refuse: another call with the key did not end in time.
+    /// Wait: another call with the key is under way.
     StillRunning,
 }
 
@@ -117,28 +117,40 @@ impl Services {
         KeyedRequest { key: AnswerKey { tenant: tenant.clone(), hash }, content: sha256(content.as_bytes()) }
     }
 
-    /// Reserves the key, or finds what was answered; waits for a call that is under way, at most ten seconds.
+    /// Reserves the key, or finds what was answered, or that another call is under way.
     ///
     /// # Errors
     /// A fault.
     pub async fn begin_once(&self, request: &KeyedRequest) -> Result<Begun, Fault> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut pause = FIRST_LOOK;
-        loop {
-            // A request is no longer without a sign of life than a job may be.
-            let held_for = RESERVED_FOR.min(self.lease);
-            let (store, at_work) = (Arc::clone(&self.store), Arc::clone(&self.keys_at_work));
-            let reserving = reserve(store, at_work, request.clone(), held_for);
-            // On a task of its own: a client that goes away just now would leave a key that nobody knows to be reserved.
-            // So the task ends all the same, and drops what nobody takes from it.
-            match tokio::spawn(reserving).await.map_err(|error| Fault::Internal(Box::new(error)))?? {
-                Begun::StillRunning if Instant::now() < deadline => {
-                    self.keys_at_work.wait(&request.key.hash, pause, deadline).await;
-                    pause = (pause * 2).min(LOOK_EVERY);
-                }
-                begun => return Ok(begun),
-            }
+        // A request is no longer without a sign of life than a job may be.
+        let held_for = RESERVED_FOR.min(self.lease);
+        let (store, at_work) = (Arc::clone(&self.store), Arc::clone(&self.keys_at_work));
+        let reserving = reserve(store, at_work, request.clone(), held_for);
+        // On a task of its own: a client that goes away just now would leave a key that nobody knows to be reserved.
+        // So the task ends all the same, and drops what nobody takes from it.
+        Ok(tokio::spawn(reserving).await.map_err(|error| Fault::Internal(Box::new(error)))??)
+    }
+
+    /// Waits until the key of a call that is under way is worth another look. `false` once the patience is used up.
+    pub async fn wait_for_key(&self, request: &KeyedRequest, patience: &mut Patience) -> bool {
+        if Instant::now() >= patience.ends_at {
+            return false;
         }
+        self.keys_at_work.wait(&request.key.hash, patience.pause, patience.ends_at).await;
+        patience.pause = (patience.pause * 2).min(LOOK_EVERY);
+        true
+    }
+}
+
+/// How long a call goes on waiting for another one with its key: ten seconds in all.
+pub struct Patience {
+    ends_at: Instant,
+    pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { ends_at: Instant::now() + PATIENCE, pause: FIRST_LOOK }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Idempotent: accounts are matched by a keyed hash of their number, transactions by the bank's id within the account,
 //! so the same file twice writes nothing at all.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -14,7 +14,9 @@ use passbook_core::{
     link::{ACCOUNTS_MAX, Link, LinkSecrets, derive_link_id, lifecycle::NewLink},
     product::ProductSettings,
     reconcile::{NewAccounts, TransactionChanges, reconcile_accounts, reconcile_numbers, reconcile_transactions},
+    shares::Bounds,
     snapshot::{StatementFile, StatementInstitution},
+    tenant::Tenant,
     transaction::Transaction,
 };
 use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError};
@@ -22,15 +24,24 @@ use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError};
 use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, transaction_writes};
 use crate::{
     directory::{STATEMENT_FILE, file_institution},
+    places::Places,
     views,
 };
 
-/// Statement files in memory at once, of 16 MiB at most each; further uploads wait.
-pub const FILES_HELD_MAX: usize = 8;
 /// Statement files read at once. The largest needs some 200 MiB while it is.
-pub const IMPORTS_MAX: usize = 2;
+const IMPORTS_MAX: u32 = 2;
+/// Files of one tenant that wait for their turn.
+const IMPORTS_WAITING_MAX: u32 = 64;
+/// How long a file waits for its turn.
+const IMPORT_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest slug made of a name in a file.
 const SLUG_MAX: usize = 60;
+
+/// The turns in which statement files are read; tenants share them fairly.
+pub fn import_turns() -> Arc<Places<Tenant>> {
+    let bounds = Bounds { limit: IMPORTS_MAX, reserve: 0, patient: true, waiting_max: IMPORTS_WAITING_MAX };
+    Places::new(bounds, IMPORT_PATIENCE)
+}
 
 /// A file to import.
 pub struct Import {
@@ -102,7 +113,8 @@ impl Services {
         keep: &Keep<Imported>,
     ) -> Result<Imported, ImportRefusal> {
         // One file may need ten times its size while it is read and compared, so few are taken at once.
-        let _turn = self.import_turns.acquire().await.map_err(|error| Fault::Internal(Box::new(error)))?;
+        let turn = self.import_turns.enter(&actor.tenant).await;
+        let _turn = turn.map_err(|error| Fault::Unavailable(Box::new(error)))?;
         let chosen = match &import.institution_id {
             Some(id) => Some(self.known_institution(actor, id).await?.ok_or(ImportRefusal::UnknownInstitution)?),
             None => None,

@@ -45,6 +45,7 @@ use crate::{
     keys::{Cursors, SessionTokens},
     metrics::{self, Metrics},
     outbound::Policy,
+    places::Places,
     signing::SigningKeys,
     views,
 };
@@ -87,10 +88,8 @@ pub struct Services {
     pub token_cache: access::TokenCache,
     /// Idempotency keys that requests of this process hold.
     pub keys_at_work: Arc<idempotency::KeysAtWork>,
-    /// Statement files that may be in memory at once; see [`imports::FILES_HELD_MAX`].
-    pub files_held: tokio::sync::Semaphore,
-    /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
-    pub import_turns: tokio::sync::Semaphore,
+    /// Turns in which statement files are read; see [`imports::import_turns`].
+    pub import_turns: Arc<Places<Tenant>>,
     /// How links update on their own; `None` when they do not.
     pub updates: Option<crate::workers::schedule::Updates>,
     /// How long a worker may keep a job without a sign of life.

@@ -6,6 +6,7 @@ mod support;
 mod abandoned_jobs;
 mod access_token;
 mod accounts;
+mod admission;
 mod catalogue;
 mod check_order;
 mod connections;

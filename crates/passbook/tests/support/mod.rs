@@ -58,6 +58,9 @@ pub const UNKNOWN_LINK: &str = "mk_zzzzzzzzzzzzzzzzzzzzzz";
 /// Longest wait for background work; far above what any of it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a request waits for a place: long enough for every test that is not about places.
+const PLACE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// An API client with its secret.
 #[derive(Clone)]
 pub struct Client {
@@ -69,6 +72,7 @@ pub struct Client {
 /// See the module page.
 pub struct TestServer {
     pub services: Arc<Services>,
+    pub api: Arc<Api>,
     pub router: Router,
     pub clock: Arc<TestClock>,
     pub bank: ScriptedBank,
@@ -89,6 +93,7 @@ pub struct TestServer {
 /// What a start of the process makes.
 struct Parts {
     services: Arc<Services>,
+    api: Arc<Api>,
     router: Router,
     clock: Arc<TestClock>,
     bank: ScriptedBank,
@@ -111,7 +116,8 @@ impl Parts {
         signing::prepare(services.store.as_ref()).await.expect("signing keys");
         let api = Api {
             services: services.clone(),
-            shedder: passbook::api::shed::Shedder::default(),
+            shedder: passbook::api::shed::Shedder::new(PLACE_PATIENCE, PLACE_PATIENCE),
+            bodies: passbook::api::bodies::Bodies::default(),
             long_answers: passbook::api::long_answers::LongAnswers::default(),
             limits,
             metrics: metrics.clone(),
@@ -123,7 +129,8 @@ impl Parts {
         tokio::spawn(Arc::new(Workers::new(services.clone(), metrics, stop.clone())).run());
         let outbound = Outbound::new(services.webhooks.policy.clone()).expect("a way out");
         tokio::spawn(Arc::new(Courier::new(services.clone(), outbound, stop.clone())).run());
-        Self { services, router: api::router(Arc::new(api)), clock, bank, stop }
+        let api = Arc::new(api);
+        Self { services, router: api::router(api.clone()), api, clock, bank, stop }
     }
 }
 
@@ -167,8 +174,8 @@ impl TestServer {
 
     /// The same server after a restart of the process: another store over the same files, nothing in memory.
     pub async fn restart(self) -> Self {
-        let Self { services, router, clock, bank, a, b, live, limited, _stopped_at_the_end, directory, .. } = self;
-        drop((_stopped_at_the_end, router));
+        let Self { services, router, api, clock, bank, a, b, live, limited, _stopped_at_the_end, directory, .. } = self;
+        drop((_stopped_at_the_end, router, api));
         services.store.close().await;
         drop(services);
         let parts = Parts::compose(&directory, clock, bank, None, None, webhooks_of_this_machine()).await;
@@ -176,9 +183,9 @@ impl TestServer {
     }
 
     fn of(parts: Parts, directory: TempDir, [a, b, live, limited]: [Client; 4]) -> Self {
-        let Parts { services, router, clock, bank, stop } = parts;
+        let Parts { services, api, router, clock, bank, stop } = parts;
         let _stopped_at_the_end = stop.clone().drop_guard();
-        Self { services, router, clock, bank, a, b, live, limited, stop, _stopped_at_the_end, directory }
+        Self { services, api, router, clock, bank, a, b, live, limited, stop, _stopped_at_the_end, directory }
     }
 
     /// A request with the client's header pair, which outlives every move of the clock.
@@ -392,8 +399,7 @@ fn compose(
         metrics: Arc::default(),
         token_cache: TokenCache::default(),
         keys_at_work: Arc::default(),
-        files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
-        import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
+        import_turns: passbook::services::imports::import_turns(),
         updates,
         lease: passbook::workers::LEASE,
         store,
