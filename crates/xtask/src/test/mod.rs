@@ -63,6 +63,16 @@ const STEPS: &[Step<Context>] = &[
         run: torture::clock_jumps,
     },
     Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
+    Step {
+        name: "torture-neighbours",
+        about: "short form of `cargo xtask torture neighbours`",
+        run: torture::neighbours,
+    },
+    Step {
+        name: "torture-slow-bodies",
+        about: "short form of `cargo xtask torture slow-bodies`",
+        run: torture::slow_bodies,
+    },
     Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
     Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
     Step {

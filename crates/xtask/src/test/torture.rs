@@ -58,6 +58,21 @@ pub fn overload(context: &Context) -> Result<Outcome> {
     short(&[&["overload", "--secs", "5", "--offered-factor-min", "1.5"], bars.as_slice()].concat())
 }
 
+pub fn neighbours(context: &Context) -> Result<Outcome> {
+    if let Some(skipped) = provide(&[TASKSET], context.ci)? {
+        return Ok(skipped);
+    }
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
+        return Ok(Outcome::Skipped("the server and the load need a core each".to_owned()));
+    }
+    short(&["neighbours", "--secs", "6", "--limited-ratio-max", "8", "--unlimited-ratio-max", "16"])
+}
+
+pub fn slow_bodies(_: &Context) -> Result<Outcome> {
+    let attack = ["--streams", "330", "--sockets", "100", "--uploads", "56"];
+    short(&[&["slow-bodies", "--secs", "6", "--ratio-max", "6"], attack.as_slice()].concat())
+}
+
 pub fn drain(_: &Context) -> Result<Outcome> {
     if !has_postgres() {
         return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
