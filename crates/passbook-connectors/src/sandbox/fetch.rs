@@ -60,12 +60,7 @@ pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product
 }
 
 /// How much further than the books say edited transactions have moved each account.
-fn moved(
-    edits: &[BankEdit],
-    books: &Books<'_>,
-    holdings: &[Holding],
-    now: Timestamp,
-) -> HashMap<String, Decimal> {
+fn moved(edits: &[BankEdit], books: &Books<'_>, holdings: &[Holding], now: Timestamp) -> HashMap<String, Decimal> {
     if edits.is_empty() {
         return HashMap::new();
     }
