@@ -203,7 +203,7 @@ fn is_busy(answer: &Answer) -> bool {
 
 /// The body of `POST /sandbox/links` for a user with every product.
 pub fn sandbox_link(customer: &str) -> Value {
-    json!({ "customer_user": { "id": customer } })
+    json!({ "customer_user": { "id": customer }, "username": "user_history" })
 }
 
 /// The path of `POST /passbook/links/import-file`.

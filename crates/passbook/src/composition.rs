@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc};
 use passbook::{
     api::limits::Limits,
     config::{self, Config},
-    dev,
+    dev::{self, authority::Authority},
     directory::Directory,
-    http_server::Edge,
+    http_server::{Edge, tls::Certificates},
     instance::Instance,
     outbound::Policy,
     serve,
@@ -18,8 +18,12 @@ use passbook::{
 };
 use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
 use passbook_core::time::Clock as _;
+use tokio::net::TcpListener;
 
 use crate::{DevArguments, stores};
+
+/// Serves by TLS.
+type TlsListener = (TcpListener, Arc<Certificates>);
 
 /// Every institution of every connector.
 fn directory() -> Directory {
@@ -43,8 +47,15 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
         false => None,
     };
     let directory_of_store = temporary.as_ref().map_or(arguments.data.as_path(), |directory| directory.path());
-    let listener = dev::listen(arguments.port).await?;
+    let listener = dev::listen(arguments.port, "--port").await?;
     let port = listener.local_addr()?.port();
+    let (tls, tls_address) = match arguments.tls {
+        true => {
+            let (tls, address) = listen_by_tls(&arguments).await?;
+            (Some(tls), Some(address))
+        }
+        false => (None, None),
+    };
 
     let opened = stores::open_directory(directory_of_store)?;
     let instance = Instance::open_dev(opened.store.as_ref(), arguments.seed).await?;
@@ -54,10 +65,10 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let lease = passbook::workers::LEASE;
     let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), lease, None, webhooks);
     let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
-    let server = Server::start(services, &opened, listener, dev_plan(&arguments, directory_of_store))?;
+    let server = Server::start(services, &opened, listener, dev_plan(&arguments, directory_of_store, tls))?;
     let started = async {
         let link_id = dev::prepare_link(&server.services, &actor).await?;
-        dev::announce(&server.api, &arguments.data, port, &actor, &secret, &link_id)
+        dev::announce(&server.api, &arguments.data, (port, tls_address), &actor, &secret, &link_id)
     };
     let outcome = tokio::select! {
         started = started => started,
@@ -70,7 +81,19 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     outcome
 }
 
-fn dev_plan(arguments: &DevArguments, control: &Path) -> Plan {
+/// A listener for https, whose certificates this machine's own authority issues.
+async fn listen_by_tls(arguments: &DevArguments) -> anyhow::Result<(TlsListener, dev::TlsAddress)> {
+    let listener = dev::listen(arguments.tls_port, "--tls-port").await?;
+    let port = listener.local_addr()?.port();
+    let authority = Authority::open(&arguments.data, SystemClock.now())?;
+    let address = dev::TlsAddress { port, ca_file: authority.certificate_file().to_owned() };
+    let certificates = authority.into_certificates(Arc::new(SystemClock))?;
+    // Lives as long as the process.
+    tokio::spawn(dev::authority::renew(certificates.clone()));
+    Ok(((listener, certificates), address))
+}
+
+fn dev_plan(arguments: &DevArguments, control: &Path, tls: Option<TlsListener>) -> Plan {
     Plan {
         role: config::Role::All,
         limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
@@ -78,5 +101,6 @@ fn dev_plan(arguments: &DevArguments, control: &Path) -> Plan {
         edge: Edge::default(),
         drain: std::time::Duration::ZERO,
         control: control.to_owned(),
+        tls,
     }
 }

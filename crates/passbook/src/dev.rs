@@ -1,5 +1,7 @@
 //! `passbook dev`: everything on one machine, with a linked sandbox bank, and no configuration.
 
+pub mod authority;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -48,6 +50,20 @@ pub struct DevFile {
     pub link_id: String,
     /// Always true.
     pub sandbox: bool,
+    /// Base of the same API by TLS; absent without `--tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_api_url: Option<String>,
+    /// Absolute path of the certificate (PEM) that a client must trust for it; absent without `--tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_ca_file: Option<PathBuf>,
+}
+
+/// Where the API is served by TLS.
+pub struct TlsAddress {
+    /// The port, on 127.0.0.1.
+    pub port: u16,
+    /// What a client must trust.
+    pub ca_file: PathBuf,
 }
 
 impl DevFile {
@@ -204,7 +220,7 @@ async fn make_link(services: &Services, actor: &Actor) -> anyhow::Result<LinkId>
 pub fn announce(
     api: &Api,
     data: &Path,
-    port: u16,
+    (port, tls): (u16, Option<TlsAddress>),
     actor: &Actor,
     secret: &str,
     link_id: &LinkId,
@@ -218,6 +234,8 @@ pub fn announce(
         client_secret: secret.to_owned(),
         link_id: link_id.to_string(),
         sandbox: true,
+        tls_api_url: tls.as_ref().map(|tls| format!("https://127.0.0.1:{}", tls.port)),
+        tls_ca_file: tls.map(|tls| tls.ca_file),
     };
     file.write(data).with_context(|| format!("cannot write {}", DevFile::path(data).display()))?;
     let mut out = std::io::stdout().lock();
@@ -229,9 +247,18 @@ pub fn announce(
 
 fn banner(file: &DevFile, data: &Path) -> String {
     let DevFile { api_url, demo_url, client_id, client_secret, link_id, .. } = file;
+    let (mut by_tls, mut trust) = (String::new(), String::new());
+    if let (Some(url), Some(file)) = (&file.tls_api_url, &file.tls_ca_file) {
+        by_tls = format!("API by TLS     {url}\n  ");
+        trust = format!(
+            "  For programs that use TLS, in their shell. It replaces the system's certificates there:\n\n    \
+             export SSL_CERT_FILE={}\n\n",
+            shell_word(&file.to_string_lossy())
+        );
+    }
     format!(
         "\n  Passbook is ready.\n\n  \
-         API            {api_url}\n  \
+         API            {api_url}\n  {by_tls}\
          Demo page      {demo_url}\n  \
          Client id      {client_id}\n  \
          Client secret  {client_secret}\n  \
@@ -239,9 +266,18 @@ fn banner(file: &DevFile, data: &Path) -> String {
          All of it      {}\n\n  \
          The account numbers of that link:\n\n    \
          curl -s {api_url}/links/{link_id}/accounts/numbers \\\n      \
-         -H 'X-Client-Id: {client_id}' -H 'X-Client-Secret: {client_secret}'\n\n",
+         -H 'X-Client-Id: {client_id}' -H 'X-Client-Secret: {client_secret}'\n\n{trust}",
         DevFile::path(data).display()
     )
+}
+
+/// The text as one word of a POSIX shell.
+fn shell_word(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+:@%,".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// The data directory, made when absent.
@@ -252,12 +288,29 @@ pub fn make_data_directory(data: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))
 }
 
-/// Listens on this machine only.
+/// Listens on this machine only. `option` is the one that chooses the port, for the message.
 ///
 /// # Errors
 /// When the port is taken.
-pub async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+pub async fn listen(port: u16, option: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", port))
         .await
-        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose another --port, or 0 for a free one"))
+        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; choose a different {option}, or 0 for a free one"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_the_shell() {
+        for (path, word) in [
+            ("/home/me/passbook-data/dev-ca.pem", "/home/me/passbook-data/dev-ca.pem"),
+            ("/home/me/my data/dev-ca.pem", "'/home/me/my data/dev-ca.pem'"),
+            ("/it's/$HOME", r"'/it'\''s/$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(path), word);
+        }
+    }
 }

@@ -86,6 +86,12 @@ pub(crate) struct DevArguments {
     /// Port to listen on, on this machine only; 0 picks a free one.
     #[arg(long, default_value_t = 8080)]
     pub(crate) port: u16,
+    /// Serves https too, by a certificate authority of the data directory's own.
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Port for https, on this machine only; 0 picks a free one.
+    #[arg(long, default_value_t = 8443, requires = "tls")]
+    pub(crate) tls_port: u16,
     /// Decides people, accounts, numbers and ids.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -75,5 +75,6 @@ fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
         edge: Edge { certificates, proxies, ..Edge::default() },
         drain: server.drain,
         control: config.store.data.clone(),
+        tls: None,
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     clocks::Clocks,
     config::Role,
     directory::Directory,
-    http_server::{self, Edge, Stop},
+    http_server::{self, Edge, Stop, tls::Certificates},
     instance::Instance,
     keys::{Cursors, SessionTokens},
     opened_store::OpenedStore,
@@ -46,6 +46,8 @@ pub struct Plan {
     pub drain: Duration,
     /// The directory of the control socket.
     pub control: PathBuf,
+    /// Serves the same by TLS on a second listener, within the same bounds.
+    pub tls: Option<(TcpListener, Arc<Certificates>)>,
 }
 
 /// See the module page.
@@ -126,7 +128,17 @@ impl Server {
             true => api::router(api.clone()),
             false => api::operator_router(api.clone()),
         };
+        let beside = plan.tls.take().map(|(listener, certificates)| {
+            let edge = Edge {
+                bounds: plan.edge.bounds.clone(),
+                certificates: Some(certificates),
+                open: plan.edge.open.clone(),
+                ..Edge::default()
+            };
+            tokio::spawn(http_server::serve(edge, listener, router.clone(), stop.clone()))
+        });
         let mut tasks = vec![attending, tokio::spawn(http_server::serve(plan.edge, listener, router, stop.clone()))];
+        tasks.extend(beside);
         if plan.role.works() {
             let pool = Arc::new(Workers::new(services.clone(), metrics, stop.stopped.clone()));
             tasks.push(tokio::spawn(pool.run()));

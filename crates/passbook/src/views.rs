@@ -273,7 +273,8 @@ pub fn institution(institution: &Institution) -> models::Institution {
             Country::Ca => models::Country::Ca,
         },
         domain: institution.domain.clone(),
-        color: institution.color.clone(),
+        // The contract allows null; older clients require a colour.
+        color: Some(institution.color.clone().unwrap_or_else(|| format!("#{NEUTRAL_COLOR}"))),
         color_dark: institution.color_dark.clone(),
         is_featured: institution.is_featured,
     }
@@ -452,6 +453,9 @@ fn account_with_numbers(account: &Account, numbers: &AccountNumbers) -> models::
     }
 }
 
+/// The colour of an institution that has none of its own, in hexadecimal.
+const NEUTRAL_COLOR: &str = "475569";
+
 /// An avatar as a `data:` URL: the institution's initials on its colour. It needs no second request, works offline, and
 /// does not depend on where this server happens to listen.
 fn avatar(name: &str, color: Option<&str>) -> String {
@@ -464,7 +468,7 @@ fn avatar(name: &str, color: Option<&str>) -> String {
     let color = color
         .and_then(|color| color.strip_prefix('#'))
         .filter(|hex| hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-        .unwrap_or("475569");
+        .unwrap_or(NEUTRAL_COLOR);
     format!(
         "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%2040%2040'%3E%3Crect%20width='40'\
          %20height='40'%20rx='8'%20fill='%23{color}'/%3E%3Ctext%20x='20'%20y='26'%20font-size='16'%20fill='%23fff'%20\

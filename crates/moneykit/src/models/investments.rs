@@ -113,6 +113,9 @@ debug_redacted!(HoldingResponse {
 pub struct SecurityResponse {
     /// Security id.
     pub security_id: SecurityId,
+    /// The same id under its older name, which older clients read. Passbook sends it; it is not in the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<SecurityId>,
     /// Display name.
     pub name: String,
     /// Kind; `type` on the wire.
@@ -142,6 +145,9 @@ pub struct SecurityResponse {
 pub struct InvestmentTransactionResponse {
     /// Investment transaction id.
     pub investment_transaction_id: InvestmentTransactionId,
+    /// The same id under its older name, which older clients read. Passbook sends it; it is not in the contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<InvestmentTransactionId>,
     /// The account it belongs to.
     pub account_id: AccountId,
     /// What it moved: positive leaves the account. `quantity` times `price` plus `fees`, when both exist.
@@ -175,7 +181,7 @@ pub struct InvestmentTransactionResponse {
 }
 
 debug_redacted!(InvestmentTransactionResponse {
-    show: [investment_transaction_id, account_id, date, transaction_type, security_id],
+    show: [investment_transaction_id, id, account_id, date, transaction_type, security_id],
     hide: [amount, datetime, description, fees, forex_rate, price, quantity]
 });
 

@@ -8,7 +8,7 @@ use passbook_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{custom::CustomData, stream::PersonKey};
+use super::{custom::CustomData, ledger::Activity, stream::PersonKey};
 use crate::{
     edits::BankEdit,
     port::{Credential, Progress},
@@ -37,10 +37,12 @@ pub(super) enum TestUser {
     Many,
     #[serde(rename = "user_investor")]
     Investor,
+    #[serde(rename = "user_history")]
+    History,
 }
 
 impl TestUser {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Good,
         Self::Custom,
         Self::Otp,
@@ -51,6 +53,7 @@ impl TestUser {
         Self::Down,
         Self::Many,
         Self::Investor,
+        Self::History,
     ];
 
     /// The name typed into the form.
@@ -66,6 +69,16 @@ impl TestUser {
             Self::Down => "user_down",
             Self::Many => "user_many",
             Self::Investor => "user_investor",
+            Self::History => "user_history",
+        }
+    }
+
+    /// How much happens on the accounts. Most users fit on one page, so that a client that reads the first page alone
+    /// has everything.
+    pub(super) fn activity(self) -> Activity {
+        match self {
+            Self::History | Self::Many | Self::Custom => Activity::Busy,
+            _ => Activity::Quiet,
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
     bank::Bank,
     credential::{Customer, TestUser},
     custom, edited, investments,
-    ledger::{Books, window_start},
+    ledger::Books,
     person::Person,
     portfolio::{self, Holding},
     stream::PersonKey,
@@ -28,10 +28,11 @@ pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product
         .ok_or_else(|| Failure::new(FailureClass::Unexpected, "the credential belongs to no simulated bank"))?;
     edited::check_consent(&customer.edits)?;
     let holdings = holdings(&customer, &key, bank);
+    let books = Books::of(bank, &key, customer.user.activity());
     match product {
         Product::Accounts => {
-            let moved = moved(&customer.edits, bank, &key, &holdings, now);
-            let mut accounts = accounts(bank, &key, holdings, now);
+            let moved = moved(&customer.edits, &books, &holdings, now);
+            let mut accounts = accounts(&books, holdings, now);
             edited::accounts(&customer.edits, &mut accounts, &moved);
             Ok(Snapshot::Accounts(accounts))
         }
@@ -47,8 +48,8 @@ pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product
             Ok(Snapshot::Identity(owners))
         }
         Product::Transactions => {
-            let mut report = transactions(bank, &key, &holdings, now);
-            edited::transactions(&customer.edits, &mut report.items, window_start(now), bank.currency());
+            let mut report = transactions(&books, &holdings, now);
+            edited::transactions(&customer.edits, &mut report.items, books.window_start(now), bank.currency());
             Ok(Snapshot::Transactions(report))
         }
         Product::Investments => Ok(Snapshot::Investments(investments::investments(bank, &key, &holdings, now))),
@@ -59,19 +60,13 @@ pub(super) fn snapshot(credential: &Credential, now: Timestamp, product: Product
 }
 
 /// How much further than the books say edited transactions have moved each account.
-fn moved(
-    edits: &[BankEdit],
-    bank: &Bank,
-    key: &PersonKey,
-    holdings: &[Holding],
-    now: Timestamp,
-) -> HashMap<String, Decimal> {
+fn moved(edits: &[BankEdit], books: &Books<'_>, holdings: &[Holding], now: Timestamp) -> HashMap<String, Decimal> {
     if edits.is_empty() {
         return HashMap::new();
     }
-    let mut items = transactions(bank, key, holdings, now).items;
+    let mut items = transactions(books, holdings, now).items;
     let before = edited::posted(&items);
-    edited::transactions(edits, &mut items, window_start(now), bank.currency());
+    edited::transactions(edits, &mut items, books.window_start(now), books.bank.currency());
     let mut moved = edited::posted(&items);
     for (account, sum) in before {
         *moved.entry(account).or_default() -= sum;
@@ -89,13 +84,12 @@ fn holdings(customer: &Customer, key: &PersonKey, bank: &Bank) -> Vec<Holding> {
     }
 }
 
-fn accounts(bank: &Bank, key: &PersonKey, holdings: Vec<Holding>, now: Timestamp) -> Vec<BankAccount> {
-    let books = Books::of(bank, key);
+fn accounts(books: &Books<'_>, holdings: Vec<Holding>, now: Timestamp) -> Vec<BankAccount> {
     holdings
         .into_iter()
         .map(|holding| BankAccount {
             balances: match holding.account_type.is_investment() {
-                true => investments::balances(bank, key, &holding, now),
+                true => investments::balances(books.bank, books.key, &holding, now),
                 false => books.balances(&holding, now),
             },
             upstream_key: holding.key,
@@ -128,8 +122,7 @@ fn identity(customer: Customer, key: &PersonKey, bank: &Bank, holdings: Vec<Hold
         .collect()
 }
 
-fn transactions(bank: &Bank, key: &PersonKey, holdings: &[Holding], now: Timestamp) -> BankTransactions {
-    let books = Books::of(bank, key);
+fn transactions(books: &Books<'_>, holdings: &[Holding], now: Timestamp) -> BankTransactions {
     let items = holdings.iter().flat_map(|holding| books.transactions(holding, now)).collect();
-    BankTransactions { complete_since: Some(window_start(now)), items, withdrawn: Vec::new() }
+    BankTransactions { complete_since: Some(books.window_start(now)), items, withdrawn: Vec::new() }
 }

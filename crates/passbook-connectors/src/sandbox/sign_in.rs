@@ -11,7 +11,9 @@
 //!
 //! | User | What happens |
 //! | --- | --- |
-//! | `user_good` | signed in: checking, savings, credit card |
+//! | `user_good` | signed in: checking, savings, credit card; 90 days of transactions |
+//! | `user_history` | signed in: the same accounts with 24 months of transactions |
+//! | `user_investor` | signed in: the same accounts as `user_good`, and two with securities |
 //! | `user_many` | signed in: fourteen accounts, over a thousand transactions |
 //! | `user_custom` | signed in: the session's `custom_sandbox_data`; without it `user_setup_required` |
 //! | `user_otp` | chooses a device, then enters code [`CODE`] |

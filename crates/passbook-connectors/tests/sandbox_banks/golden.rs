@@ -115,6 +115,11 @@ async fn american_data_is_what_it_was() {
 }
 
 #[tokio::test]
+async fn data_of_a_long_history_is_what_it_was() {
+    compare("credentials_bank", "user_history", include_str!("golden/credentials_bank.user_history.txt")).await;
+}
+
+#[tokio::test]
 async fn data_of_many_accounts_is_what_it_was() {
     compare("credentials_bank", "user_many", include_str!("golden/credentials_bank.user_many.txt")).await;
 }

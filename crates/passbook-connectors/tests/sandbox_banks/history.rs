@@ -15,6 +15,9 @@ use crate::world::{Link, Visitor, at, noon};
 const BANKS: [&str; 5] =
     ["credentials_bank", "instant_bank", "oauth_bank", "credentials_bank_ca", "credentials_bank_gb"];
 
+/// The banks that ask for a user name.
+const CREDENTIALS_BANKS: [&str; 3] = ["credentials_bank", "credentials_bank_ca", "credentials_bank_gb"];
+
 /// Account and upstream key to item.
 type Items = BTreeMap<(String, String), BankTransaction>;
 
@@ -37,10 +40,18 @@ fn date_of(instant: Timestamp) -> Date {
     Offset::UTC.to_datetime(instant).date()
 }
 
+/// The first date that this user's bank shows, and for how many days something may be pending.
+fn history(username: &str, today: Date) -> (Date, i64) {
+    match username {
+        "user_history" | "user_many" => (today.saturating_sub(24.months()), 3),
+        _ => (today.saturating_sub(90.days()), 7),
+    }
+}
+
 /// What holds at every instant.
-fn check(snapshot: &BankTransactions, now: Timestamp) {
+fn check(username: &str, snapshot: &BankTransactions, now: Timestamp) {
     let today = date_of(now);
-    let start = today.saturating_sub(24.months());
+    let (start, pending_days) = history(username, today);
     assert_eq!(snapshot.complete_since, Some(start));
     assert!(snapshot.withdrawn.is_empty());
     let mut keys = HashSet::new();
@@ -54,13 +65,13 @@ fn check(snapshot: &BankTransactions, now: Timestamp) {
         assert!(!details.description.as_ref().unwrap().is_empty());
         assert!(!details.raw_description.as_ref().unwrap().is_empty());
         if details.pending {
-            assert!(details.date >= today.saturating_sub(3.days()), "{item:?}");
+            assert!(details.date >= today.saturating_sub(pending_days.days()), "{item:?}");
         }
     }
 }
 
 /// What holds between two instants: posted items stay as they are; pending ones post under another key.
-fn check_passage(earlier: BankTransactions, later: BankTransactions, later_now: Timestamp) {
+fn check_passage(earlier: BankTransactions, later: BankTransactions) {
     let start = later.complete_since.unwrap();
     let was_pending = by_key(earlier.items.clone(), true);
     let (posted, now_posted) = (by_key(earlier.items, false), by_key(later.items.clone(), false));
@@ -73,7 +84,7 @@ fn check_passage(earlier: BankTransactions, later: BankTransactions, later_now: 
         let waits = still_pending.get(&(account.clone(), key.clone()));
         if let Some(waits) = waits {
             assert_eq!(waits.details, item.details);
-        } else if date_of(later_now).saturating_sub(23.months()) < item.details.date {
+        } else if start <= item.details.date {
             let twin = now_posted.iter().any(|((owner, _), posted)| {
                 *owner == account
                     && posted.details.amount == item.details.amount
@@ -98,22 +109,23 @@ proptest! {
 
     #[test]
     fn posted_items_never_change_while_the_clock_runs(
-        bank in prop::sample::select(&BANKS[..]),
+        bank in prop::sample::select(&CREDENTIALS_BANKS[..]),
+        username in prop::sample::select(&["user_good", "user_history"][..]),
         customer in 0..10_000_u32,
         // 1975 to 2095.
         start in 157_766_400..3_944_678_400_i64,
         steps in prop::collection::vec(prop_oneof![0..200_000_i64, 0..40_000_000_i64], 1..4),
     ) {
         run(async {
-            let link = link(bank, "user_good", customer).await;
+            let link = link(bank, username, customer).await;
             let mut now = Timestamp::from_second(start).unwrap();
             let mut earlier = link.transactions(now).await;
-            check(&earlier, now);
+            check(username, &earlier, now);
             for step in steps {
                 now += SignedDuration::from_secs(step);
                 let later = link.transactions(now).await;
-                check(&later, now);
-                check_passage(earlier, later.clone(), now);
+                check(username, &later, now);
+                check_passage(earlier, later.clone());
                 earlier = later;
             }
         });
@@ -121,15 +133,17 @@ proptest! {
 
     #[test]
     fn a_balance_is_an_earlier_balance_plus_what_posted_since(
-        bank in prop::sample::select(&BANKS[..]),
-        many in any::<bool>(),
+        bank in prop::sample::select(&CREDENTIALS_BANKS[..]),
+        // Up to 23 months or 80 days, so that everything between is in the later window.
+        (username, step) in prop_oneof![
+            (Just("user_many"), 0..60_000_000_i64),
+            (Just("user_history"), 0..60_000_000_i64),
+            (Just("user_good"), 0..6_900_000_i64),
+        ],
         customer in 0..10_000_u32,
         start in 157_766_400..3_944_678_400_i64,
-        // Up to 23 months, so that everything between is in the later window.
-        step in 0..60_000_000_i64,
     ) {
         run(async {
-            let username = if many { "user_many" } else { "user_good" };
             let link = link(bank, username, customer).await;
             let earlier = Timestamp::from_second(start).unwrap();
             let later = earlier + SignedDuration::from_secs(step);
@@ -155,7 +169,7 @@ proptest! {
 
 #[tokio::test]
 async fn the_same_instant_gives_the_same_items() {
-    for username in ["user_good", "user_many"] {
+    for username in ["user_good", "user_history", "user_many"] {
         let (first, second) =
             (link("credentials_bank", username, 1).await, link("credentials_bank", username, 1).await);
         let (first, second) = (first.transactions(noon()).await, second.transactions(noon()).await);
@@ -164,11 +178,37 @@ async fn the_same_instant_gives_the_same_items() {
 }
 
 #[tokio::test]
-async fn a_usual_month_has_twenty_to_thirty_transactions() {
+async fn everything_about_most_users_fits_on_one_page() {
     for bank in BANKS {
+        for customer in 0..2 {
+            let link = link(bank, "user_good", customer).await;
+            // A year and two months, every hour of the day, so that each day of each month is once the first and once
+            // the last of the 90 days.
+            let mut now = at("2024-01-01T00:00:00Z");
+            for _ in 0..430 {
+                let count = link.transactions(now).await.items.len();
+                assert!((25..=45).contains(&count), "{bank} customer {customer} at {now}: {count}");
+                now += SignedDuration::from_hours(25);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_account_of_most_users_has_transactions() {
+    for bank in BANKS {
+        let items = link(bank, "user_good", 1).await.transactions(noon()).await.items;
+        let accounts: HashSet<&str> = items.iter().map(|item| item.account_key.as_str()).collect();
+        assert_eq!(accounts, HashSet::from(["checking", "savings", "credit_card"]), "{bank}");
+    }
+}
+
+#[tokio::test]
+async fn a_month_of_a_long_history_has_twenty_to_thirty_transactions() {
+    for bank in CREDENTIALS_BANKS {
         let mut total = 0;
         for customer in 0..50 {
-            let items = link(bank, "user_good", customer).await.transactions(noon()).await.items;
+            let items = link(bank, "user_history", customer).await.transactions(noon()).await.items;
             let per_month = items.len() / 24;
             assert!((20..=32).contains(&per_month), "{bank} customer {customer}: {per_month}");
             total += items.len();
@@ -179,27 +219,29 @@ async fn a_usual_month_has_twenty_to_thirty_transactions() {
 }
 
 #[tokio::test]
-async fn something_is_always_pending_and_a_day_brings_news() {
-    let link = link("credentials_bank", "user_good", 1).await;
-    let mut now = at("2024-01-31T00:00:00Z");
-    let mut stale_days = 0;
-    let mut earlier = HashSet::new();
-    for step in 0..(8 * 120) {
-        now += SignedDuration::from_hours(3);
-        let items = link.transactions(now).await.items;
-        assert!(items.iter().any(|item| item.details.pending), "nothing is pending at {now}");
-        if step % 16 == 0 {
-            let keys: HashSet<_> = items.into_iter().map(|item| (item.account_key, item.upstream_key)).collect();
-            stale_days += usize::from(keys.is_subset(&earlier));
-            earlier = keys;
+async fn something_is_always_pending_and_days_bring_news() {
+    for (username, days) in [("user_good", 6), ("user_history", 2)] {
+        let link = link("credentials_bank", username, 1).await;
+        let mut now = at("2024-01-31T00:00:00Z");
+        let mut stale = 0;
+        let mut earlier = HashSet::new();
+        for step in 0..(8 * 120) {
+            now += SignedDuration::from_hours(3);
+            let items = link.transactions(now).await.items;
+            assert!(items.iter().any(|item| item.details.pending), "{username}: nothing is pending at {now}");
+            if step % (8 * days) == 0 {
+                let keys: HashSet<_> = items.into_iter().map(|item| (item.account_key, item.upstream_key)).collect();
+                stale += usize::from(keys.is_subset(&earlier));
+                earlier = keys;
+            }
         }
+        assert_eq!(stale, 0, "{days} days always bring {username} something new");
     }
-    assert_eq!(stale_days, 0, "two days always bring something new");
 }
 
 #[tokio::test]
 async fn only_card_purchases_have_an_instant() {
-    let items = link("credentials_bank", "user_good", 1).await.transactions(noon()).await.items;
+    let items = link("credentials_bank", "user_history", 1).await.transactions(noon()).await.items;
     let (timed, dated): (Vec<_>, Vec<_>) = items.iter().partition(|item| item.details.datetime.is_some());
     assert!(!timed.is_empty() && !dated.is_empty());
     for item in timed {
@@ -215,6 +257,6 @@ async fn the_ends_of_time_do_not_panic() {
     let link = link("credentials_bank", "user_many", 1).await;
     for now in [Timestamp::MIN, Timestamp::UNIX_EPOCH, at("9000-01-01T00:00:00Z"), Timestamp::MAX] {
         assert!(!link.accounts(now).await.is_empty());
-        check(&link.transactions(now).await, now);
+        check("user_many", &link.transactions(now).await, now);
     }
 }

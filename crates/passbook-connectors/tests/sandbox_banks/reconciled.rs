@@ -62,7 +62,7 @@ impl Stored {
 #[tokio::test]
 async fn refreshes_add_news_and_never_disturb_what_has_posted() {
     for bank in ["credentials_bank", "credentials_bank_ca", "credentials_bank_gb"] {
-        let world = Visitor::new(bank, "user_good").sign_in().await;
+        let world = Visitor::new(bank, "user_history").sign_in().await;
         let mut stored = Stored::new(bank);
         let mut now = noon();
         for hours in [0, 5, 24, 24 * 3, 24 * 30, 24 * 400] {

@@ -16,11 +16,11 @@ mod webhooks;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use tempfile::TempDir;
 
-use crate::record::root;
+use crate::record::{self, root};
 use crate::server::Plan;
 use crate::torture::{StoreKind, binary};
 
@@ -41,7 +41,8 @@ pub struct Options {
     /// What to measure; each has a section of its own in the report.
     #[arg(long, value_enum, default_value_t = Subject::Store)]
     subject: Subject,
-    /// A short trial with small stores; prints the report and leaves bench/RESULTS.md alone.
+    /// A short trial with small stores; prints the report and leaves bench/RESULTS.md alone. Without it the checkout has
+    /// to be clean.
     #[arg(long)]
     quick: bool,
     /// Pairs of runs for each comparison.
@@ -95,6 +96,7 @@ struct Bench {
 /// Measures everything and writes the report.
 pub async fn run(options: Options) -> Result<()> {
     let quick = options.quick;
+    let commit = if quick { record::commit() } else { record::require_clean()? };
     let scale = Scale {
         small: 1_000,
         usual: if quick { 5_000 } else { 100_000 },
@@ -110,7 +112,7 @@ pub async fn run(options: Options) -> Result<()> {
     let parent = options.directory.unwrap_or_else(std::env::temp_dir);
     let directory = TempDir::with_prefix_in("passbook-bench-", parent)?;
     let bench = Bench { scale, binary: binary(options.server)?, directory };
-    let mut report = report::Report::new(&bench.scale, options.store, options.subject, quick);
+    let mut report = report::Report::new(&bench.scale, options.store, options.subject, &commit, quick);
     match options.store {
         _ if options.subject == Subject::Webhooks => {
             webhooks::measure(&bench, &mut report).await.context("webhooks")?;
@@ -127,6 +129,7 @@ pub async fn run(options: Options) -> Result<()> {
     let text = report.text();
     println!("{text}");
     if !quick {
+        ensure!(record::require_clean()? == commit, "the commit has changed since the run; nothing was recorded");
         let path = root().join("bench/RESULTS.md");
         let known = std::fs::read_to_string(&path).unwrap_or_default();
         std::fs::write(&path, report::with_section(&known, &text)).context("bench/RESULTS.md")?;

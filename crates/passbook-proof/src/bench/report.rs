@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::pairs::{Comparison, Spread};
 use super::{Scale, Subject};
-use crate::record::{commit, machine, today};
+use crate::record::{machine, today};
 use crate::torture::StoreKind;
 
 /// Titles of the sections.
@@ -23,7 +23,7 @@ pub struct Report {
 
 impl Report {
     /// An empty report that says where and how it was made.
-    pub fn new(scale: &Scale, store: StoreKind, subject: Subject, quick: bool) -> Self {
+    pub fn new(scale: &Scale, store: StoreKind, subject: Subject, commit: &str, quick: bool) -> Self {
         let (title, command) = match store {
             _ if subject == Subject::Webhooks => (WEBHOOKS, "cargo xtask bench -- --subject webhooks"),
             StoreKind::Sqlite => (EMBEDDED, "cargo xtask bench"),
@@ -36,7 +36,7 @@ impl Report {
              {} s; the ratio is taken pair by pair. The yardstick (static answer) is the same HTTP stack answering the \
              same headers and body from memory. CPU is the process's own user and system time.\n",
             today(),
-            commit(),
+            commit,
             machine(),
             scale.connections,
             scale.pairs,

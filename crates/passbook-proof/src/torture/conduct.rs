@@ -34,6 +34,7 @@ pub struct Conduct {
 impl Conduct {
     /// Prepares a directory and a plan for one server in it.
     pub fn new(common: &Common, arguments: &[&str]) -> Result<Self> {
+        common.require_clean()?;
         let directory = TempDir::with_prefix("passbook-torture-")?;
         let arguments = arguments.iter().map(|argument| (*argument).to_owned());
         let arguments = arguments.chain(["--seed".to_owned(), common.seed.to_string()]).collect();

@@ -38,6 +38,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(60);
 
 /// Runs the experiment in a mount namespace of its own.
 pub async fn run(options: FullDiskOptions) -> Result<()> {
+    options.common.require_clean()?;
     if options.inside_namespace {
         return run_inside(options).await;
     }

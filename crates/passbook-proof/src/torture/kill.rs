@@ -47,6 +47,7 @@ struct Campaign {
 
 /// Runs the experiment, prints its line, and fails if anything acknowledged was lost or the run did too little.
 pub async fn run(options: KillOptions) -> Result<()> {
+    options.common.require_clean()?;
     let directory = TempDir::with_prefix("passbook-torture-")?;
     let (seed, record) = (options.common.seed, options.common.record);
     let mut campaign = Campaign::new(options, &directory).await?;

@@ -101,6 +101,16 @@ pub struct Common {
     store: StoreKind,
 }
 
+impl Common {
+    /// Refuses a run that is to be recorded and cannot be, before it begins.
+    fn require_clean(&self) -> anyhow::Result<()> {
+        if self.record {
+            crate::record::require_clean()?;
+        }
+        Ok(())
+    }
+}
+
 /// Options of `torture kill`.
 #[derive(Args)]
 pub struct KillOptions {

@@ -1,6 +1,6 @@
-//! Certificates: reading them, offering HTTP/2 and HTTP/1.1, and reading them again without losing a connection.
+//! Certificates: reading or issuing them, offering HTTP/2 and HTTP/1.1, and replacing them without losing a connection.
 //!
-//! A connection keeps what it was greeted with. Files that cannot be used leave the ones in use in force.
+//! A connection keeps what it was greeted with. What cannot be used leaves what is in use in force.
 
 use std::{
     path::{Path, PathBuf},
@@ -47,12 +47,30 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
+    /// A local authority did not issue one that can be used.
+    #[error("no certificate could be issued")]
+    Issue(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A certificate that was made for this process, with its key.
+pub struct Issued {
+    /// The certificate, followed by those that lead to the authority.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the first one.
+    pub key: PrivateKeyDer<'static>,
+}
+
+type Issue = dyn Fn() -> Result<Issued, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+
+/// Where certificates come from.
+enum Source {
+    Files { certificate: PathBuf, key: PathBuf },
+    Issued(Box<Issue>),
 }
 
 /// See the module page.
 pub struct Certificates {
-    certificate_file: PathBuf,
-    key_file: PathBuf,
+    source: Source,
     in_use: RwLock<TlsAcceptor>,
 }
 
@@ -62,16 +80,30 @@ impl Certificates {
     /// # Errors
     /// [`TlsError`].
     pub fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
-        let in_use = RwLock::new(read(certificate_file, key_file)?);
-        Ok(Self { certificate_file: certificate_file.to_owned(), key_file: key_file.to_owned(), in_use })
+        Self::from(Source::Files { certificate: certificate_file.to_owned(), key: key_file.to_owned() })
     }
 
-    /// Reads both files again, for connections from now on.
+    /// Takes what `issue` makes, now and at every [`Self::reload`].
+    ///
+    /// # Errors
+    /// [`TlsError::Issue`].
+    pub fn issued_by(
+        issue: impl Fn() -> Result<Issued, Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
+    ) -> Result<Self, TlsError> {
+        Self::from(Source::Issued(Box::new(issue)))
+    }
+
+    fn from(source: Source) -> Result<Self, TlsError> {
+        let in_use = RwLock::new(source.acceptor()?);
+        Ok(Self { source, in_use })
+    }
+
+    /// Reads both files again or has a new certificate issued, for connections from now on.
     ///
     /// # Errors
     /// [`TlsError`]; what was in use stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = read(&self.certificate_file, &self.key_file)?;
+        let fresh = self.source.acceptor()?;
         *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(())
     }
@@ -79,6 +111,18 @@ impl Certificates {
     /// Greets clients with what is in use now.
     pub fn acceptor(&self) -> TlsAcceptor {
         self.in_use.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Source {
+    fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        match self {
+            Self::Files { certificate, key } => read(certificate, key),
+            Self::Issued(issue) => {
+                let Issued { chain, key } = issue().map_err(TlsError::Issue)?;
+                acceptor(chain, key).map_err(|error| TlsError::Issue(error.into()))
+            }
+        }
     }
 }
 
@@ -91,13 +135,17 @@ fn read(certificate_file: &Path, key_file: &Path) -> Result<TlsAcceptor, TlsErro
         return Err(wrong_certificate(None));
     }
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|_| TlsError::Key { path: key_file.to_owned() })?;
+    acceptor(chain, key).map_err(|source| {
+        let (certificate, key) = (certificate_file.to_owned(), key_file.to_owned());
+        TlsError::Pair { certificate, key, source }
+    })
+}
+
+fn acceptor(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<TlsAcceptor, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|source| {
-            let (certificate, key) = (certificate_file.to_owned(), key_file.to_owned());
-            TlsError::Pair { certificate, key, source }
-        })?;
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

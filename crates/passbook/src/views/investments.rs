@@ -60,6 +60,7 @@ fn security(security: Security) -> models::SecurityResponse {
     let details = security.details;
     models::SecurityResponse {
         security_id: security.id.as_str().into(),
+        id: Some(security.id.as_str().into()),
         name: details.name,
         security_type: match details.kind {
             SecurityKind::Cash => models::SecurityType::Cash,
@@ -101,6 +102,7 @@ fn transaction(link: &Link, row: InvestmentTransaction) -> models::InvestmentTra
     let details = row.details;
     models::InvestmentTransactionResponse {
         investment_transaction_id: row.id.as_str().into(),
+        id: Some(row.id.as_str().into()),
         account_id: row.account_id.as_str().into(),
         amount: models::InvestmentAmount::from_debit_positive(money(details.amount)),
         date: details.date,

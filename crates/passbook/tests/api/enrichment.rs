@@ -43,7 +43,7 @@ async fn refresh(server: &TestServer, id: &str, products: Value) {
 #[tokio::test]
 async fn transactions_come_enriched_wherever_they_are_listed() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
+    let id = server.link_at(&server.a, "credentials_bank", "user_history").await;
     let items = listed(&server, &id).await;
     let enriched = items.values().filter(|item| !item["enrichment"].is_null()).count();
     assert!(enriched * 10 >= items.len() * 8, "{enriched} of {}", items.len());
@@ -68,7 +68,7 @@ async fn transactions_come_enriched_wherever_they_are_listed() {
 #[tokio::test]
 async fn a_correction_reaches_similar_past_transactions_and_is_told() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
+    let id = server.link_at(&server.a, "credentials_bank", "user_history").await;
     let before = listed(&server, &id).await;
     let cursor = text(
         &server.get(&server.a, &format!("/links/{id}/transactions/sync?size=500")).await.ok(200)["cursor"]["next"],
@@ -102,7 +102,7 @@ async fn a_correction_reaches_similar_past_transactions_and_is_told() {
 #[tokio::test]
 async fn a_correction_outlives_refreshes_and_the_rules() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
+    let id = server.link_at(&server.a, "credentials_bank", "user_history").await;
     let (transaction, _) = frequent(&listed(&server, &id).await);
     correct(&server, &id, &transaction, json!({"category": "home"})).await.ok(200);
     let corrected = listed(&server, &id).await[&transaction]["enrichment"].clone();
@@ -118,7 +118,7 @@ async fn a_correction_outlives_refreshes_and_the_rules() {
 #[tokio::test]
 async fn a_corrected_pending_transaction_stays_corrected_when_it_posts() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
+    let id = server.link_at(&server.a, "credentials_bank", "user_history").await;
     // Every day has purchases that wait; one is found within a few.
     let pending = loop {
         let items = listed(&server, &id).await;
@@ -157,7 +157,7 @@ async fn a_refresh_of_enrichment_asks_no_bank() {
 #[tokio::test]
 async fn what_is_not_a_correction_is_refused() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
+    let id = server.link_at(&server.a, "credentials_bank", "user_history").await;
     let (transaction, _) = frequent(&listed(&server, &id).await);
     for (body, place) in [
         (json!({"category": "nonsense"}), "body.category"),

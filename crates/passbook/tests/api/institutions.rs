@@ -121,6 +121,23 @@ async fn bad_parameters_are_refused_at_their_place() {
 }
 
 #[tokio::test]
+async fn every_institution_has_a_colour() {
+    let server = TestServer::start().await;
+    // Neither the file connector nor what a file names has one of its own.
+    server.import(&server.a, "user-0001", &fixture("plain_sgml_crlf.ofx")).await.ok(201);
+    let body = server.get(&server.a, "/institutions?limit=1000").await.ok(200);
+    let institutions = body["institutions"].as_array().unwrap();
+    assert!(institutions.iter().any(|institution| institution["institution_id"] == "larkspur_bank_7001"));
+    for institution in institutions {
+        let color = institution["color"].as_str().unwrap_or_else(|| panic!("{institution}"));
+        let hex = color.strip_prefix('#').unwrap_or_else(|| panic!("{institution}"));
+        assert!(hex.len() == 6 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{institution}");
+    }
+    let one = server.get(&server.a, "/institutions/statement_file").await.ok(200);
+    assert_eq!(one["color"], json!("#475569"));
+}
+
+#[tokio::test]
 async fn one_institution_is_found_by_id_or_alias() {
     let server = TestServer::start().await;
     let body = server.get(&server.a, "/institutions/credentials_bank").await.ok(200);

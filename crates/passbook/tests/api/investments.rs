@@ -57,6 +57,21 @@ async fn an_answer_holds_the_securities_and_accounts_it_refers_to_and_no_others(
 }
 
 #[tokio::test]
+async fn older_clients_find_ids_under_their_older_names() {
+    let server = TestServer::start().await;
+    let id = investor(&server).await;
+    let (held, moved) = (holdings(&server, &id, "").await, transactions(&server, &id, "").await);
+    let both = [("securities", "security_id"), ("investment_transactions", "investment_transaction_id")];
+    for (answer, list, name) in
+        [(&held, both[0].0, both[0].1), (&moved, both[0].0, both[0].1), (&moved, both[1].0, both[1].1)]
+    {
+        let items = answer[list].as_array().unwrap();
+        assert!(!items.is_empty(), "{list}");
+        assert!(items.iter().all(|item| item[name].is_string() && item["id"] == item[name]), "{list}: {items:?}");
+    }
+}
+
+#[tokio::test]
 async fn pages_hold_everything_once_newest_first() {
     let server = TestServer::start().await;
     let id = investor(&server).await;

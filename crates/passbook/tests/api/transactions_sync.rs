@@ -95,9 +95,22 @@ async fn without_a_cursor_the_pages_are_the_whole_list() {
 }
 
 #[tokio::test]
+async fn the_first_page_holds_everything_about_most_users() {
+    let server = TestServer::start().await;
+    for institution in ["credentials_bank", "instant_bank", "oauth_bank"] {
+        let id = server.link_at(&server.a, institution, "user_good").await;
+        let mut follower = Follower::default();
+        let body = follower.page(&server, &id, 50).await;
+        assert_eq!((&body["has_more"], body["cursor"]["next"].is_string()), (&json!(false), true), "{institution}");
+        assert!((25..=45).contains(&follower.rows.len()), "{institution}: {}", follower.rows.len());
+        assert_eq!(follower.rows, listed(&server, &id).await);
+    }
+}
+
+#[tokio::test]
 async fn followers_end_with_what_is_listed_whatever_happens_between_their_pages() {
     let server = TestServer::start().await;
-    let id = server.link(&server.a).await;
+    let id = server.link_at(&server.a, "credentials_bank", "user_history").await;
     let (mut steady, mut slow) = (Follower::default(), Follower::default());
     steady.follow(&server, &id, 50).await;
     slow.page(&server, &id, 20).await;

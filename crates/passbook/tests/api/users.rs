@@ -75,8 +75,8 @@ async fn accounts_of_a_user_are_those_of_usable_links() {
 async fn transactions_of_a_user_are_those_of_each_link_newest_first() {
     let server = TestServer::start().await;
     let mut expected = Vec::new();
-    for institution in ["credentials_bank", "instant_bank"] {
-        let id = server.link_at(&server.a, institution, "user_good").await;
+    for (institution, username) in [("credentials_bank", "user_history"), ("instant_bank", "user_good")] {
+        let id = server.link_at(&server.a, institution, username).await;
         expected.extend(walk(&server, &format!("/links/{id}/transactions")).await.0);
     }
     server.scripted_link(json!({})).await; // Transactions were not granted here.

@@ -73,6 +73,8 @@ fn unknown() -> DevFile {
         client_secret: String::new(),
         link_id: String::new(),
         sandbox: true,
+        tls_api_url: None,
+        tls_ca_file: None,
     }
 }
 

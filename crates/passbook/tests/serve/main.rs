@@ -2,6 +2,7 @@
 //! runs it.
 
 mod configuration;
+mod dev_tls;
 mod draining;
 mod hosting;
 mod operating;

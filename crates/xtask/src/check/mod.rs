@@ -1,6 +1,7 @@
 //! `cargo xtask check`: the rules of the repository that no compiler holds.
 
 mod arrows;
+mod quotes;
 mod sources;
 
 use anyhow::{Result, bail};
@@ -9,8 +10,9 @@ use anyhow::{Result, bail};
 pub fn run() -> Result<()> {
     let mut findings = arrows::findings()?;
     findings.extend(sources::findings()?);
+    findings.extend(quotes::findings()?);
     if findings.is_empty() {
-        println!("check: crate arrows and sources are in order");
+        println!("check: crate arrows, sources and quoted programs are in order");
         return Ok(());
     }
     for finding in &findings {

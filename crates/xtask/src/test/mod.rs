@@ -6,6 +6,7 @@
 mod conformance;
 mod hosted;
 mod packages;
+mod ruby;
 mod rust;
 mod torture;
 
@@ -47,6 +48,8 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "python", about: "official SDK and oracles in target/venv", run: conformance::python },
     Step { name: "number-oracles", about: "account numbers against independent validators", run: conformance::numbers },
     Step { name: "conformance", about: "the official Python SDK drives the server", run: conformance::sdk },
+    Step { name: "ruby-tls", about: "Ruby reaches `passbook dev --tls` by SSL_CERT_FILE", run: ruby::tls },
+    Step { name: "ruby-sdk", about: "the official Ruby SDK, oldest and newest version", run: ruby::sdk },
     Step { name: "contract", about: "short form of `cargo xtask torture contract`", run: hosted::contract },
     Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
     Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture::kill },

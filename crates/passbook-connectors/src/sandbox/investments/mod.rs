@@ -24,14 +24,14 @@ use self::{
 };
 use super::{
     bank::Bank,
-    ledger::{date_of, window_start},
+    ledger::{Activity, date_of},
     portfolio::Holding as AccountHeld,
     stream::PersonKey,
 };
 
 /// The investments of all accounts at `now`.
 pub(super) fn investments(bank: &Bank, key: &PersonKey, accounts: &[AccountHeld], now: Timestamp) -> BankInvestments {
-    let (market, today, since) = (Market::of(bank.country), date_of(now), window_start(now));
+    let (market, today, since) = (Market::of(bank.country), date_of(now), Activity::Busy.window_start(now));
     let mut report = BankInvestments { complete_since: Some(since), ..BankInvestments::default() };
     for account in accounts.iter().filter(|account| account.account_type.is_investment()) {
         let position = Position::at(&market, key, account, today);

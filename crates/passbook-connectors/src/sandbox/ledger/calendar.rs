@@ -44,6 +44,11 @@ impl Month {
         self.start + (day - 1) * DAY + second
     }
 
+    /// Days from 1 January 1970 to the `day`-th day, from 1.
+    pub(super) fn day_number(&self, day: i64) -> i64 {
+        self.start / DAY + day - 1
+    }
+
     /// The month as six digits.
     pub(super) fn digits(&self) -> String {
         format!("{:04}{:02}", self.year, self.month)
@@ -61,6 +66,7 @@ mod tests {
         assert_eq!((february.digits().as_str(), february.days), ("202402", 29));
         assert_eq!(Timestamp::from_second(february.instant(29, 60)).unwrap().to_string(), "2024-02-29T00:01:00Z");
         assert_eq!(Timestamp::from_second(february.instant(0, 0)).unwrap().to_string(), "2024-01-31T00:00:00Z");
+        assert_eq!(february.day_number(29), 19_782);
         assert_eq!(quarter_start(index), month_index(civil::date(2024, 1, 1)));
     }
 

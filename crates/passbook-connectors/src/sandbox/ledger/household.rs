@@ -9,11 +9,15 @@
 //! - on the 2nd, what checking gained in the month before moves to savings (or back, after a bad month);
 //! - on the 5th of each quarter, what savings gained in the quarter before moves to an investment elsewhere.
 //!
+//! A quiet household has the same rules and fewer entries: one salary a month, rent, one bill, interest once a quarter,
+//! and a card purchase every six days. Three months of it fit on one page of the API.
+//!
 //! Only those of the three accounts that the person holds are shown; for the others the money goes "elsewhere".
 
 use passbook_core::institution::Country;
 
 use super::{
+    Activity,
     calendar::{Month, quarter_start},
     entry::{Cause, Entry, HOUR, booking, total},
 };
@@ -33,6 +37,11 @@ const SWEEP_DAY: i64 = 2;
 const INVESTMENT_DAY: i64 = 5;
 const CARD_PAYMENT_DAY: i64 = 20;
 const REFUND_DAYS_LATER: i64 = 7;
+/// Days between two bookings of a quiet household's card, counted through months and years.
+const QUIET_RHYTHM: i64 = 6;
+/// How long a quiet household's card purchase is pending: a day more than the rhythm, so that at any instant at least
+/// one is.
+const QUIET_WAIT_DAYS: i64 = QUIET_RHYTHM + 1;
 
 /// Which of the household's ledgers an account shows. The discriminants count from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,12 +70,13 @@ pub(super) struct Household {
     savings_base: i64,
     /// Credit limit of the card.
     pub(super) card_limit: i64,
+    activity: Activity,
     stream: Stream,
 }
 
 impl Household {
     /// The person's `number`-th household, from 0.
-    pub(super) fn derive(bank: &Bank, key: &PersonKey, number: u64) -> Self {
+    pub(super) fn derive(bank: &Bank, key: &PersonKey, number: u64, activity: Activity) -> Self {
         let mut stream = key.stream("household", &number.to_string());
         let history = stream.fork(0);
         let salary = stream.between(3_600, 7_800) * 100;
@@ -88,6 +98,7 @@ impl Household {
             checking_base: rent + stream.between(250_000, 700_000),
             savings_base: stream.between(400_000, 4_000_000),
             card_limit: stream.between(10, 40) * 50_000,
+            activity,
             stream: history,
         }
     }
@@ -137,6 +148,23 @@ impl Household {
     }
 
     fn checking_routine(&self, month: &Month, index: i64) -> Vec<Entry> {
+        match self.activity {
+            Activity::Quiet => self.quiet_checking(month, index),
+            Activity::Busy => self.busy_checking(month, index),
+        }
+    }
+
+    fn quiet_checking(&self, month: &Month, index: i64) -> Vec<Entry> {
+        let mut stream = self.stream.fork(1).fork(index as u64);
+        let pay_day = if self.country == Country::Gb { 28 } else { month.days };
+        vec![
+            booking(month, pay_day, self.salary, Cause::Salary),
+            booking(month, 1, -self.rent, Cause::Rent),
+            booking(month, 8, -stream.between(6_200, 18_900), Cause::Utility),
+        ]
+    }
+
+    fn busy_checking(&self, month: &Month, index: i64) -> Vec<Entry> {
         let mut stream = self.stream.fork(1).fork(index as u64);
         let mut entries = Vec::with_capacity(12);
         match self.country {
@@ -161,9 +189,34 @@ impl Household {
         entries
     }
 
+    fn card_spending(&self, month: &Month, index: i64) -> Vec<Entry> {
+        match self.activity {
+            Activity::Quiet => self.quiet_card(month, index),
+            Activity::Busy => self.busy_card(month, index),
+        }
+    }
+
+    /// One purchase every six days, the second of a month a subscription.
+    fn quiet_card(&self, month: &Month, index: i64) -> Vec<Entry> {
+        let mut stream = self.stream.fork(2).fork(index as u64);
+        let days = (1..=month.days).filter(|day| month.day_number(*day).rem_euclid(QUIET_RHYTHM) == 0);
+        days.enumerate()
+            .map(|(position, day)| {
+                let initiated = month.instant(day - QUIET_WAIT_DAYS, 12 * HOUR + stream.between(0, 12 * HOUR - 1));
+                let posted = month.instant(day, CARD_BOOKING_TIME);
+                if position == 1 {
+                    let (merchant, price) = self.subscriptions[0];
+                    return Entry { initiated, posted, cents: -price, cause: Cause::Subscription { merchant } };
+                }
+                let (_, cents, merchant, store) = purchase(&mut stream);
+                Entry { initiated, posted, cents, cause: Cause::Purchase { merchant, store } }
+            })
+            .collect()
+    }
+
     /// Purchases post on every second day, two to three days after they were made, so that at any instant at least one
     /// is pending; the odd last day of a month closes the gap to the 2nd of the next.
-    fn card_spending(&self, month: &Month, index: i64) -> Vec<Entry> {
+    fn busy_card(&self, month: &Month, index: i64) -> Vec<Entry> {
         let mut stream = self.stream.fork(2).fork(index as u64);
         let mut entries = Vec::with_capacity(20);
         let days = (1..=month.days).filter(|day| day % 2 == 0 || *day == month.days);
@@ -179,11 +232,7 @@ impl Household {
                 entries.push(Entry { initiated, posted, cents: -price, cause: Cause::Subscription { merchant } });
                 continue;
             }
-            let trade = choose_trade(&mut stream);
-            let merchant = *stream.pick(trade.merchants);
-            // Two throws make small purchases more common than large ones.
-            let cents = -stream.between(trade.cost.0, trade.cost.1).min(stream.between(trade.cost.0, trade.cost.1));
-            let store = stream.below(9_999) + 1;
+            let (trade, cents, merchant, store) = purchase(&mut stream);
             entries.push(Entry { initiated, posted, cents, cause: Cause::Purchase { merchant, store } });
             // Within the month, so that a month never ends with the bank owing money.
             if day + REFUND_DAYS_LATER <= month.days && stream.chance(trade.returned_percent) {
@@ -213,14 +262,28 @@ impl Household {
     }
 
     fn interest(&self, index: i64) -> i64 {
+        let months = match self.activity {
+            Activity::Busy => 1,
+            Activity::Quiet if quarter_start(index) + 2 == index => 3,
+            Activity::Quiet => 0,
+        };
         let per_hundred_thousand = self.stream.fork(3).fork(index as u64).between(280, 340);
-        self.savings_base * per_hundred_thousand / 100_000
+        months * self.savings_base * per_hundred_thousand / 100_000
     }
 
     /// What savings gained in the quarter that starts with `quarter`, the transfer to the investment left out.
     fn quarter_gain(&self, quarter: i64) -> i64 {
         (quarter..quarter + 3).map(|index| self.surplus(index - 1) + self.interest(index)).sum()
     }
+}
+
+/// Where, how much (negative), at whom and in which shop.
+fn purchase(stream: &mut Stream) -> (&'static Trade, i64, &'static str, u64) {
+    let trade = choose_trade(stream);
+    let merchant = *stream.pick(trade.merchants);
+    // Two throws make small purchases more common than large ones.
+    let cents = -stream.between(trade.cost.0, trade.cost.1).min(stream.between(trade.cost.0, trade.cost.1));
+    (trade, cents, merchant, stream.below(9_999) + 1)
 }
 
 fn choose_trade(stream: &mut Stream) -> &'static Trade {

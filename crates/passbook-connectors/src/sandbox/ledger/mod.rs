@@ -27,27 +27,54 @@ use super::{bank::Bank, portfolio::Holding, stream::PersonKey};
 
 pub(super) use household::Role;
 
-/// How far back a bank shows transactions.
+/// How far back a bank shows the transactions of a busy household.
 const HISTORY_MONTHS: i64 = 24;
+/// How far back it shows those of a quiet one.
+const QUIET_HISTORY_DAYS: i64 = 90;
 /// How many households of one person have transactions; further accounts have a balance only. Bounds the work and the
 /// size of a fetch of custom data.
 pub(super) const HOUSEHOLDS_MAX: u64 = 8;
 
-/// The first date of the history shown at `now`.
-pub(super) fn window_start(now: Timestamp) -> Date {
-    date_of(now).saturating_sub(Span::new().months(HISTORY_MONTHS))
+/// How much happens on a person's accounts, and how much of it the bank shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// Between 25 and 45 transactions over the last 90 days, the first and the last day included.
+    Quiet,
+    /// 20 to 32 transactions a month, over the last 24 months.
+    Busy,
+}
+
+impl Activity {
+    /// The first date of the history that a bank shows at `now`.
+    pub(super) fn window_start(self, now: Timestamp) -> Date {
+        let span = match self {
+            Self::Quiet => Span::new().days(QUIET_HISTORY_DAYS),
+            Self::Busy => Span::new().months(HISTORY_MONTHS),
+        };
+        date_of(now).saturating_sub(span)
+    }
 }
 
 /// The books of one person at one bank.
 pub(super) struct Books<'a> {
-    bank: &'a Bank,
-    key: &'a PersonKey,
+    pub(super) bank: &'a Bank,
+    pub(super) key: &'a PersonKey,
+    activity: Activity,
 }
 
 impl<'a> Books<'a> {
     /// Opens the books.
-    pub(super) fn of(bank: &'a Bank, key: &'a PersonKey) -> Self {
-        Self { bank, key }
+    pub(super) fn of(bank: &'a Bank, key: &'a PersonKey, activity: Activity) -> Self {
+        Self { bank, key, activity }
+    }
+
+    /// The first date of the history shown at `now`.
+    pub(super) fn window_start(&self, now: Timestamp) -> Date {
+        self.activity.window_start(now)
+    }
+
+    fn household(&self, number: u64) -> Household {
+        Household::derive(self.bank, self.key, number, self.activity)
     }
 
     /// The account's balances at `now`: `current` counts posted items, `available` also holds back pending ones that
@@ -67,12 +94,12 @@ impl<'a> Books<'a> {
     }
 
     fn moving(&self, number: u64, role: Role, now: Timestamp) -> Standing {
-        let household = Household::derive(self.bank, self.key, number);
+        let household = self.household(number);
         let month = month_index(date_of(now));
         let now = now.as_second();
         let mut posted = household.opening_balance(role, month);
         let mut held = 0;
-        // An item waits at most three days, so whatever is pending posts in this month or the next.
+        // An item waits at most a week, so whatever is pending posts in this month or the next.
         for entry in (month..=month + 1).flat_map(|index| household.entries(role, index)) {
             if entry.posted <= now {
                 posted += entry.cents;
@@ -109,11 +136,11 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// The account's transactions of the 24 months that end at `now`, oldest first by month.
+    /// The account's transactions of the history that ends at `now`, oldest first by month.
     pub(super) fn transactions(&self, holding: &Holding, now: Timestamp) -> Vec<BankTransaction> {
         let Some((number, role)) = holding.ledger else { return Vec::new() };
-        let household = Household::derive(self.bank, self.key, number);
-        let start = window_start(now);
+        let household = self.household(number);
+        let start = self.window_start(now);
         let mut items = Vec::with_capacity(512);
         for index in month_index(start)..=month_index(date_of(now)) + 1 {
             let Some(month) = Month::at(index) else { continue };
