@@ -54,7 +54,7 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let lease = passbook::workers::LEASE;
     let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), lease, None, webhooks);
     let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
-    let server = Server::start(services, &opened, listener, dev_plan(&arguments, directory_of_store))?;
+    let server = Server::start(services, &opened, listener, dev_plan(&arguments, port, directory_of_store))?;
     let started = async {
         let link_id = dev::prepare_link(&server.services, &actor).await?;
         dev::announce(&server.api, &arguments.data, port, &actor, &secret, &link_id)
@@ -70,7 +70,7 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     outcome
 }
 
-fn dev_plan(arguments: &DevArguments, control: &Path) -> Plan {
+fn dev_plan(arguments: &DevArguments, port: u16, control: &Path) -> Plan {
     Plan {
         role: config::Role::All,
         limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
@@ -78,5 +78,6 @@ fn dev_plan(arguments: &DevArguments, control: &Path) -> Plan {
         edge: Edge::default(),
         drain: std::time::Duration::ZERO,
         control: control.to_owned(),
+        public_url: Some(dev::api_url(port)),
     }
 }

@@ -11,7 +11,9 @@ use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{self, Api, limits::Limits, long_answers::LongAnswers, observe::RequestIds, shed::Shedder},
+    api::{
+        self, Api, documents::Documents, limits::Limits, long_answers::LongAnswers, observe::RequestIds, shed::Shedder,
+    },
     clocks::Clocks,
     config::Role,
     directory::Directory,
@@ -46,6 +48,8 @@ pub struct Plan {
     pub drain: Duration,
     /// The directory of the control socket.
     pub control: PathBuf,
+    /// Where clients reach this server; `None` when nobody can say.
+    pub public_url: Option<String>,
 }
 
 /// See the module page.
@@ -119,6 +123,7 @@ impl Server {
             metrics: metrics.clone(),
             streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             sandbox: plan.sandbox,
+            documents: Documents::of(plan.public_url.as_deref()),
             readiness: Readiness::starting(opened.skew.clone()),
             request_ids: RequestIds::default(),
         });

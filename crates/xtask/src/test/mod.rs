@@ -4,6 +4,7 @@
 //! conformance run and the torture runs all use it. What cannot run on this machine is skipped by name.
 
 mod conformance;
+mod contract_lint;
 mod hosted;
 mod packages;
 mod rust;
@@ -47,6 +48,7 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "python", about: "official SDK and oracles in target/venv", run: conformance::python },
     Step { name: "number-oracles", about: "account numbers against independent validators", run: conformance::numbers },
     Step { name: "conformance", about: "the official Python SDK drives the server", run: conformance::sdk },
+    Step { name: "contract-lint", about: "redocly and spectral find nothing in contract/", run: contract_lint::lint },
     Step { name: "contract", about: "short form of `cargo xtask torture contract`", run: hosted::contract },
     Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
     Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture::kill },
