@@ -138,6 +138,7 @@ class Sdk:
         self.access_token = moneykit.AccessTokenApi(client)
         self.accounts = moneykit.AccountsApi(client)
         self.account_numbers = moneykit.AccountNumbersApi(client)
+        self.identity = moneykit.IdentityApi(client)
         self.institutions = moneykit.InstitutionsApi(client)
         self.investments = moneykit.InvestmentsApi(client)
         self.users = moneykit.UsersApi(client)

@@ -65,7 +65,7 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let lease = passbook::workers::LEASE;
     let services = compose(&opened, Arc::new(SystemClock), &instance, directory(), lease, None, webhooks);
     let (actor, secret) = dev::prepare_client(&services, &arguments.data).await?;
-    let server = Server::start(services, &opened, listener, dev_plan(&arguments, directory_of_store, tls))?;
+    let server = Server::start(services, &opened, listener, dev_plan(&arguments, port, directory_of_store, tls))?;
     let started = async {
         let link_id = dev::prepare_link(&server.services, &actor).await?;
         dev::announce(&server.api, &arguments.data, (port, tls_address), &actor, &secret, &link_id)
@@ -93,7 +93,7 @@ async fn listen_by_tls(arguments: &DevArguments) -> anyhow::Result<(TlsListener,
     Ok(((listener, certificates), address))
 }
 
-fn dev_plan(arguments: &DevArguments, control: &Path, tls: Option<TlsListener>) -> Plan {
+fn dev_plan(arguments: &DevArguments, port: u16, control: &Path, tls: Option<TlsListener>) -> Plan {
     Plan {
         role: config::Role::All,
         limits: arguments.rate_limits.map(|factor| Limits::new(1, factor)),
@@ -102,5 +102,6 @@ fn dev_plan(arguments: &DevArguments, control: &Path, tls: Option<TlsListener>) 
         drain: std::time::Duration::ZERO,
         control: control.to_owned(),
         tls,
+        public_url: Some(dev::api_url(port)),
     }
 }

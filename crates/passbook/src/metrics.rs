@@ -125,6 +125,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Vec<[Counter; 5]>,
     seconds: Vec<Histogram>,
+    ignored_parameters: Vec<Counter>,
     jobs: Family<JobLabels, Counter>,
     store_errors: Family<StoreErrorLabels, Counter>,
     state: StateGauges,
@@ -189,6 +190,7 @@ impl Default for Metrics {
             webhooks_switched_off: register_switched_off(&mut registry),
             commit_seconds: register_commits(&mut registry),
             state: StateGauges::register(&mut registry),
+            ignored_parameters: register_ignored_parameters(&mut registry),
             in_flight,
             limited,
             shed,
@@ -196,6 +198,14 @@ impl Default for Metrics {
             registry,
         }
     }
+}
+
+fn register_ignored_parameters(registry: &mut Registry) -> Vec<Counter> {
+    let requests: Family<OperationLabels, Counter> = Family::default();
+    let help = "Requests with a query parameter that their operation does not know";
+    registry.register("ignored_parameters", help, requests.clone());
+    let handle = |operation: &Operation| requests.get_or_create(&OperationLabels { operation: operation.id() }).clone();
+    Operation::ALL.iter().map(handle).collect()
 }
 
 fn register_jobs(registry: &mut Registry) -> Family<JobLabels, Counter> {
@@ -285,6 +295,11 @@ impl Metrics {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         self.requests[operation as usize][class].inc();
         self.seconds[operation as usize].observe(seconds);
+    }
+
+    /// Counts a request of which a query parameter was ignored.
+    pub fn ignored_parameters(&self, operation: Operation) {
+        self.ignored_parameters[operation as usize].inc();
     }
 
     /// Counts an ended job: `done`, `failed`, `lost`, `interrupted`.

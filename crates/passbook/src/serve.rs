@@ -1,6 +1,6 @@
 //! `passbook serve`: the server that people host, from a configuration.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use passbook_core::time::Clock;
@@ -41,7 +41,7 @@ pub async fn run(
     let updates = config.refresh.schedule.map(|schedule| Updates::new(schedule, config.refresh.per_institution));
     let webhooks = config.webhooks.webhooks(config.server.public_url.as_ref());
     let services = compose(&opened, clock, &instance, directory, config.workers.lease, updates, webhooks);
-    let server = Server::start(services, &opened, listener, plan(config, certificates.clone()))?;
+    let server = Server::start(services, &opened, listener, plan(config, address, certificates.clone()))?;
     if let Some(certificates) = certificates {
         // Lives as long as the process.
         tokio::spawn(on_hangup(move || match certificates.reload() {
@@ -62,7 +62,7 @@ fn load_certificates(tls: &Tls) -> anyhow::Result<Arc<Certificates>> {
     Ok(Arc::new(Certificates::load(&tls.certificate_file, &tls.key_file)?))
 }
 
-fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
+fn plan(config: &Config, address: SocketAddr, certificates: Option<Arc<Certificates>>) -> Plan {
     let server = &config.server;
     let proxies = Proxies { trusted: server.trusted_proxies.clone(), header: server.forwarded_header };
     Plan {
@@ -76,5 +76,13 @@ fn plan(config: &Config, certificates: Option<Arc<Certificates>>) -> Plan {
         drain: server.drain,
         control: config.store.data.clone(),
         tls: None,
+        public_url: public_url(config, address),
     }
+}
+
+/// The operator's word, else the address that is listened on. One for every interface is no address for clients.
+fn public_url(config: &Config, address: SocketAddr) -> Option<String> {
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let listening = || (!address.ip().is_unspecified()).then(|| format!("{scheme}://{address}"));
+    config.server.public_url.as_ref().map(ToString::to_string).or_else(listening)
 }

@@ -11,7 +11,10 @@ use passbook_core::time::Clock;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{self, Api, bodies::Bodies, limits::Limits, long_answers::LongAnswers, observe::RequestIds, shed::Shedder},
+    api::{
+        self, Api, bodies::Bodies, documents::Documents, limits::Limits, long_answers::LongAnswers,
+        observe::RequestIds, shed::Shedder,
+    },
     clocks::Clocks,
     config::Role,
     directory::Directory,
@@ -48,6 +51,8 @@ pub struct Plan {
     pub control: PathBuf,
     /// Serves the same by TLS on a second listener, within the same bounds.
     pub tls: Option<(TcpListener, Arc<Certificates>)>,
+    /// Where clients reach this server; `None` when nobody can say.
+    pub public_url: Option<String>,
 }
 
 /// See the module page.
@@ -121,6 +126,7 @@ impl Server {
             metrics: metrics.clone(),
             streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             sandbox: plan.sandbox,
+            documents: Documents::of(plan.public_url.as_deref()),
             readiness: Readiness::starting(opened.skew.clone()),
             request_ids: RequestIds::default(),
         });

@@ -12,7 +12,7 @@ use super::{
     caller::Caller,
     errors::ApiError,
     path::{self, LinkPath},
-    query::Query,
+    query::{EmptyIds, Query},
 };
 use crate::views;
 
@@ -24,13 +24,13 @@ pub async fn get_accounts(
     request: Request,
 ) -> Result<Json<GetAccountsResponse>, ApiError> {
     let stored = api.services.open_for_read(&caller, &id, Product::Accounts).await?;
-    let wanted = Query::of(request.uri()).list("account_ids");
+    let wanted = Query::read(&request, |query| query.accounts(EmptyIds::NameNothing))?;
     let accounts = stored
         .link
         .accounts
         .iter()
         .filter(|account| account.is_visible())
-        .filter(|account| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|id| id == account.id.as_str())))
+        .filter(|account| wanted.takes(account.id.as_str()))
         .map(views::account)
         .collect();
     Ok(Json(GetAccountsResponse { accounts, link: views::link_common(&stored.link) }))

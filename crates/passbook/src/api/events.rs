@@ -42,10 +42,8 @@ const STREAM_POLL: Duration = Duration::from_secs(1);
 
 /// A page of the ledger.
 pub async fn get_events(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let mut query = Query::of(request.uri());
-    let limit = query.number("limit", 1, 1_000, 50) as u32;
-    let filter = filter_of(&mut query);
-    query.finish()?;
+    let (limit, filter) =
+        Query::read(&request, |query| (query.number("limit", 1, 1_000, 50) as u32, filter_of(query)))?;
     let _place = api.admit(&caller).await?;
     let (page, more) = api.services.list_events(&caller, &filter, limit).await?;
     let next = page.last().filter(|_| more).map(|last| last.position.to_string());
@@ -59,10 +57,8 @@ pub async fn get_events(Extract(api): State, caller: Caller, request: Request) -
 
 /// Events as they become readable, from the one after `Last-Event-ID` or `cursor`, else from now on.
 pub async fn stream_events(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let mut query = Query::of(request.uri());
-    let (mut filter, signed) = (filter_of(&mut query), query.boolean("signed"));
-    let begins = query.text("cursor").is_some();
-    query.finish()?;
+    let (mut filter, signed, begins) =
+        Query::read(&request, |query| (filter_of(query), query.boolean("signed"), query.text("cursor").is_some()))?;
     let place = api.admit(&caller).await?;
     match last_event_id(request.headers()) {
         Some(position) => filter.after = position,
@@ -96,18 +92,18 @@ pub async fn replay_events(Extract(api): State, caller: Caller, request: Request
 }
 
 fn filter_of(query: &mut Query) -> EventFilter {
-    let link_id = query.text("link_id").map(LinkId::parse);
+    let link_id = query.text("link_id").map(|id| LinkId::parse(&id));
     if link_id == Some(None) {
         query.problem("link_id", "value_error", "is not the id of a link");
     }
-    let state = query.text("delivery_state").map(delivery_state);
+    let state = query.text("delivery_state").map(|word| delivery_state(&word));
     if state == Some(None) {
         query.problem("delivery_state", "value_error.enum", "must be waiting, delivered or dead");
     }
     EventFilter {
         after: query.number("cursor", 0, i64::MAX as u64, 0),
         link_id: link_id.flatten(),
-        kind: query.text("webhook_event").map(str::to_owned),
+        kind: query.text("webhook_event"),
         from: query.instant("from"),
         to: query.instant("to"),
         delivery: state.flatten(),

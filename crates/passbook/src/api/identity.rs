@@ -7,7 +7,13 @@ use axum::{
 use moneykit::models::IdentityResponse;
 use passbook_core::product::Product;
 
-use super::{State, caller::Caller, errors::ApiError, path::LinkPath, query::Query};
+use super::{
+    State,
+    caller::Caller,
+    errors::ApiError,
+    path::LinkPath,
+    query::{EmptyIds, Query},
+};
 use crate::views;
 
 /// Owners of all permitted accounts, as last fetched. Never causes a fetch.
@@ -18,14 +24,14 @@ pub async fn get_identities(
     request: Request,
 ) -> Result<Json<IdentityResponse>, ApiError> {
     let stored = api.services.open_for_read(&caller, &id, Product::Identity).await?;
+    let wanted = Query::read(&request, |query| query.accounts(EmptyIds::NameNothing))?;
     let owners = api.services.secrets_of(&stored.link).await?.secrets.owners;
-    let wanted = Query::of(request.uri()).list("account_ids");
     let accounts = stored
         .link
         .accounts
         .iter()
         .filter(|account| account.is_visible())
-        .filter(|account| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|id| id == account.id.as_str())))
+        .filter(|account| wanted.takes(account.id.as_str()))
         .map(|account| views::account_identity(account, owners.get(&account.id).map(Vec::as_slice).unwrap_or_default()))
         .collect();
     Ok(Json(IdentityResponse { accounts, link: views::link_common(&stored.link) }))

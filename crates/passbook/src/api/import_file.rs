@@ -37,13 +37,13 @@ struct ImportAnswer<'a> {
 
 /// 201 for a new link, 200 for an existing one.
 pub async fn import_file(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
-    let mut query = Query::of(request.uri());
-    let customer_user_id = query.text("customer_user_id").unwrap_or_default().to_owned();
-    if !(4..=150).contains(&customer_user_id.chars().take(151).count()) {
-        query.problem("customer_user_id", "value_error", "must have 4 to 150 characters");
-    }
-    let institution_id = query.text("institution_id").map(str::to_owned);
-    query.finish()?;
+    let (customer_user_id, institution_id) = Query::read(&request, |query| {
+        let customer_user_id = query.text("customer_user_id").unwrap_or_default();
+        if !(4..=150).contains(&customer_user_id.chars().take(151).count()) {
+            query.problem("customer_user_id", "value_error", "must have 4 to 150 characters");
+        }
+        (customer_user_id, query.text("institution_id"))
+    })?;
     let (parts, file) = api.receive(&caller, request, FILE_MAX).await?;
     answer_once(&api, &caller, &parts, &file.clone(), async |held| {
         let keep = held.keep(import_answer);

@@ -19,20 +19,18 @@ pub async fn get_institutions(
     caller: Caller,
     request: Request,
 ) -> Result<Json<GetInstitutionsResponse>, ApiError> {
-    let mut query = Query::of(request.uri());
-    let featured = query.boolean("featured");
-    let limit = query.number("limit", 1, 1000, 50) as usize;
-    let name = query.text("name").unwrap_or_default().to_owned();
-    // A cursor stands in one listing: of this app, under this filter.
-    let context = [caller.tenant.app_id.as_str(), "institutions", &name, if featured { "featured" } else { "all" }];
-    let after = match query.text("cursor").filter(|cursor| !cursor.is_empty()) {
-        None => String::new(),
-        Some(cursor) => api.services.cursors.open(&context, cursor).unwrap_or_else(|| {
+    let (featured, limit, name, after) = Query::read(&request, |query| {
+        let featured = query.boolean("featured");
+        let limit = query.number("limit", 1, 1000, 50) as usize;
+        let name = query.text("name").unwrap_or_default();
+        let context = listing(&caller, featured, &name);
+        let cursor = query.text("cursor").filter(|cursor| !cursor.is_empty());
+        let after = cursor.map(|cursor| api.services.cursors.open(&context, &cursor));
+        if after == Some(None) {
             query.problem("cursor", "value_error.cursor", "is not a cursor of this listing");
-            String::new()
-        }),
-    };
-    query.finish()?;
+        }
+        (featured, limit, name, after.flatten().unwrap_or_default())
+    })?;
 
     let own = own_institutions(&api, &caller).await?;
     let mut matching: Vec<&Institution> = api
@@ -46,8 +44,16 @@ pub async fn get_institutions(
         .collect();
     matching.sort_by(|a, b| a.id.cmp(&b.id));
     let page: Vec<models::Institution> = matching.iter().take(limit).map(|found| views::institution(found)).collect();
-    let next = (matching.len() > limit).then(|| api.services.cursors.seal(&context, &matching[limit - 1].id));
+    let next = (matching.len() > limit).then(|| {
+        let context = listing(&caller, featured, &name);
+        api.services.cursors.seal(&context, &matching[limit - 1].id)
+    });
     Ok(Json(GetInstitutionsResponse { institutions: page, cursors: CursorPagination { next } }))
+}
+
+/// What a cursor belongs to: one listing, of this app, under this filter.
+fn listing<'a>(caller: &'a Caller, featured: bool, name: &'a str) -> [&'a str; 4] {
+    [caller.tenant.app_id.as_str(), "institutions", name, if featured { "featured" } else { "all" }]
 }
 
 /// One institution by id or alias.

@@ -11,7 +11,7 @@ use super::{
     caller::Caller,
     errors::ApiError,
     path::LinkPath,
-    query::{Query, TransactionRange},
+    query::{EmptyIds, Query, TransactionRange},
 };
 use crate::{
     services::{
@@ -29,9 +29,10 @@ pub async fn get_holdings(
     request: Request,
 ) -> Result<Response, ApiError> {
     let stored = api.services.open_for_read(&caller, &id, Product::Investments).await?;
+    let wanted = Query::read(&request, |query| query.accounts(EmptyIds::NameNothing))?;
     let _place = api.admit(&caller).await?;
     let portfolio = api.services.portfolio(&caller, &stored).await?;
-    let shown = accounts_with_holdings(&stored, Query::of(request.uri()).list("account_ids").as_deref());
+    let shown = accounts_with_holdings(&stored, &wanted);
     let items = portfolio.holdings.len();
     api.long_answers
         .render(&caller.tenant, items, move || views::investments::holdings(&stored.link, portfolio, &shown))
@@ -46,11 +47,10 @@ pub async fn get_investment_transactions(
     request: Request,
 ) -> Result<Response, ApiError> {
     let stored = api.services.load(&caller, &id).await?;
-    let mut query = Query::of(request.uri());
-    let range = TransactionRange::of(&mut query);
-    query.finish()?;
+    let (range, accounts) =
+        Query::read(&request, |query| (TransactionRange::of(query), query.accounts(EmptyIds::NameNothing)))?;
     check_readable(&stored, Product::Investments)?;
-    let wanted = TransactionQuery { account_ids: query.list("account_ids"), filter: range.filter() };
+    let wanted = TransactionQuery { accounts, filter: range.filter() };
     let _place = api.admit(&caller).await?;
     let (found, securities) = api.services.list_investment_transactions(&caller, &stored, wanted).await?;
     let (total, items) = (found.total, found.items);

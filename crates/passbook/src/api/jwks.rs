@@ -2,19 +2,21 @@
 //! client's environment, and whoever names none gets every key.
 
 use axum::{
-    extract::State as Extract,
+    extract::{Request, State as Extract},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 
-use super::{State, errors::ApiError};
+use super::{State, caller::check_version_of, errors::ApiError};
 use crate::{services::Fault, views};
 
 /// The key set. Verifiers may keep it for a day: a key is published for longer before its first use.
-pub async fn get_well_known_jwks(Extract(api): State, headers: HeaderMap) -> Result<Response, ApiError> {
+pub async fn get_well_known_jwks(Extract(api): State, request: Request) -> Result<Response, ApiError> {
+    check_version_of(&request)?;
     let services = &api.services;
-    let client = match headers.get("x-client-id").and_then(|id| id.to_str().ok()) {
-        Some(id) => services.store.lookup_client(id).await.map_err(Fault::from)?,
+    let client_id = request.headers().get("x-client-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let client = match client_id {
+        Some(id) => services.store.lookup_client(&id).await.map_err(Fault::from)?,
         None => None,
     };
     let environment = client.map(|client| client.tenant.environment);

@@ -20,20 +20,18 @@ pub async fn get_links(
     caller: Caller,
     request: Request,
 ) -> Result<Json<GetLinksResponse>, ApiError> {
-    let mut query = Query::of(request.uri());
-    let limit = query.number("limit", 500, 5000, 1000) as u32;
     let context = [caller.tenant.app_id.as_str(), caller.tenant.environment.as_str(), "links"];
-    let after = match query.text("cursor").filter(|cursor| !cursor.is_empty()) {
-        None => None,
-        Some(cursor) => {
-            let position = api.services.cursors.open(&context, cursor).and_then(|text| read_position(&text));
+    let (limit, after) = Query::read(&request, |query| {
+        let limit = query.number("limit", 500, 5000, 1000) as u32;
+        let after = query.text("cursor").filter(|cursor| !cursor.is_empty()).and_then(|cursor| {
+            let position = api.services.cursors.open(&context, &cursor).and_then(|text| read_position(&text));
             if position.is_none() {
                 query.problem("cursor", "value_error.cursor", "is not a cursor of this listing");
             }
             position
-        }
-    };
-    query.finish()?;
+        });
+        (limit, after)
+    })?;
     let _place = api.admit(&caller).await?;
     let (page, more) = api.services.list_links(&caller, after.as_ref(), limit).await?;
     let next_cursor = match page.last() {

@@ -11,11 +11,13 @@ pub mod bodies;
 mod body;
 pub mod caller;
 mod demo;
+pub mod documents;
 mod enrichment;
 pub mod errors;
 mod events;
 mod idempotency;
 mod identity;
+mod ignored;
 mod import_file;
 mod import_link;
 mod institutions;
@@ -70,6 +72,8 @@ pub struct Api {
     pub streams: Arc<tokio::sync::Semaphore>,
     /// Whether this process should get requests.
     pub readiness: Readiness,
+    /// What describes the API, with this server's address.
+    pub documents: documents::Documents,
     /// Makes request ids.
     pub request_ids: observe::RequestIds,
 }
@@ -173,6 +177,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/passbook/links/import-file", post(observed(Op::ImportFile, import_file::import_file)))
         .route("/passbook/events", get(observed(Op::GetEvents, events::get_events)))
         .route("/passbook/events/stream", get(observed(Op::StreamEvents, events::stream_events)))
+        .route("/passbook/openapi.yaml", get(observed(Op::GetPassbookOpenapi, operations::get_passbook_openapi)))
         .route("/passbook/events/replay", post(observed(Op::ReplayEvents, events::replay_events)))
         .route("/healthz", get(observed(Op::GetHealth, operations::get_health)))
         .route("/readyz", get(observed(Op::GetReadiness, operations::get_readiness)))

@@ -21,7 +21,13 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 
-use super::{Api, allowance::Counted, errors::ApiError, operation::Operation};
+use super::{
+    Api,
+    allowance::Counted,
+    errors::ApiError,
+    ignored::{IGNORED_PARAMETERS, Ignored},
+    operation::Operation,
+};
 use crate::system::{hex, random_bits};
 
 /// The header that carries the request id.
@@ -76,6 +82,10 @@ where
             if let Some(counted) = &counted {
                 request.extensions_mut().insert(counted.clone());
             }
+            let query = request.uri().query().is_some().then(|| (request.uri().clone(), Ignored::default()));
+            if let Some((_, ignored)) = &query {
+                request.extensions_mut().insert(ignored.clone());
+            }
             api.metrics.in_flight.inc();
             let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
             let mut response = answered.unwrap_or_else(|_| {
@@ -91,6 +101,10 @@ where
             headers.insert(REQUEST_ID, request_id);
             if let Some(counted) = &counted {
                 counted.tell(headers);
+            }
+            if let Some(names) = query.and_then(|(uri, ignored)| ignored.told(&uri, status)) {
+                api.metrics.ignored_parameters(operation);
+                headers.insert(IGNORED_PARAMETERS, names);
             }
             // Nearly every answer is one end user's data or one client's secret; the few that may be kept say so.
             headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

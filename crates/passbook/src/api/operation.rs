@@ -98,6 +98,7 @@ operations! {
     GetReadiness, "get_readiness", None, false, 0, Narrow::None;
     GetMetrics, "get_metrics", None, false, 0, Narrow::None;
     GetOpenapi, "get_openapi", None, false, 0, Narrow::None;
+    GetPassbookOpenapi, "get_passbook_openapi", None, false, 0, Narrow::None;
     GetDemo, "get_demo", None, false, 0, Narrow::None;
     Unknown, "unknown", None, false, 0, Narrow::None;
 }
@@ -159,6 +160,7 @@ impl Operation {
             | Self::GetReadiness
             | Self::GetMetrics
             | Self::GetOpenapi
+            | Self::GetPassbookOpenapi
             | Self::GetDemo
             | Self::Unknown => Work::Light,
         }

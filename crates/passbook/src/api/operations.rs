@@ -5,6 +5,7 @@ use axum::{
     extract::State as Extract,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
@@ -13,9 +14,6 @@ use crate::{
     metrics::{self, StateOfServer},
     readiness::Reason,
 };
-
-/// The contract, served as it is.
-const OPENAPI: &str = include_str!("../../../../contract/openapi.yaml");
 
 /// The process answers.
 pub async fn get_health() -> &'static str {
@@ -60,9 +58,18 @@ pub async fn get_metrics(Extract(api): State) -> Response {
     ([(header::CONTENT_TYPE, content_type)], api.metrics.render()).into_response()
 }
 
-/// The API's description.
-pub async fn get_openapi() -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], OPENAPI).into_response()
+/// The contract's operations.
+pub async fn get_openapi(Extract(api): State) -> Response {
+    document(api.documents.contract.clone())
+}
+
+/// The operations beside the contract.
+pub async fn get_passbook_openapi(Extract(api): State) -> Response {
+    document(api.documents.passbook.clone())
+}
+
+fn document(yaml: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], yaml).into_response()
 }
 
 /// No such path.

@@ -11,7 +11,7 @@ use super::{
     caller::Caller,
     errors::ApiError,
     path::LinkPath,
-    query::{Query, TransactionRange},
+    query::{EmptyIds, Query, TransactionRange},
 };
 use crate::{
     services::links::{TransactionQuery, check_readable},
@@ -26,11 +26,10 @@ pub async fn get_transactions(
     request: Request,
 ) -> Result<Response, ApiError> {
     let stored = api.services.load(&caller, &id).await?;
-    let mut query = Query::of(request.uri());
-    let range = TransactionRange::of(&mut query);
-    query.finish()?;
+    let (range, accounts) =
+        Query::read(&request, |query| (TransactionRange::of(query), query.accounts(EmptyIds::NameNothing)))?;
     check_readable(&stored, Product::Transactions)?;
-    let wanted = TransactionQuery { account_ids: query.list("account_ids"), filter: range.filter() };
+    let wanted = TransactionQuery { accounts, filter: range.filter() };
     let _place = api.admit(&caller).await?;
     let found = api.services.list_transactions(&caller, &stored, wanted).await?;
     let items = found.items.len();

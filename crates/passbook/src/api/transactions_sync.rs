@@ -17,19 +17,20 @@ pub async fn get_transactions_sync(
     request: Request,
 ) -> Result<Response, ApiError> {
     let stored = api.services.load(&caller, &id).await?;
-    let mut query = Query::of(request.uri());
-    let size = query.number("size", 1, 500, 50) as u32;
     // A cursor stands in one log: of this link, of this app in this environment.
     let (tenant, link) = (&stored.link.tenant, stored.link.id.as_str());
     let context = [tenant.app_id.as_str(), tenant.environment.as_str(), "transactions_sync", link];
-    let opened = query
-        .text("cursor")
-        .filter(|cursor| !cursor.is_empty())
-        .map(|cursor| api.services.cursors.open(&context, cursor).and_then(|position| position.parse().ok()));
-    if opened == Some(None) {
-        query.problem("cursor", "value_error.cursor", "is not a cursor of this link");
-    }
-    query.finish()?;
+    let (size, opened) = Query::read(&request, |query| {
+        let size = query.number("size", 1, 500, 50) as u32;
+        let opened: Option<Option<u64>> = query
+            .text("cursor")
+            .filter(|cursor| !cursor.is_empty())
+            .map(|cursor| api.services.cursors.open(&context, &cursor).and_then(|position| position.parse().ok()));
+        if opened == Some(None) {
+            query.problem("cursor", "value_error.cursor", "is not a cursor of this link");
+        }
+        (size, opened)
+    })?;
     check_readable(&stored, Product::Transactions)?;
     let after = opened.flatten().unwrap_or(0);
     let _place = api.admit(&caller).await?;

@@ -17,7 +17,7 @@ use super::{
     caller::Caller,
     errors::ApiError,
     path,
-    query::{Query, TransactionRange},
+    query::{EmptyIds, Query, TransactionRange},
 };
 use crate::views;
 
@@ -39,9 +39,7 @@ pub async fn get_user_accounts(
     caller: Caller,
     request: Request,
 ) -> Result<Json<GetUserAccountsResponse>, ApiError> {
-    let mut query = Query::of(request.uri());
-    let wanted = query.ids("account_ids");
-    query.finish()?;
+    let wanted = Query::read(&request, |query| query.accounts(EmptyIds::Refused))?;
     let user = user_id(request.uri());
     let _place = api.admit(&caller).await?;
     let links = api.services.list_readable_user_links(&caller, &user, Product::Accounts).await?;
@@ -50,7 +48,7 @@ pub async fn get_user_accounts(
             .accounts
             .iter()
             .filter(|account| account.is_visible())
-            .filter(|account| wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|id| id == account.id.as_str())))
+            .filter(|account| wanted.takes(account.id.as_str()))
             .map(views::account)
             .collect(),
         last_synced_at: link.last_synced_at(),
@@ -65,14 +63,12 @@ pub async fn get_user_transactions(
     caller: Caller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let mut query = Query::of(request.uri());
-    let range = TransactionRange::of(&mut query);
-    let wanted = query.ids("account_id");
-    query.finish()?;
+    let (range, wanted) =
+        Query::read(&request, |query| (TransactionRange::of(query), query.accounts(EmptyIds::Refused)))?;
     let user = user_id(request.uri());
     let _place = api.admit(&caller).await?;
     let links = api.services.list_readable_user_links(&caller, &user, Product::Transactions).await?;
-    let found = api.services.list_user_transactions(&caller, &links, wanted.as_deref(), range.filter()).await?;
+    let found = api.services.list_user_transactions(&caller, &links, &wanted, range.filter()).await?;
     let items = found.items.len();
     let make = move || views::user_transactions_page(&links, range.page, found.total, found.items);
     api.long_answers.render(&caller.tenant, items, make).await

@@ -14,7 +14,7 @@ use passbook_core::{
 use super::{
     Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link,
     idempotency::Keep,
-    links::{LinkRefusal, check_readable, permitted_accounts},
+    links::{AccountFilter, LinkRefusal, check_readable, permitted_accounts},
     transaction_writes,
 };
 
@@ -64,7 +64,7 @@ impl Services {
             check_readable(&stored, Product::Enrichment)?;
             let now = self.now(&actor.tenant).await?;
             let shown: HashSet<AccountId> =
-                permitted_accounts(&stored, None).map(|account| account.id.clone()).collect();
+                permitted_accounts(&stored, &AccountFilter::default()).map(|account| account.id.clone()).collect();
             let rows = self.store.load_transactions(&actor.tenant, id, None).await.map_err(Fault::from)?;
             let rows = rows.into_iter().filter(|row| shown.contains(&row.account_id)).collect();
             let found = transaction_id.and_then(|wanted| corrected(rows, wanted, kind));

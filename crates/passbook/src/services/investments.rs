@@ -10,7 +10,7 @@ use passbook_store::port::{InvestmentTransactionPage, StoredLink};
 
 use super::{
     Actor, Fault, Services,
-    links::{TransactionQuery, permitted_accounts},
+    links::{AccountFilter, TransactionQuery, permitted_accounts},
 };
 
 impl Services {
@@ -40,7 +40,7 @@ impl Services {
 }
 
 /// Whose holdings to show: those of permitted accounts that are open, and of these only the wanted ones.
-pub fn accounts_with_holdings(stored: &StoredLink, account_ids: Option<&[String]>) -> HashSet<AccountId> {
-    let permitted = permitted_accounts(stored, account_ids);
+pub fn accounts_with_holdings(stored: &StoredLink, wanted: &AccountFilter) -> HashSet<AccountId> {
+    let permitted = permitted_accounts(stored, wanted);
     permitted.filter(|account| account.is_visible()).map(|account| account.id.clone()).collect()
 }

@@ -1,6 +1,6 @@
 //! Reading, listing and deleting links.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use jiff::Timestamp;
 use passbook_connectors::port::{Credential, Fetch};
@@ -44,10 +44,31 @@ pub enum LinkRefusal {
     Fault(#[from] Fault),
 }
 
+/// Which accounts a caller asked for; all of them by default.
+#[derive(Debug, Clone, Default)]
+pub struct AccountFilter(Option<HashSet<String>>);
+
+impl AccountFilter {
+    /// The accounts with these ids, none when there are none. An id that nothing has names nothing.
+    pub fn of(ids: impl IntoIterator<Item = String>) -> Self {
+        Self(Some(ids.into_iter().filter(|id| !id.is_empty()).collect()))
+    }
+
+    /// Whether the account with this id was asked for.
+    pub fn takes(&self, id: &str) -> bool {
+        self.0.as_ref().is_none_or(|ids| ids.contains(id))
+    }
+
+    /// Whether nobody narrowed anything down.
+    pub fn takes_all(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// What a page of transactions is asked for by.
 pub struct TransactionQuery {
-    /// Only these accounts; `None` for all.
-    pub account_ids: Option<Vec<String>>,
+    /// Of which accounts.
+    pub accounts: AccountFilter,
     /// The rest.
     pub filter: TransactionFilter,
 }
@@ -56,20 +77,16 @@ impl TransactionQuery {
     /// What the store is asked for. Closed accounts keep their history.
     pub fn filter_of(self, stored: &StoredLink) -> TransactionFilter {
         let permitted: Vec<AccountId> =
-            permitted_accounts(stored, self.account_ids.as_deref()).map(|account| account.id.clone()).collect();
-        let all = self.account_ids.is_none() && permitted.len() == stored.link.accounts.len();
+            permitted_accounts(stored, &self.accounts).map(|account| account.id.clone()).collect();
+        let all = self.accounts.takes_all() && permitted.len() == stored.link.accounts.len();
         TransactionFilter { accounts: (!all).then_some(permitted), ..self.filter }
     }
 }
 
 /// The accounts that may be shown, open or closed; of these only the wanted ones.
-pub fn permitted_accounts<'a>(
-    stored: &'a StoredLink,
-    account_ids: Option<&'a [String]>,
-) -> impl Iterator<Item = &'a Account> {
-    let is_wanted =
-        move |account: &&Account| account_ids.is_none_or(|wanted| wanted.iter().any(|id| id == account.id.as_str()));
-    stored.link.accounts.iter().filter(|account| account.permitted).filter(is_wanted)
+pub fn permitted_accounts<'a>(stored: &'a StoredLink, wanted: &'a AccountFilter) -> impl Iterator<Item = &'a Account> {
+    let permitted = stored.link.accounts.iter().filter(|account| account.permitted);
+    permitted.filter(|account| wanted.takes(account.id.as_str()))
 }
 
 impl Services {

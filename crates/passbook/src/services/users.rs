@@ -4,7 +4,10 @@
 use passbook_core::{ids::AccountId, product::Product};
 use passbook_store::port::{StoredLink, TransactionFilter, TransactionPage, UserTransactionFilter};
 
-use super::{Actor, Fault, Services, links::check_readable};
+use super::{
+    Actor, Fault, Services,
+    links::{AccountFilter, check_readable},
+};
 
 impl Services {
     /// The links of an end user that are not deleted, in whatever state. An unknown user has none.
@@ -42,15 +45,14 @@ impl Services {
         &self,
         actor: &Actor,
         links: &[StoredLink],
-        account_ids: Option<&[String]>,
+        wanted: &AccountFilter,
         filter: TransactionFilter,
     ) -> Result<TransactionPage, Fault> {
-        let wanted = |id: &AccountId| account_ids.is_none_or(|ids| ids.iter().any(|wanted| wanted == id.as_str()));
         // Only permitted accounts are ever shown. Closed ones keep their history.
         let accounts: Vec<AccountId> = links
             .iter()
             .flat_map(|stored| &stored.link.accounts)
-            .filter(|account| account.permitted && wanted(&account.id))
+            .filter(|account| account.permitted && wanted.takes(account.id.as_str()))
             .map(|account| account.id.clone())
             .collect();
         if let [only] = links {

@@ -28,6 +28,25 @@ fn a_served_instance_starts_empty_and_keeps_its_secrets() {
 }
 
 #[test]
+fn the_documents_name_the_public_url_and_without_one_the_address() {
+    let site = Site::new("");
+    for settings in ["", "[server]\npublic_url = \"https://passbook.example\"\n"] {
+        site.configure(settings);
+        let server = site.serve();
+        let url = match settings {
+            "" => format!("http://{}", server.address),
+            _ => "https://passbook.example".to_owned(),
+        };
+        for path in ["/openapi.yaml", "/passbook/openapi.yaml"] {
+            let (status, document) = server.get(path);
+            assert_eq!(status, 200, "{path}");
+            assert!(document.contains(&format!("\nservers:\n- url: \"{url}\"\n")), "{path} of {url}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
 fn the_data_of_dev_is_not_served() {
     let site = Site::new("");
     std::fs::create_dir(site.path("data")).expect("a directory");

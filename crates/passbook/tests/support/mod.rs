@@ -55,6 +55,8 @@ pub const USER: &str = "user-0001";
 pub const REDIRECT: &str = "https://app.example/return";
 /// An id of the right form that belongs to nothing.
 pub const UNKNOWN_LINK: &str = "mk_zzzzzzzzzzzzzzzzzzzzzz";
+/// Where clients reach the server.
+pub const PUBLIC_URL: &str = "http://passbook.test";
 /// Longest wait for background work; far above what any of it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -123,6 +125,7 @@ impl Parts {
             metrics: metrics.clone(),
             streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             sandbox: true,
+            documents: passbook::api::documents::Documents::of(Some(PUBLIC_URL)),
             readiness: ready(),
             request_ids: RequestIds::default(),
         };
@@ -409,7 +412,7 @@ fn compose(
 /// Webhooks of tests stay on this machine.
 pub fn webhooks_of_this_machine() -> Webhooks {
     let policy = Policy { only_this_machine: true, ..Policy::of_this_machine() };
-    Webhooks { policy, issuer: "http://passbook.test".to_owned(), ..Webhooks::default() }
+    Webhooks { policy, issuer: PUBLIC_URL.to_owned(), ..Webhooks::default() }
 }
 
 async fn add_app(services: &Services, bits: u128, name: &str) {

@@ -4,6 +4,7 @@
 //! conformance run and the torture runs all use it. What cannot run on this machine is skipped by name.
 
 mod conformance;
+mod contract_lint;
 mod hosted;
 mod packages;
 mod ruby;
@@ -50,6 +51,7 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "conformance", about: "the official Python SDK drives the server", run: conformance::sdk },
     Step { name: "ruby-tls", about: "Ruby reaches `passbook dev --tls` by SSL_CERT_FILE", run: ruby::tls },
     Step { name: "ruby-sdk", about: "the official Ruby SDK, oldest and newest version", run: ruby::sdk },
+    Step { name: "contract-lint", about: "redocly and spectral find nothing in contract/", run: contract_lint::lint },
     Step { name: "contract", about: "short form of `cargo xtask torture contract`", run: hosted::contract },
     Step { name: "fuzz-build", about: "fuzz targets still compile", run: rust::fuzz },
     Step { name: "torture-kill", about: "short form of `cargo xtask torture kill`", run: torture::kill },
