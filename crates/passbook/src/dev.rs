@@ -14,7 +14,10 @@ use passbook_core::{
     tenant::{Environment, ScopeSet, Tenant},
     time::AppClock,
 };
-use passbook_store::port::{App, Changes, Client, ClockWrite, Store};
+use passbook_store::{
+    files,
+    port::{App, Changes, Client, ClockWrite, Store},
+};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -63,11 +66,9 @@ impl DevFile {
 
     /// Writes it by rename and readable by its owner only, so that a reader finds the old file or the whole new one.
     fn write(&self, data: &Path) -> anyhow::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".dev.json").tempfile_in(data)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(Self::path(data))?;
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        files::replace(&Self::path(data), &text)?;
         Ok(())
     }
 }
@@ -244,12 +245,12 @@ fn banner(file: &DevFile, data: &Path) -> String {
     )
 }
 
-/// The data directory, made when absent.
+/// The data directory, made when absent, and for its owner only.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be made, or is not this user's alone.
 pub fn make_data_directory(data: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))
+    files::private_directory(data).context("the data directory cannot be used")
 }
 
 /// Listens on this machine only.

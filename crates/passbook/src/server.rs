@@ -91,6 +91,7 @@ pub fn compose(
         files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
         updates,
+        bounds: opened.bounds,
         lease,
     })
 }

@@ -355,11 +355,13 @@ fn ready() -> Readiness {
 
 fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
     let path = directory.path().join("passbook.db");
-    let master_keys = load_or_create_master_keys(&directory.path().join("master.key"), &path).expect("master keys");
+    let deletion_ledger = directory.path().join("deletions.ledger");
+    let key_file = directory.path().join("master.key");
+    let master_keys = load_or_create_master_keys(&key_file, &path, &deletion_ledger).expect("master keys");
     let store = SqliteStore::open(OpenOptions {
         path,
         master_keys,
-        deletion_ledger: directory.path().join("deletions.ledger"),
+        deletion_ledger,
         clock,
         renderer: views::RENDERER,
         render_stub: &views::link_view,
@@ -395,6 +397,7 @@ fn compose(
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
         import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
         updates,
+        bounds: passbook::services::quota::Bounds::default(),
         lease: passbook::workers::LEASE,
         store,
     })

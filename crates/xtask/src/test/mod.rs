@@ -64,6 +64,11 @@ const STEPS: &[Step<Context>] = &[
     },
     Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
     Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
+    Step {
+        name: "torture-damaged-directories",
+        about: "short form of `cargo xtask torture damaged-directories`",
+        run: torture::damaged_directories,
+    },
     Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
     Step {
         name: "torture-signing-keys",
