@@ -72,9 +72,7 @@ impl NotPrivate {
 pub fn private_directory(path: &Path) -> Result<(), NotPrivate> {
     let fault = || NotPrivate::at(path);
     match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_dir() => {
-            Err(NotPrivate::OtherKind { path: path.to_owned(), wanted: "directory" })
-        }
+        Ok(metadata) if !metadata.is_dir() => Err(NotPrivate::OtherKind { path: path.to_owned(), wanted: "directory" }),
         Ok(metadata) => take_directory(path, &metadata),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let mut builder = DirBuilder::new();
@@ -133,6 +131,9 @@ pub fn tighten(path: &Path) -> Result<(), NotPrivate> {
             return Err(NotPrivate::OtherOwner { path: path.to_owned(), owner: metadata.uid(), user });
         }
         if metadata.mode() & 0o177 != 0 {
+            if metadata.mode() & 0o077 != 0 {
+                tracing::warn!(path = %path.display(), "others could use the file; it is for its owner only now");
+            }
             set_mode(path, metadata.mode() & 0o600).map_err(NotPrivate::at(path))?;
         }
     }

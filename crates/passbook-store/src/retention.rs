@@ -56,9 +56,17 @@ pub const RULES: [Rule; 25] = [
     rule("investment_transactions", "when the bank withdraws them, or with their link", By::Deletion),
     rule("jobs", "90 days after they ended", By::Maintenance),
     rule("kept_answers", "a day after the response", By::Maintenance),
-    rule("link_sessions", "90 days after retention first saw them; what they say of a user goes with their end", By::Maintenance),
+    rule(
+        "link_sessions",
+        "90 days after retention first saw them; what they say of a user goes with their end",
+        By::Maintenance,
+    ),
     rule("link_usage", "with their link", By::Deletion),
-    rule("links", "90 days after their deletion, when their last event and job are gone; their content goes at once", By::Maintenance),
+    rule(
+        "links",
+        "90 days after their deletion, when their last event and job are gone; their content goes at once",
+        By::Maintenance,
+    ),
     rule("master_keys", "when the key is retired", By::Operator),
     rule("ordinals", "never; one for each app and kind", By::Bound),
     rule("refinery_schema_history", "never; one for each migration", By::Bound),
@@ -80,9 +88,10 @@ const fn rule(table: &'static str, ends: &'static str, by: By) -> Rule {
 #[must_use]
 pub fn as_markdown() -> String {
     let head = "| Table | Rows go | Removed by |\n| --- | --- | --- |\n".to_owned();
-    RULES.iter().chain(&OWN_RULES).fold(head, |text, rule| {
-        text + &format!("| `{}` | {} | {} |\n", rule.table, rule.ends, rule.by.words())
-    })
+    RULES
+        .iter()
+        .chain(&OWN_RULES)
+        .fold(head, |text, rule| text + &format!("| `{}` | {} | {} |\n", rule.table, rule.ends, rule.by.words()))
 }
 
 #[cfg(test)]

@@ -84,7 +84,13 @@ async fn open_server(
     }
     let store = Arc::new(store);
     let clock = store.clone();
-    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()), bounds: Bounds::default() })
+    Ok(OpenedStore {
+        store: store.clone(),
+        upkeep: store,
+        keys,
+        skew: Arc::new(move || clock.skew()),
+        bounds: Bounds::default(),
+    })
 }
 
 /// Opens the store in `directory`, making it when there is none, with the keys beside it.
@@ -123,7 +129,13 @@ fn open_embedded(
         keys.follow(KeyFile::new(key_file));
     }
     let store = Arc::new(store);
-    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()), bounds: Bounds::default() })
+    Ok(OpenedStore {
+        store: store.clone(),
+        upkeep: store,
+        keys,
+        skew: Arc::new(move || clock.skew()),
+        bounds: Bounds::default(),
+    })
 }
 
 impl Stores for DataDirectories {

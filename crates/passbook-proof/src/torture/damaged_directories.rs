@@ -385,7 +385,10 @@ async fn judge(
         }
     }
     if refused_reads > 0 {
-        ensure!(!is_ready(server.address).await, "{refused_reads} reads were refused, and the server calls itself ready");
+        ensure!(
+            !is_ready(server.address).await,
+            "{refused_reads} reads were refused, and the server calls itself ready"
+        );
         let output = Command::new(&plan.binary).arg("doctor").arg("--data").arg(&plan.data).output()?;
         ensure!(!output.status.success(), "{refused_reads} reads were refused, and `doctor` finds nothing");
     }

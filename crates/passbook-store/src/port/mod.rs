@@ -41,9 +41,9 @@ pub use self::{
     },
     errors::{CommitError, Guard, StoreError},
     records::{
-        AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Client, InvestmentTransactionPage, KeptAnswer, LinkAnswer,
-        LinkPosition, NumbersAnswer, Reservation, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
-        TransactionPage, UserTransactionFilter,
+        AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Client, InvestmentTransactionPage, KeptAnswer,
+        LinkAnswer, LinkPosition, NumbersAnswer, Reservation, StoredLink, StoredSecrets, StoredSession, Token,
+        TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     upkeep::{BackupError, BackupFile, BackupManifest, Examination, KeyPosition, MasterKeyUse, Rewrapped, Upkeep},
 };

@@ -78,11 +78,11 @@ use self::{
 };
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
-        EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
-        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
-        UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
+        DispatchedEvent, EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef,
+        LeasedDelivery, LeasedJob, LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store,
+        StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
+        UndispatchedEvent, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{

@@ -55,7 +55,10 @@ pub fn presence(database: &Path, ledger: &Path, key_file: Option<&Path>) -> Resu
         let wal = beside(database, "-wal");
         let has_log = fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0);
         let own_key = key_file.filter(|path| !is_unfinished && is_there(path));
-        own_key.map(Path::to_owned).or(has_ledger.then(|| ledger.to_owned())).or((has_log && !is_unfinished).then_some(wal))
+        own_key
+            .map(Path::to_owned)
+            .or(has_ledger.then(|| ledger.to_owned()))
+            .or((has_log && !is_unfinished).then_some(wal))
     };
     match fs::metadata(database) {
         Err(error) if error.kind() == ErrorKind::NotFound => match trace() {
@@ -85,9 +88,9 @@ pub(super) fn finish(database: &Path) -> Result<(), OpenError> {
     let marker = marker(database);
     match fs::remove_file(&marker) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed
-            .and_then(|()| sync_parent(&marker))
-            .map_err(|source| OpenError::File { path: marker, source }),
+        removed => {
+            removed.and_then(|()| sync_parent(&marker)).map_err(|source| OpenError::File { path: marker, source })
+        }
     }
 }
 
@@ -117,10 +120,9 @@ pub(super) fn refuse_foreign(database: &Path) -> Result<(), OpenError> {
     let missing = (whole + 1..=says).filter(|number| !log.holds.contains(number)).count();
     match missing {
         0 => Ok(()),
-        _ => Err(damaged(
-            database,
-            &format!("it should have {says} pages of {page} bytes and lacks {missing} of them"),
-        )),
+        _ => {
+            Err(damaged(database, &format!("it should have {says} pages of {page} bytes and lacks {missing} of them")))
+        }
     }
 }
 

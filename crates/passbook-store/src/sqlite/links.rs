@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     failure::{ReadError, WriteError, constraint_as, one_row},
-    writer::Effects,
     usage::give_back,
+    writer::Effects,
 };
 use crate::{
     port::{Guard, ImportKey, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},

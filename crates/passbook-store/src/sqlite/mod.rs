@@ -63,23 +63,23 @@ use passbook_core::{
     transaction::Transaction,
 };
 
-use self::{
-    failure::{Closed, WriteError, unavailable},
-    readers::Readers,
-    writer::Writer,
-};
 pub use self::{
     condition::{Presence, presence},
     key_file::load_or_create_master_keys,
     open::{OpenError, OpenOptions, SchemaVersions, schema_versions},
     restore::{RestoreError, RestoreOptions, Restored, restore},
 };
+use self::{
+    failure::{Closed, WriteError, unavailable},
+    readers::Readers,
+    writer::Writer,
+};
 pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
-        EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
+        DispatchedEvent, EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery,
+        LeasedJob, LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
         StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
         UserTransactionFilter,
     },
@@ -486,8 +486,7 @@ impl Store for SqliteStore {
 
     async fn forget(&self, before: Timestamp, audit_before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let now = self.now();
-        let forget =
-            move |connection: &_, _: &mut _| retention::forget(connection, before, audit_before, now, limit);
+        let forget = move |connection: &_, _: &mut _| retention::forget(connection, before, audit_before, now, limit);
         Ok(self.writer.submit(forget).await?)
     }
 

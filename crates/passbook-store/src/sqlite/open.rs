@@ -245,13 +245,14 @@ pub struct SchemaVersions {
 /// Looks at the schema of the database at `path` without changing anything.
 ///
 /// # Errors
-/// [`OpenError::InUse`], [`OpenError::Database`], [`OpenError::File`].
+/// [`OpenError::InUse`], [`OpenError::Damaged`], [`OpenError::Database`], [`OpenError::NotPrivate`], [`OpenError::File`].
 pub fn schema_versions(path: &Path) -> Result<SchemaVersions, OpenError> {
     let known = known_schema_version();
     if !is_database(path) {
         return Ok(SchemaVersions { found: None, known });
     }
     let _lock = lock(path)?;
+    condition::refuse_foreign(path)?;
     Ok(SchemaVersions { found: found_schema_version(path)?, known })
 }
 

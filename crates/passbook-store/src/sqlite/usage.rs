@@ -51,7 +51,8 @@ pub(super) fn give_back(connection: &Connection, link: &LinkId) -> Result<(), Wr
 }
 
 pub(super) fn app_usage(connection: &Connection, app: &AppId) -> Result<AppUsage, ReadError> {
-    const SQL: &str = "SELECT COALESCE(SUM(row_count), 0), COALESCE(SUM(byte_count), 0) FROM app_usage WHERE app_id = ?1";
+    const SQL: &str =
+        "SELECT COALESCE(SUM(row_count), 0), COALESCE(SUM(byte_count), 0) FROM app_usage WHERE app_id = ?1";
     let usage = first(connection, SQL, [app.as_str()], |row| {
         let columns = Columns { row, table: "app_usage", key: app.as_str() };
         Ok(AppUsage { rows: columns.integer(0, "row_count")?, bytes: columns.integer(1, "byte_count")? })

@@ -15,7 +15,10 @@ impl MetDamage {
         let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if first.is_none() {
             let what = what.into();
-            tracing::error!(what, "the store is damaged; sound rows are served on, and this process is not ready any more");
+            tracing::error!(
+                what,
+                "the store is damaged; sound rows are served on, and this process is not ready any more"
+            );
             *first = Some(what);
         }
     }

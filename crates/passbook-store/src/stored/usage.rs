@@ -73,6 +73,7 @@ impl<'a> UsageChange<'a> {
 
 /// The same for a link on every machine and in every release.
 fn shard(link: &LinkId) -> i64 {
-    let hash = link.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash =
+        link.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     i64::from(hash % SHARDS)
 }

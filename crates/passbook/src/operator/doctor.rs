@@ -82,12 +82,7 @@ fn examination_checks(seen: &Examination, now: Timestamp) -> Vec<Check> {
     });
     checks.push(match (seen.damage_searched, seen.damage.is_empty()) {
         (true, true) => Check::ok("integrity", "the database is consistent"),
-        (true, false) => Check::not_ok(
-            "integrity",
-            Verdict::Fail,
-            seen.damage.join("; "),
-            RESTORE,
-        ),
+        (true, false) => Check::not_ok("integrity", Verdict::Fail, seen.damage.join("; "), RESTORE),
         (false, _) => Check::ok("integrity", "not looked for here; use pg_amcheck of the database server"),
     });
     checks.push(jobs_check(seen, now));

@@ -317,7 +317,8 @@ impl Services {
         if known.len() < APP_INSTITUTIONS_MAX || known.iter().any(|known| known.id == named.id) {
             return Ok(());
         }
-        let text = format!("files have named {APP_INSTITUTIONS_MAX} institutions for this app already; name a listed one");
+        let text =
+            format!("files have named {APP_INSTITUTIONS_MAX} institutions for this app already; name a listed one");
         Err(FileRefusal::new(text).into())
     }
 
