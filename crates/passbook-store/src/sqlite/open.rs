@@ -17,7 +17,7 @@ use super::{
     SqliteStore,
     answers::end_all_reservations,
     condition::{self, Presence, beside, named, presence},
-    connection::connect_writer,
+    connection::{connect_writer, keep_log},
     deliveries,
     events::add_event,
     failure::{ReadError, WriteError},
@@ -184,7 +184,9 @@ impl SqliteStore {
         take_files(database)?;
         refuse_newer_schema(database)?;
         let mut connection = connect_writer(database).map_err(|error| named(database, error))?;
+        keep_log(&connection, true)?;
         condition::refuse_damaged(database, &connection)?;
+        keep_log(&connection, false)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
         let keys = Arc::new(recognise_master_keys(&mut connection, &options.master_keys)?);
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
@@ -281,6 +283,7 @@ fn found_schema_version(path: &Path) -> Result<Option<i32>, OpenError> {
         return Ok(None);
     }
     let connection = super::connection::connect_reader(path).map_err(|error| named(path, error))?;
+    keep_log(&connection, true)?;
     let has_history = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'")
         .and_then(|mut statement| statement.exists([]))
