@@ -21,6 +21,7 @@ pub mod link;
 pub mod money;
 pub mod numbers;
 pub mod product;
+pub mod quota;
 pub mod reconcile;
 pub mod retention;
 pub mod schedule;

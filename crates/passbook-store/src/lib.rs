@@ -4,8 +4,10 @@
 //! root. Secret fields cross the port in the clear and are sealed inside it ([`sealing`]), so no caller can forget to.
 #![deny(missing_docs)]
 
+pub mod files;
 pub mod port;
 pub mod postgres;
+pub mod retention;
 pub mod sealing;
 pub mod sqlite;
 mod stored;

@@ -16,7 +16,10 @@ use passbook_core::{
     tenant::{Environment, ScopeSet, Tenant},
     time::AppClock,
 };
-use passbook_store::port::{App, Changes, Client, ClockWrite, Store};
+use passbook_store::{
+    files,
+    port::{App, Changes, Client, ClockWrite, Store},
+};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -79,11 +82,9 @@ impl DevFile {
 
     /// Writes it by rename and readable by its owner only, so that a reader finds the old file or the whole new one.
     fn write(&self, data: &Path) -> anyhow::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".dev.json").tempfile_in(data)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(Self::path(data))?;
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        files::replace(&Self::path(data), &text)?;
         Ok(())
     }
 }
@@ -280,12 +281,12 @@ fn shell_word(text: &str) -> String {
     }
 }
 
-/// The data directory, made when absent.
+/// The data directory, made when absent, and for its owner only.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be made, or is not this user's alone.
 pub fn make_data_directory(data: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))
+    files::private_directory(data).context("the data directory cannot be used")
 }
 
 /// Listens on this machine only. `option` is the one that chooses the port, for the message.

@@ -8,6 +8,8 @@ use passbook_store::{
     sealing::Keys,
 };
 
+use crate::services::quota::Bounds;
+
 /// How far this machine's wall clock is ahead of the store's time.
 pub type Skew = Arc<dyn Fn() -> SignedDuration + Send + Sync>;
 
@@ -22,4 +24,6 @@ pub struct OpenedStore {
     pub keys: Arc<Keys>,
     /// The difference of clocks.
     pub skew: Skew,
+    /// How long records are kept, and how much an app may store.
+    pub bounds: Bounds,
 }

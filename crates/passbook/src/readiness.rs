@@ -27,13 +27,16 @@ pub enum Reason {
     Draining,
     /// The store does not answer.
     StoreUnavailable,
+    /// Damaged data was met since the start.
+    StoreDamaged,
     /// This machine's clock is wrong.
     ClockSkew,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Starting, Self::Draining, Self::StoreUnavailable, Self::ClockSkew];
+    pub const ALL: [Self; 5] =
+        [Self::Starting, Self::Draining, Self::StoreUnavailable, Self::StoreDamaged, Self::ClockSkew];
 
     /// Its word in answers and metrics.
     #[must_use]
@@ -42,6 +45,7 @@ impl Reason {
             Self::Starting => "starting",
             Self::Draining => "draining",
             Self::StoreUnavailable => "store_unavailable",
+            Self::StoreDamaged => "store_damaged",
             Self::ClockSkew => "clock_skew",
         }
     }
@@ -96,6 +100,7 @@ impl Readiness {
             (!self.started.load(Ordering::Acquire), Reason::Starting),
             (self.is_draining(), Reason::Draining),
             (!answers, Reason::StoreUnavailable),
+            (store.met_damage().is_some(), Reason::StoreDamaged),
             (is_wrong_clock(self.skew()), Reason::ClockSkew),
         ];
         found.into_iter().filter(|(applies, _)| *applies).map(|(_, reason)| reason).collect()

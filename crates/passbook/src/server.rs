@@ -97,6 +97,7 @@ pub fn compose(
         keys_at_work: Arc::default(),
         import_turns: imports::import_turns(),
         updates,
+        bounds: opened.bounds,
         lease,
     })
 }

@@ -12,14 +12,16 @@ use passbook::{
     config::{Config, Place},
     dev,
     opened_store::OpenedStore,
+    services::quota::Bounds,
     system::SystemClock,
     views,
 };
 use passbook_core::secret::SecretBytes;
 use passbook_store::{
+    files::private_directory,
     postgres::{self, Connections, PostgresStore},
     sealing::{KeyFile, MasterKey},
-    sqlite::{self, OpenError, OpenOptions, RestoreOptions, SqliteStore, load_or_create_master_keys},
+    sqlite::{self, OpenError, OpenOptions, Presence, RestoreOptions, SqliteStore, load_or_create_master_keys},
     time::SteadyClock,
 };
 
@@ -37,7 +39,8 @@ pub async fn open_configured(config: &Config) -> anyhow::Result<OpenedStore> {
         Place::Embedded => {
             let keys = &config.keys;
             let files = StoreFiles { ledger: place.deletion_ledger.clone(), ..DataDirectories.files(&place.data) };
-            Ok(open_embedded(files, keys.master_keys.clone(), keys.master_key_file.clone())?)
+            let opened = open_embedded(files, keys.master_keys.clone(), keys.master_key_file.clone())?;
+            Ok(OpenedStore { bounds: place.bounds, ..opened })
         }
         Place::Server { url, tls_ca_file, connections } => {
             let url = std::str::from_utf8(url.expose()).context("store.url is not text")?.trim();
@@ -45,7 +48,8 @@ pub async fn open_configured(config: &Config) -> anyhow::Result<OpenedStore> {
                 Some(file) => Some(std::fs::read(file).with_context(|| format!("{}", file.display()))?),
                 None => None,
             };
-            open_server(config, url, tls_roots, *connections).await
+            let opened = open_server(config, url, tls_roots, *connections).await?;
+            Ok(OpenedStore { bounds: place.bounds, ..opened })
         }
     }
 }
@@ -80,7 +84,13 @@ async fn open_server(
     }
     let store = Arc::new(store);
     let clock = store.clone();
-    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()) })
+    Ok(OpenedStore {
+        store: store.clone(),
+        upkeep: store,
+        keys,
+        skew: Arc::new(move || clock.skew()),
+        bounds: Bounds::default(),
+    })
 }
 
 /// Opens the store in `directory`, making it when there is none, with the keys beside it.
@@ -90,7 +100,8 @@ async fn open_server(
 pub fn open_directory(directory: &Path) -> Result<OpenedStore, OpenError> {
     let files = DataDirectories.files(directory);
     let key_file = key_file_of(directory);
-    let master_keys = load_or_create_master_keys(&key_file, &files.database)?;
+    private_directory(directory)?;
+    let master_keys = load_or_create_master_keys(&key_file, &files.database, &files.ledger)?;
     open_embedded(files, master_keys, Some(key_file))
 }
 
@@ -118,16 +129,20 @@ fn open_embedded(
         keys.follow(KeyFile::new(key_file));
     }
     let store = Arc::new(store);
-    Ok(OpenedStore { store: store.clone(), upkeep: store, keys, skew: Arc::new(move || clock.skew()) })
+    Ok(OpenedStore {
+        store: store.clone(),
+        upkeep: store,
+        keys,
+        skew: Arc::new(move || clock.skew()),
+        bounds: Bounds::default(),
+    })
 }
 
 impl Stores for DataDirectories {
     fn open<'a>(&'a self, data: &'a Path) -> BoxFuture<'a, Result<Opened, OpenFailure>> {
         Box::pin(async move {
             // A command never makes a store: a mistyped directory would look like an empty one.
-            if !self.files(data).database.exists() {
-                return Err(no_store(data));
-            }
+            refuse_absent(data, &self.files(data))?;
             let opened = open_directory(data).map_err(failure)?;
             Ok(Opened { store: opened.upkeep, keys: opened.keys })
         })
@@ -183,8 +198,8 @@ impl Configured {
     /// Whether there is a store to open: a command other than `migrate` makes none.
     async fn refuse_absent(&self, data: &Path) -> Result<(), OpenFailure> {
         match &self.0.store.place {
-            Place::Embedded if self.files(data).database.exists() => Ok(()),
-            Place::Embedded => Err(no_store(data)),
+            // The configured keys are made by the operator, and tell nothing about a store.
+            Place::Embedded => refuse_absent(data, &StoreFiles { keys: None, ..self.files(data) }),
             Place::Server { url, tls_ca_file, .. } => {
                 let schema = self.server_schema(url, tls_ca_file.as_deref()).await.map_err(OpenFailure::Other)?;
                 let absent = || anyhow!("there is no store in the database; `passbook migrate` makes one");
@@ -263,8 +278,15 @@ fn restore_into(
     })
 }
 
-fn no_store(data: &Path) -> OpenFailure {
-    OpenFailure::Other(anyhow!("there is no store in {}", data.display()))
+/// A store that is lost is named as such; one that never was is none.
+fn refuse_absent(data: &Path, files: &StoreFiles) -> Result<(), OpenFailure> {
+    let presence = sqlite::presence(&files.database, &files.ledger, files.keys.as_deref()).map_err(failure)?;
+    match presence {
+        Presence::Present => Ok(()),
+        Presence::Absent | Presence::Unfinished => {
+            Err(OpenFailure::Other(anyhow!("there is no store in {}", data.display())))
+        }
+    }
 }
 
 fn failure(error: OpenError) -> OpenFailure {

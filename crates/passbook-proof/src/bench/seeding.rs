@@ -34,10 +34,11 @@ pub async fn prepare(bench: &Bench, name: &str, links: u64) -> Result<Vec<String
 /// Opens the store of a server that does not run.
 pub fn open(data: &Path) -> Result<Arc<SqliteStore>> {
     let path = data.join("passbook.db");
+    let deletion_ledger = data.join("deletions.ledger");
     Ok(Arc::new(SqliteStore::open(OpenOptions {
-        master_keys: load_or_create_master_keys(&data.join("master.key"), &path)?,
+        master_keys: load_or_create_master_keys(&data.join("master.key"), &path, &deletion_ledger)?,
         path,
-        deletion_ledger: data.join("deletions.ledger"),
+        deletion_ledger,
         clock: Arc::new(SystemClock),
         renderer: views::RENDERER,
         render_stub: &views::link_view,

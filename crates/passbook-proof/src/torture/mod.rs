@@ -10,6 +10,7 @@ mod clock_jumps;
 mod conduct;
 mod contract;
 mod crew;
+mod damaged_directories;
 mod disk;
 mod drain;
 mod exchange;
@@ -78,6 +79,8 @@ pub enum Experiment {
     Contract(ContractOptions),
     /// Take backups under writes and restore each; everything acknowledged before is in it.
     Backups(BackupsOptions),
+    /// Damage data directories in every way; each is refused by name or served right, never as a new one.
+    DamagedDirectories(DamagedDirectoriesOptions),
     /// Replace the keys that sign webhooks under load and kills; a receiver with old keys refuses none.
     SigningKeys(SigningKeysOptions),
     /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
@@ -326,6 +329,16 @@ pub struct BackupsOptions {
     rounds: u64,
 }
 
+/// Options of `torture damaged-directories`; always on the embedded store.
+#[derive(Args)]
+pub struct DamagedDirectoriesOptions {
+    #[command(flatten)]
+    common: Common,
+    /// How many directories are damaged; the kinds of damage follow each other.
+    #[arg(long, default_value_t = 200)]
+    directories: u64,
+}
+
 /// Options of `torture sync`.
 #[derive(Args)]
 pub struct SyncOptions {
@@ -406,6 +419,7 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Sync(options) => sync::run(options).await,
         Experiment::Contract(options) => contract::run(options).await,
         Experiment::Backups(options) => backups::run(options).await,
+        Experiment::DamagedDirectories(options) => damaged_directories::run(options).await,
         Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
     }

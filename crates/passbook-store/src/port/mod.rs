@@ -41,9 +41,9 @@ pub use self::{
     },
     errors::{CommitError, Guard, StoreError},
     records::{
-        AnswerKey, App, AppInstitution, ChangeFilter, Client, InvestmentTransactionPage, KeptAnswer, LinkAnswer,
-        LinkPosition, NumbersAnswer, Reservation, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
-        TransactionPage, UserTransactionFilter,
+        AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Client, InvestmentTransactionPage, KeptAnswer,
+        LinkAnswer, LinkPosition, NumbersAnswer, Reservation, StoredLink, StoredSecrets, StoredSession, Token,
+        TransactionFilter, TransactionPage, UserTransactionFilter,
     },
     upkeep::{BackupError, BackupFile, BackupManifest, Examination, KeyPosition, MasterKeyUse, Rewrapped, Upkeep},
 };
@@ -321,6 +321,20 @@ pub trait Store: Send + Sync + 'static {
     /// than it, and kept answers whose own life is over by [`Store::now`]. At most `limit` rows of each
     /// kind; returns how many went.
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Deletes what retention has ended and [`Store::cleanup`] leaves: audit rows older than `audit_before`, sessions
+    /// that retention first saw before `before`, and the stubs of deleted links whose last event and job are gone. At
+    /// most `limit` rows of each kind; returns how many rows went or were seen for the first time.
+    async fn forget(&self, before: Timestamp, audit_before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    // ---- what an application stores, and the state of the store itself
+
+    /// What the application stores now, as counted with each commit.
+    async fn app_usage(&self, app: &AppId) -> Result<AppUsage, StoreError>;
+
+    /// The first damage that was met since the store was opened: a page or a row that cannot be read. `None` while
+    /// everything that was read was sound.
+    fn met_damage(&self) -> Option<String>;
 
     /// Finishes outstanding writes and closes. Reads and writes fail afterwards.
     async fn close(&self);

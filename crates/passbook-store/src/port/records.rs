@@ -219,6 +219,15 @@ pub struct Token {
     pub expires_at: Timestamp,
 }
 
+/// What an application stores, as its quota counts it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppUsage {
+    /// Links that are not deleted, transactions and investment transactions. Exact.
+    pub rows: u64,
+    /// Bytes that these take, an estimate.
+    pub bytes: u64,
+}
+
 /// An institution that a statement file named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppInstitution {

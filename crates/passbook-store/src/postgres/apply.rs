@@ -15,10 +15,11 @@ use super::{
     links::write_link,
     sessions::write_session,
     transactions::write_transactions,
+    usage,
     work::{Step, Work},
     writers::Unit,
 };
-use crate::stored::prepare::Prepared;
+use crate::stored::{prepare::Prepared, usage::UsageChange};
 
 /// Everything one use case changes.
 pub(super) struct Commit(pub Prepared);
@@ -60,5 +61,9 @@ fn steps(prepared: &Prepared) -> Result<Vec<Step<'_>>, WriteError> {
     steps.extend(switch_on(&rest.switched_on));
     steps.extend(rest.audit.iter().map(add_audit_entry));
     steps.extend(rest.clock.as_ref().map(set_clock));
+    // Last: the counters of an app are what its commits may wait for each other at.
+    if let Some(change) = UsageChange::of(prepared) {
+        steps.extend(usage::count(&change));
+    }
     Ok(steps)
 }

@@ -4,6 +4,7 @@ use passbook_core::{ids::LinkId, tenant::Tenant};
 
 use super::{
     readers::Readers,
+    usage::{FORGET_USAGE, GIVE_BACK_USAGE},
     values::{Value, values},
     work::Step,
 };
@@ -63,7 +64,7 @@ const DESTROY_ANSWERS: &str = "DELETE FROM kept_answers WHERE link_id = $1";
 const DESTROY_REQUESTS: &str = "UPDATE link_sessions SET request = NULL WHERE link_id = $1 AND request IS NOT NULL";
 
 /// What [`LinkWrite::destroy`](crate::port::LinkWrite::destroy) does, in the order of row locks.
-const DESTROY: [&str; 7] = [
+const DESTROY: [&str; 9] = [
     DESTROY_KEYS,
     DESTROY_TRANSACTIONS,
     DESTROY_CHANGES,
@@ -71,6 +72,8 @@ const DESTROY: [&str; 7] = [
     DESTROY_HOLDINGS,
     DESTROY_ANSWERS,
     DESTROY_REQUESTS,
+    GIVE_BACK_USAGE,
+    FORGET_USAGE,
 ];
 
 pub(super) async fn lookup_numbers_answer(

@@ -36,10 +36,12 @@ mod links;
 mod master_keys;
 mod open;
 mod readers;
+mod retention;
 mod schema;
 mod sessions;
 mod transactions;
 mod upkeep;
+mod usage;
 mod users;
 mod values;
 mod work;
@@ -76,15 +78,16 @@ use self::{
 };
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
-        EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
-        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
-        UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
+        DispatchedEvent, EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef,
+        LeasedDelivery, LeasedJob, LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store,
+        StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
+        UndispatchedEvent, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
         ledger::LedgerEntry,
+        met::MetDamage,
         prepare::{self, Prepared},
         values::{due_micros, fence_number, micros},
     },
@@ -99,6 +102,7 @@ pub struct PostgresStore {
     deletions: Arc<Deletions>,
     clock: Arc<RemoteClock>,
     wall_clock: Arc<dyn Clock>,
+    met: MetDamage,
     upkeep: JoinHandle<()>,
 }
 
@@ -148,15 +152,15 @@ async fn commit(writers: Arc<Writers>, deletions: Arc<Deletions>, prepared: Prep
 #[async_trait]
 impl Store for PostgresStore {
     async fn lookup_numbers_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<NumbersAnswer>, StoreError> {
-        links::lookup_numbers_answer(&self.readers, &self.keys, tenant, id).await
+        self.met.look(links::lookup_numbers_answer(&self.readers, &self.keys, tenant, id).await)
     }
 
     async fn lookup_link_answer(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<LinkAnswer>, StoreError> {
-        links::lookup_link_answer(&self.readers, tenant, id).await
+        self.met.look(links::lookup_link_answer(&self.readers, tenant, id).await)
     }
 
     async fn lookup_link(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
-        links::lookup_link(&self.readers, tenant, id).await
+        self.met.look(links::lookup_link(&self.readers, tenant, id).await)
     }
 
     async fn lookup_link_remains(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredLink>, StoreError> {
@@ -165,7 +169,7 @@ impl Store for PostgresStore {
     }
 
     async fn lookup_secrets(&self, tenant: &Tenant, id: &LinkId) -> Result<Option<StoredSecrets>, StoreError> {
-        links::lookup_secrets(&self.readers, &self.keys, tenant, id).await
+        self.met.look(links::lookup_secrets(&self.readers, &self.keys, tenant, id).await)
     }
 
     async fn find_link_by_import_key(&self, tenant: &Tenant, import_key: &str) -> Result<Option<LinkId>, StoreError> {
@@ -199,7 +203,7 @@ impl Store for PostgresStore {
     }
 
     async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
-        users::list_user_links(&self.readers, tenant, customer_user_id).await
+        self.met.look(users::list_user_links(&self.readers, tenant, customer_user_id).await)
     }
 
     async fn list_user_transactions(
@@ -207,7 +211,7 @@ impl Store for PostgresStore {
         tenant: &Tenant,
         filter: &UserTransactionFilter,
     ) -> Result<TransactionPage, StoreError> {
-        users::list_user_transactions(&self.readers, tenant, filter).await
+        self.met.look(users::list_user_transactions(&self.readers, tenant, filter).await)
     }
 
     async fn list_transactions(
@@ -216,7 +220,7 @@ impl Store for PostgresStore {
         link: &LinkId,
         filter: &TransactionFilter,
     ) -> Result<TransactionPage, StoreError> {
-        transactions::list_transactions(&self.readers, tenant, link, filter).await
+        self.met.look(transactions::list_transactions(&self.readers, tenant, link, filter).await)
     }
 
     async fn list_transaction_changes(
@@ -225,7 +229,7 @@ impl Store for PostgresStore {
         link: &LinkId,
         filter: &ChangeFilter,
     ) -> Result<Vec<LoggedChange>, StoreError> {
-        changes::list_transaction_changes(&self.readers, tenant, link, filter).await
+        self.met.look(changes::list_transaction_changes(&self.readers, tenant, link, filter).await)
     }
 
     async fn load_transactions(
@@ -234,11 +238,11 @@ impl Store for PostgresStore {
         link: &LinkId,
         since: Option<Date>,
     ) -> Result<Vec<Transaction>, StoreError> {
-        transactions::load_transactions(&self.readers, tenant, link, since).await
+        self.met.look(transactions::load_transactions(&self.readers, tenant, link, since).await)
     }
 
     async fn lookup_portfolio(&self, tenant: &Tenant, link: &LinkId) -> Result<Option<Portfolio>, StoreError> {
-        investments::lookup_portfolio(&self.readers, tenant, link).await
+        self.met.look(investments::lookup_portfolio(&self.readers, tenant, link).await)
     }
 
     async fn list_investment_transactions(
@@ -371,7 +375,7 @@ impl Store for PostgresStore {
     }
 
     async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
-        sessions::lookup_session(&self.readers, &self.keys, id).await
+        self.met.look(sessions::lookup_session(&self.readers, &self.keys, id).await)
     }
 
     async fn find_session_by_exchange_hash(
@@ -460,6 +464,18 @@ impl Store for PostgresStore {
         }
         self.writers.cleanup_marks(limit).await?;
         Ok(deleted)
+    }
+
+    async fn forget(&self, before: Timestamp, audit_before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        retention::forget(&self.writers, before, audit_before, self.now(), limit).await
+    }
+
+    async fn app_usage(&self, app: &AppId) -> Result<AppUsage, StoreError> {
+        usage::app_usage(&self.readers, app).await
+    }
+
+    fn met_damage(&self) -> Option<String> {
+        self.met.first()
     }
 
     async fn close(&self) {

@@ -28,6 +28,7 @@ use crate::{
     stored::{
         columns::Columns,
         ledger::{DeletionLedger, LedgerEntry, LedgerError},
+        met::MetDamage,
         prepare::prepare,
         replay::{Stubs, deletion_again},
     },
@@ -116,6 +117,16 @@ pub enum OpenError {
     /// The certificates cannot be used.
     #[error("the certificates of the database's authorities are malformed")]
     MalformedTlsRoots,
+    /// The database has no tables, and the deletion ledger says that there was a store.
+    #[error(
+        "there is no store in the database, but {trace} says that there was one, and a new one would hide that it is \
+         lost; name the original database, or restore a dump with pg_restore (docs/backup.md). If there never was a \
+         store, remove {trace}"
+    )]
+    Lost {
+        /// The deletion ledger.
+        trace: PathBuf,
+    },
     /// No master key was given.
     #[error("the master key of the store is missing; put the original key back, a new one cannot open it")]
     MissingMasterKey,
@@ -194,6 +205,10 @@ impl PostgresStore {
         check_server(&client).await?;
         schema::refuse_newer(schema::stored_version(&client).await?)?;
         let guard = schema::Guard::take(&connector).await?;
+        // The ledger is made by the process that first opens the store, after the tables are there.
+        if schema::stored_version(&client).await? == 0 && options.deletion_ledger.exists() {
+            return Err(OpenError::Lost { trace: options.deletion_ledger });
+        }
         schema::bring_up_to_date(&connector, &guard).await?;
         let keys = recognise_master_keys(guard.client(), &options.master_keys).await?;
         guard.release().await?;
@@ -217,6 +232,7 @@ impl PostgresStore {
             deletions,
             clock,
             wall_clock: options.wall_clock,
+            met: MetDamage::default(),
             upkeep,
         };
         let stubs = Stubs { renderer: options.renderer, render: options.render_stub };

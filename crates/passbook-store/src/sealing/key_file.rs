@@ -2,15 +2,14 @@
 //! the new one.
 
 use std::{
-    fs::{self, File},
-    io::Write as _,
+    fs,
     path::{Path, PathBuf},
 };
 
 use zeroize::Zeroizing;
 
 use super::{MalformedMasterKey, MasterKey};
-use crate::stored::ledger::sync_parent;
+use crate::files;
 
 /// A file of master keys; see [`MasterKey::parse_all`] for its format.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,36 +114,12 @@ impl KeyFile {
     }
 
     fn replace(&self, text: &str) -> Result<(), KeyFileError> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let unfinished = self.path.with_file_name(name);
-        let write = || {
-            // A file of an interrupted change may be there, with any mode.
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut file = private().create_new(true).open(&unfinished)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &self.path)?;
-            sync_parent(&self.path)
-        };
-        write().map_err(|source| self.fault(source))
+        files::replace(&self.path, text.as_bytes()).map_err(|source| self.fault(source))
     }
 
     fn fault(&self, source: std::io::Error) -> KeyFileError {
         KeyFileError::File { path: self.path.clone(), source }
     }
-}
-
-/// How a file that only its owner may read is made.
-fn private() -> fs::OpenOptions {
-    let mut options = File::options();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 #[cfg(test)]

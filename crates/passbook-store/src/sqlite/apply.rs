@@ -15,9 +15,10 @@ use super::{
     links::write_link,
     sessions::write_session,
     transactions::write_transactions,
+    usage::count,
     writer::Effects,
 };
-use crate::stored::prepare::Prepared;
+use crate::stored::{prepare::Prepared, usage::UsageChange};
 
 /// Applies all of `prepared`; on an error the caller takes back what was done.
 pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<(), WriteError> {
@@ -58,6 +59,9 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
     }
     if let Some(investments) = &rest.investments {
         write_investments(connection, investments)?;
+    }
+    if let Some(change) = UsageChange::of(prepared) {
+        count(connection, &change)?;
     }
     for job in &rest.jobs {
         add_job(connection, job)?;

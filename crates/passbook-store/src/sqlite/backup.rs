@@ -11,7 +11,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -24,8 +24,8 @@ use rusqlite::{
 
 use super::{connection::connect_copier, failure::unavailable};
 use crate::{
+    files::{create_private, sync_parent},
     port::{BackupError, BackupFile, BackupManifest},
-    stored::ledger::sync_parent,
 };
 
 /// The only format so far.
@@ -34,6 +34,8 @@ pub(super) const BACKUP_FORMAT: u32 = 1;
 pub(super) const DATABASE: &str = "passbook.db";
 /// The manifest in a backup.
 pub(super) const MANIFEST: &str = "manifest.json";
+/// How the name of a backup ends that is not whole yet.
+const UNFINISHED: &str = ".partial";
 /// Pages copied at a time: 1 MiB.
 const STEP_PAGES: i32 = 256;
 /// A pause at least as long as the step before it leaves writers half of the disk.
@@ -48,22 +50,22 @@ pub(super) fn back_up(
     if destination.exists() {
         return Err(BackupError::Occupied(destination.to_owned()));
     }
-    let unfinished = unfinished_of(destination);
-    let fault = |source| BackupError::File { path: unfinished.clone(), source };
-    make_private_directory(&unfinished).map_err(fault)?;
-    let made = copy(database, &unfinished, created_at).and_then(|manifest| {
-        fs::rename(&unfinished, destination).and_then(|()| sync_parent(destination)).map_err(fault)?;
-        Ok(manifest)
-    });
-    if made.is_err() {
-        // The error that is already on its way says more than one from here could.
-        let _best_effort = fs::remove_dir_all(&unfinished);
-    }
-    made
+    let parent = destination.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fault = |source| BackupError::File { path: destination.to_owned(), source };
+    remove_unfinished(parent, destination);
+    let unfinished = private_directory_in(parent, destination).map_err(fault)?;
+    let manifest = copy(database, unfinished.path(), created_at)?;
+    // Renaming replaces an empty directory that somebody made meanwhile, and nothing else.
+    fs::rename(unfinished.path(), destination).and_then(|()| sync_parent(destination)).map_err(fault)?;
+    // It has another name now, and there is nothing to remove.
+    let _renamed = unfinished.keep();
+    Ok(manifest)
 }
 
 fn copy(database: &Path, directory: &Path, created_at: Timestamp) -> Result<BackupManifest, BackupError> {
     let target = directory.join(DATABASE);
+    // SQLite gives the files beside it the same mode.
+    create_private(&target).map_err(|source| BackupError::File { path: target.clone(), source })?;
     let (schema_version, key) = copy_database(database, &target).map_err(unavailable)?;
     let fault = |source| BackupError::File { path: target.clone(), source };
     File::open(&target).and_then(|file| file.sync_all()).map_err(fault)?;
@@ -106,27 +108,37 @@ fn copy_database(database: &Path, target: &Path) -> rusqlite::Result<(i32, (u32,
     Ok((schema, key.unwrap_or_default()))
 }
 
-/// Where a backup is made before it has its name.
-fn unfinished_of(destination: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(destination.file_name().unwrap_or_default());
-    name.push(".partial");
-    destination.with_file_name(name)
+/// A directory with a random name beside `destination`, for this user only. It goes when it is dropped.
+fn private_directory_in(parent: &Path, destination: &Path) -> std::io::Result<tempfile::TempDir> {
+    let prefix = unfinished_prefix(destination);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(UNFINISHED);
+    #[cfg(unix)]
+    let builder = builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    let directory = builder.tempdir_in(parent)?;
+    #[cfg(unix)]
+    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(directory)
 }
 
-fn make_private_directory(path: &Path) -> std::io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Removes what killed backups to the same destination left.
+fn remove_unfinished(parent: &Path, destination: &Path) {
+    let prefix = unfinished_prefix(destination);
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&prefix) && name.ends_with(UNFINISHED) {
+            // What stays is in nobody's way.
+            let _best_effort = fs::remove_dir_all(entry.path());
+        }
     }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+}
+
+fn unfinished_prefix(destination: &Path) -> String {
+    format!(".{}.", destination.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn write_synced(path: &Path, manifest: &BackupManifest) -> std::io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = create_private(path)?;
     file.write_all(&serde_json::to_vec_pretty(manifest)?)?;
     file.write_all(b"\n")?;
     file.sync_all()

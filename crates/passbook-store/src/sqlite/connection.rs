@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// How long a connection waits for a lock. Within one process only a checkpoint ever makes anybody wait.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -60,6 +60,12 @@ pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "mmap_size", READER_MAP_BYTES)?;
     Ok(connection)
+}
+
+/// Whether the write-ahead log stays as it is when the last connection closes. A store that is only looked at, or
+/// refused, keeps its files as they are.
+pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(|_| ())
 }
 
 /// A connection that copies the database; it reads pages once, so it neither maps nor keeps them.

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     failure::{ReadError, WriteError, constraint_as, one_row},
+    usage::give_back,
     writer::Effects,
 };
 use crate::{
@@ -278,6 +279,7 @@ fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
     connection.prepare_cached("DELETE FROM transaction_changes WHERE link_id = ?1")?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM investment_transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM holdings WHERE link_id = ?1")?.execute([id.as_str()])?;
+    give_back(connection, id)?;
     // A kept answer shows the link object.
     connection.prepare_cached("DELETE FROM kept_answers WHERE link_id = ?1")?.execute([id.as_str()])?;
     // A session that failed or was never finished still holds what the app said about the end user.

@@ -2,12 +2,13 @@
 //!
 //! | file | tells |
 //! | --- | --- |
-//! | `open`, `key_file` | how a store is opened and refused |
+//! | `open`, `key_file`, `condition` | how a store is opened and refused |
 //! | `connection` | the settings of every connection |
 //! | `writer` | the one writing thread and its group commit |
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
-//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `deliveries`, `instance`, `answers`, `investments` | the tables |
+//! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `deliveries`, `instance`, `answers`, `investments`, `usage` | the tables |
+//! | `retention` | what ends without anybody asking |
 //! | `master_keys`, `backup`, `restore`, `examine` | what an operator asks for; `upkeep` is its port |
 //! | `columns`, `failure` | rows and errors |
 //!
@@ -23,6 +24,7 @@ mod backup;
 mod changes;
 mod clients;
 mod columns;
+mod condition;
 mod connection;
 mod deliveries;
 mod events;
@@ -38,9 +40,11 @@ mod master_keys;
 mod open;
 mod readers;
 mod restore;
+mod retention;
 mod sessions;
 mod transactions;
 mod upkeep;
+mod usage;
 mod users;
 mod writer;
 
@@ -59,27 +63,31 @@ use passbook_core::{
     transaction::Transaction,
 };
 
+pub use self::{
+    condition::{Presence, presence},
+    key_file::load_or_create_master_keys,
+    open::{OpenError, OpenOptions, SchemaVersions, schema_versions},
+    restore::{RestoreError, RestoreOptions, Restored, restore},
+};
 use self::{
     failure::{Closed, WriteError, unavailable},
     readers::Readers,
     writer::Writer,
 };
-pub use self::{
-    key_file::load_or_create_master_keys,
-    open::{OpenError, OpenOptions, SchemaVersions, schema_versions},
-    restore::{RestoreError, RestoreOptions, Restored, restore},
-};
 pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
-        EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
+        DispatchedEvent, EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery,
+        LeasedJob, LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
         StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
         UserTransactionFilter,
     },
     sealing::Keys,
-    stored::prepare::{self, Prepared},
+    stored::{
+        met::MetDamage,
+        prepare::{self, Prepared},
+    },
 };
 
 /// Commits that [`SqliteStore::bulk_load`] puts into one transaction.
@@ -93,6 +101,7 @@ pub struct SqliteStore {
     path: PathBuf,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
+    met: Arc<MetDamage>,
     /// The newest time that the store held when it was opened; its time does not run back before that.
     opened_at: Timestamp,
 }
@@ -473,6 +482,20 @@ impl Store for SqliteStore {
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let (before, now) = (before.as_microsecond(), self.now().as_microsecond());
         Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, now, limit)).await?)
+    }
+
+    async fn forget(&self, before: Timestamp, audit_before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let now = self.now();
+        let forget = move |connection: &_, _: &mut _| retention::forget(connection, before, audit_before, now, limit);
+        Ok(self.writer.submit(forget).await?)
+    }
+
+    async fn app_usage(&self, app: &AppId) -> Result<AppUsage, StoreError> {
+        self.readers.point(|connection| usage::app_usage(connection, app))
+    }
+
+    fn met_damage(&self) -> Option<String> {
+        self.met.first()
     }
 
     async fn close(&self) {

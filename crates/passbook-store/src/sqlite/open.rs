@@ -16,17 +16,18 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use super::{
     SqliteStore,
     answers::end_all_reservations,
-    connection::connect_writer,
+    condition::{self, Presence, beside, named, presence},
+    connection::{connect_writer, keep_log},
     deliveries,
     events::add_event,
     failure::{ReadError, WriteError},
     jobs::end_all_leases,
-    key_file::has_content,
     links::{lookup_link_unscoped, lookup_remains, write_link},
     readers::Readers,
     writer::{Effects, Writer},
 };
 use crate::{
+    files::{NotPrivate, create_private, open_private, sweep, tighten},
     port::StoreError,
     sealing::{
         KeyRefusal, Keys, LOOKUP_ROOT, MalformedMasterKey, MasterKey, RememberedKey, first_lookup_root, recognise,
@@ -72,11 +73,42 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
     },
+    /// The database is gone, and something says that there was one.
+    #[error(
+        "there is no store at {path}, but {trace} says that there was one, and a new one would hide that it is lost; put \
+         the original database back, or restore a backup: move everything but the key file and the deletion ledger out \
+         of the directory, then `passbook restore --from BACKUP --data DIR` (docs/backup.md). If there never was a \
+         store, remove {trace}"
+    )]
+    Lost {
+        /// Where the database should be.
+        path: PathBuf,
+        /// What says that there was one.
+        trace: PathBuf,
+    },
+    /// The file is not a whole database.
+    #[error(
+        "the store {path} is damaged: {what}; keep a copy of its files, and restore the newest backup: move everything \
+         but the key file and the deletion ledger out of the directory, then `passbook restore --from BACKUP --data \
+         DIR` (docs/backup.md)"
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file of the store is not this user's alone.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// The database exists and its master key was not given.
     #[error("the master key of the existing store is missing; put the original key back, a new one cannot open it")]
     MissingMasterKey,
     /// The database was made with another master key.
-    #[error("the master key is not the one this store was made with")]
+    #[error(
+        "the master key is not the one this store was made with; put the original key back, or restore a backup that \
+         was made with this key (`passbook restore --from BACKUP --data DIR`, docs/backup.md)"
+    )]
     WrongMasterKey,
     /// The key file does not hold a master key.
     #[error("the key file {path} is malformed")]
@@ -142,10 +174,19 @@ impl SqliteStore {
         if options.master_keys.is_empty() {
             return Err(OpenError::MissingMasterKey);
         }
-        let lock = lock(&options.path)?;
-        create_private(&options.path)?;
-        refuse_newer_schema(&options.path)?;
-        let mut connection = connect_writer(&options.path)?;
+        let database = &options.path;
+        let lock = lock(database)?;
+        match presence(database, &options.deletion_ledger, None)? {
+            Presence::Absent => condition::begin(database)?,
+            Presence::Unfinished => {}
+            Presence::Present => condition::refuse_foreign(database)?,
+        }
+        take_files(database)?;
+        refuse_newer_schema(database)?;
+        let mut connection = connect_writer(database).map_err(|error| named(database, error))?;
+        keep_log(&connection, true)?;
+        condition::refuse_damaged(database, &connection)?;
+        keep_log(&connection, false)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
         let keys = Arc::new(recognise_master_keys(&mut connection, &options.master_keys)?);
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
@@ -154,21 +195,21 @@ impl SqliteStore {
         deliveries::end_all_leases(&connection)?;
         end_all_reservations(&connection)?;
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
-        let readers = Readers::open(&options.path)?;
-        let writer = Writer::start(options.path.clone(), connection, ledger, lock)
+        let met = Arc::default();
+        let readers = Readers::open(&options.path, &met)?;
+        let writer = Writer::start(options.path.clone(), connection, ledger, lock, Arc::clone(&met))
             .map_err(|source| OpenError::File { path: options.path.clone(), source })?;
-        Ok(Self { path: options.path, keys, readers, clock: options.clock, opened_at, writer: Arc::new(writer) })
+        condition::finish(&options.path)?;
+        Ok(Self { path: options.path, keys, readers, clock: options.clock, met, opened_at, writer: Arc::new(writer) })
     }
 }
 
 /// Locks a file beside the database. Not the database itself: closing any handle on that would drop the locks SQLite
 /// holds on it.
 fn lock(database: &Path) -> Result<File, OpenError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let path = PathBuf::from(path);
+    let path = beside(database, ".lock");
     let fault = |source| OpenError::File { path: path.clone(), source };
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(fault)?;
+    let file = open_private(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: database.to_owned() }),
@@ -176,18 +217,22 @@ fn lock(database: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Makes the database readable by its owner only; SQLite gives its other files the same mode.
-fn create_private(path: &Path) -> Result<(), OpenError> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
+/// Makes the database when it is absent, takes away what others may do with its files, and removes what a killed
+/// process left of files that were to replace one. SQLite gives the files that it makes itself the mode of the database.
+fn take_files(database: &Path) -> Result<(), OpenError> {
+    match create_private(database) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(OpenError::File { path: path.to_owned(), source: error })
+            return Err(OpenError::File { path: database.to_owned(), source: error });
         }
-        _ => Ok(()),
+        _ => {}
     }
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        tighten(&beside(database, suffix))?;
+    }
+    for replaced in [database, &database.with_file_name("dev.json"), &database.with_file_name("master.key")] {
+        sweep(replaced);
+    }
+    Ok(())
 }
 
 /// The schema that a store has, and the one that this release has.
@@ -202,13 +247,14 @@ pub struct SchemaVersions {
 /// Looks at the schema of the database at `path` without changing anything.
 ///
 /// # Errors
-/// [`OpenError::InUse`], [`OpenError::Database`], [`OpenError::File`].
+/// [`OpenError::InUse`], [`OpenError::Damaged`], [`OpenError::Database`], [`OpenError::NotPrivate`], [`OpenError::File`].
 pub fn schema_versions(path: &Path) -> Result<SchemaVersions, OpenError> {
     let known = known_schema_version();
-    if !has_content(path) {
+    if !is_database(path) {
         return Ok(SchemaVersions { found: None, known });
     }
     let _lock = lock(path)?;
+    condition::refuse_foreign(path)?;
     Ok(SchemaVersions { found: found_schema_version(path)?, known })
 }
 
@@ -227,14 +273,21 @@ fn refuse_newer_schema(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// Whether there is anything in the file.
+fn is_database(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
+}
+
 fn found_schema_version(path: &Path) -> Result<Option<i32>, OpenError> {
-    if !has_content(path) {
+    if !is_database(path) {
         return Ok(None);
     }
-    let connection = super::connection::connect_reader(path)?;
+    let connection = super::connection::connect_reader(path).map_err(|error| named(path, error))?;
+    keep_log(&connection, true)?;
     let has_history = connection
-        .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'")?
-        .exists([])?;
+        .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'")
+        .and_then(|mut statement| statement.exists([]))
+        .map_err(|error| named(path, error))?;
     if !has_history {
         return Ok(None);
     }

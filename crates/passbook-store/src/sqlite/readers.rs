@@ -17,10 +17,11 @@ use std::{
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
+    condition::is_damage,
     connection::connect_reader,
     failure::{Closed, ReadError, unavailable},
 };
-use crate::port::StoreError;
+use crate::{port::StoreError, stored::met::MetDamage};
 
 /// Connections for point reads: one per core, within these bounds.
 const POINT_READERS_MIN: usize = 2;
@@ -35,10 +36,10 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(path: &std::path::Path) -> rusqlite::Result<Self> {
+    pub(super) fn open(path: &std::path::Path, met: &Arc<MetDamage>) -> rusqlite::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
-        let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX))?;
-        let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX))?;
+        let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX), met)?;
+        let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX), met)?;
         Ok(Self { points, scans: Arc::new(scans) })
     }
 
@@ -65,15 +66,16 @@ impl Readers {
 
 struct Pool {
     path: PathBuf,
+    met: Arc<MetDamage>,
     closed: AtomicBool,
     /// Empty while a connection has to be opened again after an I/O error.
     slots: Box<[Mutex<Option<Connection>>]>,
 }
 
 impl Pool {
-    fn open(path: &std::path::Path, size: usize) -> rusqlite::Result<Self> {
+    fn open(path: &std::path::Path, size: usize, met: &Arc<MetDamage>) -> rusqlite::Result<Self> {
         let slots = (0..size).map(|_| Ok(Mutex::new(Some(connect_reader(path)?)))).collect::<rusqlite::Result<_>>()?;
-        Ok(Self { path: path.to_owned(), closed: AtomicBool::new(false), slots })
+        Ok(Self { path: path.to_owned(), met: Arc::clone(met), closed: AtomicBool::new(false), slots })
     }
 
     fn with<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, StoreError> {
@@ -89,7 +91,12 @@ impl Pool {
         if !matches!(&result, Err(ReadError::Database(error)) if is_broken(error)) {
             *slot = Some(connection);
         }
-        result.map_err(StoreError::from)
+        if let Err(ReadError::Database(error)) = &result
+            && is_damage(error)
+        {
+            self.met.note(error.to_string());
+        }
+        self.met.look(result.map_err(StoreError::from))
     }
 
     /// A free slot, starting from the calling thread's own, so that threads rarely meet and caches stay warm.

@@ -12,15 +12,16 @@ use std::{
 
 use super::{
     backup::{BACKUP_FORMAT, DATABASE, MANIFEST, describe, hex},
+    condition::beside,
     connection::connect_copier,
     examine::damage,
     failure::ReadError,
     open::known_schema_version,
 };
 use crate::{
+    files,
     port::BackupManifest,
     sealing::{Keys, MasterKey},
-    stored::ledger::sync_parent,
 };
 
 /// Largest manifest that is read.
@@ -97,8 +98,12 @@ pub enum RestoreError {
 /// # Errors
 /// [`RestoreError`].
 pub fn restore(options: &RestoreOptions<'_>) -> Result<Restored, RestoreError> {
-    if options.database.exists() {
-        return Err(RestoreError::Occupied(options.database.to_owned()));
+    // A write-ahead log that another database left would be taken for this one's.
+    for suffix in ["", "-wal", "-journal"] {
+        let path = beside(options.database, suffix);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(RestoreError::Occupied(path));
+        }
     }
     let manifest = read_manifest(&options.from.join(MANIFEST))?;
     let known = known_schema_version();
@@ -107,17 +112,18 @@ pub fn restore(options: &RestoreOptions<'_>) -> Result<Restored, RestoreError> {
     }
     let key_at_hand = recognise_key(&manifest, options.master_keys)?;
     let source = options.from.join(DATABASE);
-    let mut name = options.database.file_name().unwrap_or_default().to_owned();
-    name.push(".restoring");
-    let unfinished = options.database.with_file_name(name);
+    let fault = |source| RestoreError::File { path: options.database.to_owned(), source };
+    let unfinished = files::beside(options.database).map_err(fault)?.into_temp_path();
     let placed = copy_verified(&source, &unfinished, &manifest)
         .and_then(|()| verify_database(&unfinished))
-        .and_then(|()| place_ledger(options))
-        .and_then(|()| place(&unfinished, options.database));
-    if placed.is_err() {
-        remove_database(&unfinished);
+        .and_then(|()| place_ledger(options));
+    for suffix in ["-wal", "-shm", "-journal"] {
+        // What SQLite put beside it. What stays is in nobody's way.
+        let _best_effort = fs::remove_file(beside(&unfinished, suffix));
     }
-    placed.map(|()| Restored { manifest, key_at_hand })
+    placed?;
+    files::place_file(unfinished, options.database).map_err(fault)?;
+    Ok(Restored { manifest, key_at_hand })
 }
 
 fn read_manifest(path: &Path) -> Result<BackupManifest, RestoreError> {
@@ -145,11 +151,7 @@ fn copy_verified(source: &Path, target: &Path, manifest: &BackupManifest) -> Res
     let described = described.ok_or_else(|| RestoreError::Damaged(source.to_owned()))?;
     let mut from = File::open(source).map_err(|error| fault(source, error))?;
     let mut copy = || {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut to = options.open(target)?;
+        let mut to = File::options().write(true).truncate(true).open(target)?;
         std::io::copy(&mut from, &mut to)?;
         to.flush()?;
         to.sync_all()?;
@@ -182,37 +184,6 @@ fn place_ledger(options: &RestoreOptions<'_>) -> Result<(), RestoreError> {
         Ok(there) if there == text => Ok(()),
         Ok(_) => Err(RestoreError::TwoLedgers(place.to_owned())),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fault(error)),
-        Err(_) => write_private(place, &text).map_err(fault),
-    }
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    sync_parent(path)
-}
-
-fn place(unfinished: &Path, database: &Path) -> Result<(), RestoreError> {
-    // Linking fails when somebody else made a database in the meantime; renaming would replace it.
-    fs::hard_link(unfinished, database)
-        .and_then(|()| {
-            remove_database(unfinished);
-            sync_parent(database)
-        })
-        .map_err(|source| RestoreError::File { path: database.to_owned(), source })
-}
-
-/// Removes a database that never got its name, with what SQLite may have put beside it.
-fn remove_database(path: &Path) {
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        // What stays is in nobody's way: the next attempt writes over it.
-        let _best_effort = fs::remove_file(PathBuf::from(name));
+        Err(_) => files::place(place, &text).map_err(fault),
     }
 }

@@ -23,13 +23,17 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
+    condition::is_damage,
     connection::connect_writer,
     failure::{Closed, ReadError, WriteError, unavailable},
     readers::is_broken,
 };
 use crate::{
     port::StoreError,
-    stored::ledger::{DeletionLedger, LedgerEntry},
+    stored::{
+        ledger::{DeletionLedger, LedgerEntry},
+        met::MetDamage,
+    },
 };
 
 /// Requests that may wait; more are refused as `Unavailable`.
@@ -76,6 +80,7 @@ impl Writer {
         connection: Connection,
         ledger: DeletionLedger,
         lock: File,
+        met: Arc<MetDamage>,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let writing = Writing {
@@ -86,6 +91,7 @@ impl Writer {
             erase_since: None,
             erase_failing: false,
             suspect: false,
+            met,
             _lock: lock,
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writing.run(&receiver))?;
@@ -229,6 +235,7 @@ struct Writing {
     erase_failing: bool,
     /// The last write failed; see the module page.
     suspect: bool,
+    met: Arc<MetDamage>,
     _lock: File,
 }
 
@@ -292,6 +299,9 @@ impl Writing {
         })();
         let clean = connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok();
         if let Err(error) = &result {
+            if is_damage(error) {
+                self.met.note(error.to_string());
+            }
             if !self.suspect {
                 tracing::error!(error = %error, "writing to the store failed; writes are refused until it works again");
             }
@@ -395,6 +405,7 @@ mod tests {
             erase_since: None,
             erase_failing: false,
             suspect: false,
+            met: Arc::default(),
             _lock: lock,
         }
     }

@@ -7,13 +7,15 @@
 
 use std::{
     fmt::Write as _,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
 use passbook_core::{ids::LinkId, time::format_instant};
+
+use crate::files::{NotPrivate, open_private, sync_parent};
 
 /// One destroyed link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub enum LedgerError {
         #[source]
         source: std::io::Error,
     },
+    /// The file is not this user's alone.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// A line is not an instant and a link id.
     #[error("line {line} of the deletion ledger {path} is malformed")]
     Malformed {
@@ -57,11 +62,7 @@ impl DeletionLedger {
     /// Opens or creates the file and reads it. A last line without an end was never acknowledged and is cut off.
     pub(crate) fn open(path: &Path) -> Result<(Self, Vec<LedgerEntry>), LedgerError> {
         let fault = |source| LedgerError::File { path: path.to_owned(), source };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).map_err(fault)?;
+        let mut file = open_private(path)?;
         sync_parent(path).map_err(fault)?;
         let mut text = String::new();
         {
@@ -142,14 +143,10 @@ fn parse_line(line: &str) -> Option<LedgerEntry> {
     Some(LedgerEntry { at: at.parse().ok()?, link_id: LinkId::parse(link_id)? })
 }
 
-/// Makes a new directory entry durable.
-pub(crate) fn sync_parent(path: &Path) -> std::io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { File::open(parent)?.sync_all() } else { Ok(()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
 
     fn entry(bits: u128) -> LedgerEntry {

@@ -14,6 +14,7 @@ mod instance;
 mod investments;
 mod jobs;
 mod links;
+mod retention;
 mod sessions;
 mod transactions;
 mod users;

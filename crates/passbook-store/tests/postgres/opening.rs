@@ -44,13 +44,28 @@ async fn five_that_start_at_once_on_an_empty_database_agree() {
 }
 
 #[tokio::test]
+async fn a_database_without_tables_beside_a_ledger_is_a_lost_store() {
+    let Some(home) = Home::create_empty().await else { return };
+    std::fs::write(home.ledger(), "").unwrap();
+    let refused = home.database.open(&home.ledger()).await;
+    let Err(OpenError::Lost { trace }) = refused else { panic!("it was opened") };
+    assert_eq!(trace, home.ledger());
+    let (stored, _) = PostgresStore::schema_version(&home.database.url(), None).await.unwrap();
+    assert_eq!(stored, 0, "nothing was made in its place");
+    std::fs::remove_file(home.ledger()).unwrap();
+    home.database.open(&home.ledger()).await.unwrap().close().await;
+    home.database.remove().await;
+}
+
+#[tokio::test]
 async fn a_migration_that_was_cut_off_is_done_by_the_next_one() {
     let Some(home) = Home::create_empty().await else { return };
     PostgresStore::migrate(&home.database.url(), None).await.unwrap();
     // As a process leaves it that was killed in the middle of the second migration: the first is there, and its open
     // transaction and its guard end with its connection.
     let raw = home.raw().await;
-    let undo = "DROP TABLE watched_time; DROP TABLE commit_marks; DROP TABLE kept_answers; DROP INDEX jobs_one_lease_per_link; \
+    let undo = "DROP TABLE app_usage; DROP TABLE link_usage; DROP INDEX jobs_by_link; DROP INDEX audit_by_time; \
+        ALTER TABLE link_sessions DROP COLUMN seen_at; DROP TABLE watched_time; DROP TABLE commit_marks; DROP TABLE kept_answers; DROP INDEX jobs_one_lease_per_link; \
         DROP INDEX links_of_master_key; DROP TABLE transaction_changes; ALTER TABLE transactions DROP COLUMN pending_id; ALTER TABLE transactions DROP COLUMN enrichment; \
         DROP INDEX links_of_user; DROP TABLE holdings; DROP TABLE investment_transactions; \
         DROP TABLE deliveries; DROP TABLE webhook_addresses; DROP INDEX events_waiting; DROP INDEX events_by_position; \

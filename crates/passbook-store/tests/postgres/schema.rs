@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use passbook_store::{
+    retention::{OWN_RULES, RULES},
     sealing::MasterKey,
     sqlite::{OpenOptions, SqliteStore},
 };
@@ -108,6 +109,10 @@ async fn both_stores_have_the_same_migrations_and_tables() {
     let ((mut ours, our_history), (mut theirs, their_history)) = (embedded(), networked(&home).await);
     assert_eq!(our_history, their_history, "versions and names of the migrations");
     assert!(our_history.len() >= 4);
+    let ruled: Vec<_> = RULES.iter().chain(&OWN_RULES).map(|rule| rule.table).collect();
+    for table in ours.keys().chain(theirs.keys()) {
+        assert!(ruled.contains(&table.as_str()), "{table} needs a rule in src/retention.rs");
+    }
     for schema in [&mut ours, &mut theirs] {
         schema.retain(|name, _| !OWN.contains(&name.as_str()));
         for table in schema.values_mut() {

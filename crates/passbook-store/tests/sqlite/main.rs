@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod at_rest;
+mod damage;
 mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;

@@ -65,19 +65,19 @@ async fn a_missing_master_key_is_refused() {
 async fn a_key_file_is_made_for_a_new_store_only() {
     let home = Home::new();
     let file = home.path("master.key");
-    let made = load_or_create_master_keys(&file, &home.database()).unwrap();
+    let made = load_or_create_master_keys(&file, &home.database(), &home.path("deletions.ledger")).unwrap();
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     home.try_open(made.first().cloned()).unwrap().close().await;
-    let read = load_or_create_master_keys(&file, &home.database()).unwrap();
+    let read = load_or_create_master_keys(&file, &home.database(), &home.path("deletions.ledger")).unwrap();
     assert_eq!(*read[0].to_file_text(), *made[0].to_file_text());
     home.try_open(read.first().cloned()).unwrap().close().await;
 
     std::fs::remove_file(&file).unwrap();
-    let lost = load_or_create_master_keys(&file, &home.database());
+    let lost = load_or_create_master_keys(&file, &home.database(), &home.path("deletions.ledger"));
     assert!(matches!(lost, Err(OpenError::MissingMasterKey)));
     assert!(!file.exists(), "a lost key must not be replaced");
     std::fs::write(&file, "passbook-master-key-v1:short").unwrap();
-    let malformed = load_or_create_master_keys(&file, &home.database());
+    let malformed = load_or_create_master_keys(&file, &home.database(), &home.path("deletions.ledger"));
     assert!(matches!(malformed, Err(OpenError::MalformedMasterKey { .. })));
 }
 

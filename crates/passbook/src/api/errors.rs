@@ -191,6 +191,12 @@ impl ApiError {
             .header(header::RETRY_AFTER, retry_after_seconds.into())
     }
 
+    /// 403: the app's storage quota is used up.
+    fn quota_exceeded() -> Self {
+        let message = "The app's storage quota is used up: delete links, or ask the operator of this server for more";
+        Self::new(StatusCode::FORBIDDEN, "api_error.quota_exceeded", message)
+    }
+
     /// 503.
     pub fn unavailable() -> Self {
         let message = "The service is temporarily unavailable; nothing was changed";
@@ -250,6 +256,7 @@ impl From<Fault> for ApiError {
                 tracing::warn!(error = chain, cause = %causes(chain), "request refused: store unavailable");
                 Self::unavailable()
             }
+            Fault::QuotaExceeded => Self::quota_exceeded(),
             Fault::KeyTakenOver => Self::key_taken_over(),
             // Not 503, which promises that nothing changed.
             Fault::OutcomeUnknown(_) | Fault::Internal(_) => {

@@ -154,12 +154,3 @@ fn backup_destination(to: &Path) -> anyhow::Result<PathBuf> {
     let now = SystemClock.now().strftime("%Y%m%dT%H%M%SZ");
     Ok(if to.is_dir() { to.join(format!("passbook-{now}")) } else { to })
 }
-
-/// A directory that only its owner may use, made when absent.
-fn make_private_directory(path: &Path) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).with_context(|| format!("cannot make {}", path.display()))
-}

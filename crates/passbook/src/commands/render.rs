@@ -50,8 +50,13 @@ pub(super) fn text(answer: &Answer) -> String {
 }
 
 fn apps(list: &[AppShown]) -> String {
-    let rows = list.iter().map(|app| vec![app.app_id.clone(), printable(&app.name), app.origins.join(" ")]);
-    table(&["APP", "NAME", "ORIGINS"], rows)
+    let rows = list.iter().map(|app| {
+        let (rows, mib) = app.usage.map_or(("-".to_owned(), "-".to_owned()), |usage| {
+            (usage.rows.to_string(), usage.bytes.div_ceil(1 << 20).to_string())
+        });
+        vec![app.app_id.clone(), printable(&app.name), rows, mib, app.origins.join(" ")]
+    });
+    table(&["APP", "NAME", "ROWS", "MIB", "ORIGINS"], rows)
 }
 
 fn clients(list: &[ClientShown]) -> String {

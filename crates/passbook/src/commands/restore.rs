@@ -26,7 +26,7 @@ pub(super) async fn restore(
     }
     let allowed: Vec<&Path> = files.keys.as_deref().into_iter().chain([files.ledger.as_path()]).collect();
     refuse_occupied(data, &allowed)?;
-    super::make_private_directory(data)?;
+    passbook_store::files::private_directory(data).context("the data directory cannot be used")?;
     let restored = stores.restore(from, data, deletions)?;
     let mut told = format!("Restored the backup of {} into {}.\n", restored.created_at, data.display());
     if restored.key_at_hand {

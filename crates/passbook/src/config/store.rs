@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use passbook_core::secret::SecretBytes;
+use jiff::SignedDuration;
+use passbook_core::{quota::Quota, secret::SecretBytes};
 use url::Url;
 
 use super::{
     Settings,
     settings::{Kind, is_loopback},
 };
+use crate::services::quota::Bounds;
 
 pub(super) const KEYS: &[(&str, Kind)] = &[
     ("kind", Kind::Text),
@@ -17,6 +19,9 @@ pub(super) const KEYS: &[(&str, Kind)] = &[
     ("url", Kind::Secret),
     ("tls_ca_file", Kind::Text),
     ("connections", Kind::Number),
+    ("audit_days", Kind::Number),
+    ("quota_rows", Kind::Number),
+    ("quota_mib", Kind::Number),
 ];
 
 /// Which store.
@@ -44,6 +49,8 @@ pub struct Store {
     pub deletion_ledger: PathBuf,
     /// Which store.
     pub place: Place,
+    /// How long records are kept, and how much an app may store.
+    pub bounds: Bounds,
 }
 
 impl Store {
@@ -78,8 +85,19 @@ impl Store {
                 Place::Embedded
             }
         };
-        Self { data, deletion_ledger, place }
+        Self { data, deletion_ledger, place, bounds: read_bounds(settings) }
     }
+}
+
+fn read_bounds(settings: &mut Settings) -> Bounds {
+    let days = settings.number("store.audit_days", 1..=36_500);
+    let mut limit = |name| match settings.number(name, 0..=u32::MAX) {
+        0 => None,
+        most => Some(u64::from(most)),
+    };
+    let (rows, mib) = (limit("store.quota_rows"), limit("store.quota_mib"));
+    let quota = Quota { rows, bytes: mib.map(|mib| mib << 20) };
+    Bounds { audit: SignedDuration::from_hours(i64::from(days) * 24), quota }
 }
 
 /// Beyond this machine the connection is encrypted, and the server shows a certificate that somebody known signed.

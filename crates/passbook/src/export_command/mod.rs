@@ -9,10 +9,8 @@ mod ofx;
 
 use std::{
     collections::HashMap,
-    fs,
     io::{self, BufWriter, IsTerminal as _, Write},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use anyhow::Context as _;
@@ -22,6 +20,7 @@ use moneykit::models::{
     AccountNumbers, AccountResponse, GetAccountNumbersResponse, GetAccountsResponse, GetTransactionsResponse,
     LinkCommon, TransactionResponse,
 };
+use passbook_store::files;
 
 use crate::api_client::ApiClient;
 
@@ -82,23 +81,13 @@ pub async fn run(client: &ApiClient, export: &Export) -> anyhow::Result<()> {
     let Some(path) = &export.output else {
         return write_all(client, export, &mut BufWriter::new(io::stdout().lock())).await;
     };
-    let unfinished = path.with_extension("unfinished");
+    let fault = || format!("cannot write {}", path.display());
     // It may hold account numbers.
-    let file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&unfinished);
-    let file = file.with_context(|| format!("cannot write {}", unfinished.display()))?;
-    let written = write_all(client, export, &mut BufWriter::new(&file)).await;
-    let finished = written.and_then(|()| finish(&file, &unfinished, path));
-    if finished.is_err() {
-        // What went wrong is what is told.
-        let _ = fs::remove_file(&unfinished);
-    }
-    finished
-}
-
-fn finish(file: &fs::File, unfinished: &Path, path: &Path) -> anyhow::Result<()> {
-    file.sync_all()
-        .and_then(|()| fs::rename(unfinished, path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let file = files::beside(path).with_context(fault)?;
+    write_all(client, export, &mut BufWriter::new(file.as_file())).await?;
+    file.as_file().sync_all().with_context(fault)?;
+    file.persist(path).map_err(|failed| failed.error).with_context(fault)?;
+    files::sync_parent(path).with_context(fault)
 }
 
 async fn write_all(client: &ApiClient, export: &Export, out: &mut dyn Write) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Apps: adding, listing, renaming, finding by id or name.
 
 use passbook_core::{ids::AppId, time::AppClock};
-use passbook_store::port::{App, Changes};
+use passbook_store::port::{App, AppUsage, Changes};
 
 use super::{Answer, AppShown, Operator, Refusal, instance_tenant, origins::canonical};
 
@@ -26,7 +26,12 @@ impl Operator {
     }
 
     pub(super) async fn list_apps(&self) -> Result<Answer, Refusal> {
-        Ok(Answer::Apps(self.store.list_apps().await?.iter().map(shown).collect()))
+        let mut apps = Vec::new();
+        for app in self.store.list_apps().await? {
+            let usage = self.store.app_usage(&app.id).await?;
+            apps.push(shown(&app, usage));
+        }
+        Ok(Answer::Apps(apps))
     }
 
     pub(super) async fn rename_app(&self, app: &str, name: &str) -> Result<Answer, Refusal> {
@@ -37,7 +42,7 @@ impl Operator {
 
     pub(super) async fn write_app(&self, app: App, action: &'static str) -> Result<Answer, Refusal> {
         let audit = self.audit_app(&app.id, action);
-        let answer = Answer::App(shown(&app));
+        let answer = Answer::App(shown(&app, self.store.app_usage(&app.id).await?));
         self.store.commit(Changes { app: Some(app), audit, ..Changes::default() }).await?;
         Ok(answer)
     }
@@ -76,6 +81,11 @@ pub(super) fn checked_name(name: &str) -> Result<String, Refusal> {
     }
 }
 
-fn shown(app: &App) -> AppShown {
-    AppShown { app_id: app.id.to_string(), name: app.name.clone(), origins: app.allowed_origins.clone() }
+fn shown(app: &App, usage: AppUsage) -> AppShown {
+    AppShown {
+        app_id: app.id.to_string(),
+        name: app.name.clone(),
+        origins: app.allowed_origins.clone(),
+        usage: Some(usage),
+    }
 }

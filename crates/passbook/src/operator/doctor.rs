@@ -15,6 +15,9 @@ const WAITING_MAX: SignedDuration = SignedDuration::from_mins(10);
 const FREE_BYTES_WARN: u64 = 1 << 30;
 const FREE_BYTES_FAIL: u64 = 64 << 20;
 
+/// What to do about a damaged store.
+const RESTORE: &str = "stop the server, keep the files, and restore the newest backup; see docs/backup.md";
+
 impl Check {
     /// A check that went well.
     pub fn ok(name: &str, detail: impl Into<String>) -> Self {
@@ -40,6 +43,11 @@ pub(super) async fn store_checks(operator: &Operator) -> Vec<Check> {
             "look at the server's log and at the disk",
         )),
     }
+    // After the examination, which may meet some.
+    checks.push(match store.met_damage() {
+        None => Check::ok("damage", "none was met since the store was opened"),
+        Some(what) => Check::not_ok("damage", Verdict::Fail, what, RESTORE),
+    });
     match store.list_master_keys().await {
         Ok(keys) => checks.push(key_check(&keys)),
         Err(error) => checks.push(Check::not_ok(
@@ -74,12 +82,7 @@ fn examination_checks(seen: &Examination, now: Timestamp) -> Vec<Check> {
     });
     checks.push(match (seen.damage_searched, seen.damage.is_empty()) {
         (true, true) => Check::ok("integrity", "the database is consistent"),
-        (true, false) => Check::not_ok(
-            "integrity",
-            Verdict::Fail,
-            seen.damage.join("; "),
-            "stop the server, keep the files, and restore the newest backup; see docs/backup.md",
-        ),
+        (true, false) => Check::not_ok("integrity", Verdict::Fail, seen.damage.join("; "), RESTORE),
         (false, _) => Check::ok("integrity", "not looked for here; use pg_amcheck of the database server"),
     });
     checks.push(jobs_check(seen, now));

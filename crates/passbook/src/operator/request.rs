@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use jiff::Timestamp;
 use passbook_core::tenant::Environment;
-use passbook_store::port::{BackupManifest, MasterKeyUse};
+use passbook_store::port::{AppUsage, BackupManifest, MasterKeyUse};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -188,6 +188,9 @@ pub struct AppShown {
     pub name: String,
     /// Origins that may receive redirects.
     pub origins: Vec<String>,
+    /// What it stores; `None` from a server that does not count it.
+    #[serde(default)]
+    pub usage: Option<AppUsage>,
 }
 
 /// A client as an operator sees it.

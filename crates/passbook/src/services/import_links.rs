@@ -125,6 +125,7 @@ impl Services {
         let mut link = self.new_imported_link(actor, &import.customer_user_id, &institution, now).await?;
         self.add_accounts(&mut link, import.accounts);
         let (mut link, rows) = self.merge_imported(link, Vec::new(), import.transactions).await?;
+        self.check_quota(&actor.tenant, 1 + rows.created.len()).await?;
         link.note_fetched(Product::Accounts, now);
         link.note_fetched(Product::Transactions, now);
         link.fail(LinkErrorCode::AuthExpired, now);
@@ -160,6 +161,7 @@ impl Services {
             let now = self.now(&actor.tenant).await?;
             let known = self.store.load_transactions(&actor.tenant, id, None).await.map_err(Fault::from)?;
             let (mut link, rows) = self.merge_imported(stored.link, known, transactions.clone()).await?;
+            self.check_quota(&actor.tenant, rows.created.len()).await?;
             link.note_fetched(Product::Transactions, now);
             if !rows.is_empty() {
                 link.announce_transactions(now);

@@ -34,6 +34,8 @@ const IMPORTS_MAX: u32 = 2;
 const IMPORTS_WAITING_MAX: u32 = 64;
 /// How long a file waits for its turn.
 const IMPORT_PATIENCE: Duration = Duration::from_secs(30);
+/// Institutions that the files of an app may name, beside those of the directory.
+const APP_INSTITUTIONS_MAX: usize = 1_000;
 /// Longest slug made of a name in a file.
 const SLUG_MAX: usize = 60;
 
@@ -125,11 +127,16 @@ impl Services {
             Some(institution) => (institution, None),
             None => self.institution_of_file(actor, file.institution.as_ref())?,
         };
+        if let Some(named) = &named {
+            self.refuse_too_many_institutions(actor, named).await?;
+        }
         for _ in 0..DECISIONS_MAX {
             let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file).await?;
             if decided.unchanged && !keep.is_waiting() {
                 return Ok(decided.imported);
             }
+            let new_rows = usize::from(decided.imported.new_link) + decided.imported.created;
+            self.check_quota(&actor.tenant, new_rows).await?;
             let mut changes = decided.changes;
             if !decided.unchanged {
                 changes.institution = named.clone().map(|named| (actor.tenant.clone(), named));
@@ -314,6 +321,17 @@ impl Services {
         let name = named.org.clone().or_else(|| named.fid.clone()).unwrap_or_else(|| id.clone());
         let named = AppInstitution { id, name, country: Country::Us };
         Ok((file_institution(&named, self.directory.file_products()), Some(named)))
+    }
+
+    /// An app's institutions stay as long as the app does, so files must not make any number of them.
+    async fn refuse_too_many_institutions(&self, actor: &Actor, named: &AppInstitution) -> Result<(), ImportRefusal> {
+        let known = self.store.list_app_institutions(&actor.tenant).await?;
+        if known.len() < APP_INSTITUTIONS_MAX || known.iter().any(|known| known.id == named.id) {
+            return Ok(());
+        }
+        let text =
+            format!("files have named {APP_INSTITUTIONS_MAX} institutions for this app already; name a listed one");
+        Err(FileRefusal::new(text).into())
     }
 
     fn file_connector_name(&self) -> String {

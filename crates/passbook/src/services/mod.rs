@@ -13,6 +13,7 @@ pub mod imports;
 pub mod investments;
 pub mod link_changes;
 pub mod links;
+pub mod quota;
 pub mod refresh;
 pub mod sandbox_clock;
 pub mod sandbox_edits;
@@ -92,6 +93,8 @@ pub struct Services {
     pub import_turns: Arc<Places<Tenant>>,
     /// How links update on their own; `None` when they do not.
     pub updates: Option<crate::workers::schedule::Updates>,
+    /// How long records are kept, and how much an app may store.
+    pub bounds: quota::Bounds,
     /// How long a worker may keep a job without a sign of life.
     pub lease: jiff::SignedDuration,
 }
@@ -126,6 +129,9 @@ pub enum Fault {
     /// The store does not answer, is full, or too many writers raced; trying later may help. Nothing changed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The app's storage quota has no room for what the request adds. Nothing changed.
+    #[error("the app's storage quota is used up")]
+    QuotaExceeded,
     /// The request held an idempotency key for so long that another one took it over. Nothing changed.
     #[error("the idempotency key was taken over")]
     KeyTakenOver,

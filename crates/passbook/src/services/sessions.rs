@@ -83,6 +83,9 @@ impl Services {
         request: &SessionRequest,
         keep: &Keep<String>,
     ) -> Result<String, Fault> {
+        if request.existing_link_id.is_none() {
+            self.check_quota(&actor.tenant, 1).await?;
+        }
         let ordinal = self.store.take_ordinal(&actor.tenant.app_id, "link_session").await?;
         let now = self.now(&actor.tenant).await?;
         let session = LinkSession {

@@ -81,6 +81,8 @@ pub async fn round(
     let Ok(before) = now.checked_sub(RETENTION) else { return Ok(Round::CleanedUp) };
     // Until a batch is not full.
     while !stop.is_cancelled() && store.cleanup(before, BATCH).await? >= u64::from(BATCH) {}
+    let Ok(audit_before) = now.checked_sub(services.bounds.audit) else { return Ok(Round::CleanedUp) };
+    while !stop.is_cancelled() && store.forget(before, audit_before, BATCH).await? >= u64::from(BATCH) {}
     Ok(Round::CleanedUp)
 }
 

@@ -13,6 +13,8 @@ mod tls;
 #[cfg(unix)]
 mod at_rest;
 #[cfg(unix)]
+mod bounds;
+#[cfg(unix)]
 #[path = "../support/canaries.rs"]
 mod canaries;
 #[cfg(unix)]

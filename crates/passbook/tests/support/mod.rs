@@ -365,11 +365,13 @@ fn ready() -> Readiness {
 
 fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
     let path = directory.path().join("passbook.db");
-    let master_keys = load_or_create_master_keys(&directory.path().join("master.key"), &path).expect("master keys");
+    let deletion_ledger = directory.path().join("deletions.ledger");
+    let key_file = directory.path().join("master.key");
+    let master_keys = load_or_create_master_keys(&key_file, &path, &deletion_ledger).expect("master keys");
     let store = SqliteStore::open(OpenOptions {
         path,
         master_keys,
-        deletion_ledger: directory.path().join("deletions.ledger"),
+        deletion_ledger,
         clock,
         renderer: views::RENDERER,
         render_stub: &views::link_view,
@@ -404,6 +406,7 @@ fn compose(
         keys_at_work: Arc::default(),
         import_turns: passbook::services::imports::import_turns(),
         updates,
+        bounds: passbook::services::quota::Bounds::default(),
         lease: passbook::workers::LEASE,
         store,
     })

@@ -79,6 +79,11 @@ const STEPS: &[Step<Context>] = &[
         run: torture::slow_bodies,
     },
     Step { name: "torture-drain", about: "short form of `cargo xtask torture drain`", run: torture::drain },
+    Step {
+        name: "torture-damaged-directories",
+        about: "short form of `cargo xtask torture damaged-directories`",
+        run: torture::damaged_directories,
+    },
     Step { name: "torture-backups", about: "short form of `cargo xtask torture backups`", run: torture::backups },
     Step {
         name: "torture-signing-keys",

@@ -84,6 +84,10 @@ pub fn backups(_: &Context) -> Result<Outcome> {
     short(&["backups", "--rounds", "4"])
 }
 
+pub fn damaged_directories(_: &Context) -> Result<Outcome> {
+    short(&["damaged-directories", "--directories", "25"])
+}
+
 pub fn signing_keys(context: &Context) -> Result<Outcome> {
     match provide(&[FAKETIME], context.ci)? {
         Some(skipped) => Ok(skipped),

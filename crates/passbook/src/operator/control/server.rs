@@ -19,7 +19,7 @@ use super::{Call, Outcome, REQUEST_MAX, Reply, VERSION, short_path, socket_path}
 use crate::operator::{Operator, Refusal, doctor::chain};
 
 /// Name under which the socket is made, before it gets its own.
-const UNFINISHED: &str = ".control.sock.new";
+const UNFINISHED: &str = "socket";
 /// Connections that are served at once; more wait.
 const CONNECTIONS_MAX: usize = 8;
 /// How long a command may take to say what it wants, and to take its answer.
@@ -41,12 +41,13 @@ impl ControlSocket {
     /// # Errors
     /// When the socket cannot be made.
     pub fn bind(directory: &Path) -> std::io::Result<Self> {
-        let (short, _opened) = short_path(directory, UNFINISHED)?;
-        let unfinished = directory.join(UNFINISHED);
-        match fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        // In a directory that nobody else may enter, until it has its mode.
+        let private = tempfile::Builder::new()
+            .prefix(".control.")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir_in(directory)?;
+        let unfinished = private.path().join(UNFINISHED);
+        let (short, _opened) = short_path(private.path(), UNFINISHED)?;
         let listener = UnixListener::bind(short)?;
         // The name that commands look for appears with its mode already set.
         fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o600))?;
