@@ -10,3 +10,4 @@ pub mod sealing;
 pub mod sqlite;
 mod stored;
 pub mod time;
+mod vital;

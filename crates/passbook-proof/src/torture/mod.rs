@@ -18,6 +18,7 @@ mod ground;
 mod invariants;
 mod journal;
 mod kill;
+mod memory;
 mod model;
 mod overload;
 mod power_cut;
@@ -26,6 +27,7 @@ mod replicas;
 mod signing_keys;
 mod store_files;
 mod store_restarts;
+mod surroundings;
 mod sync;
 mod trace;
 mod webhooks;
@@ -75,6 +77,8 @@ pub enum Experiment {
     SigningKeys(SigningKeysOptions),
     /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
     Webhooks(WebhooksOptions),
+    /// Break the log, end vital parts, look for secrets in memory; the server says so and never serves half.
+    Surroundings(SurroundingsOptions),
 }
 
 /// What every experiment needs.
@@ -329,6 +333,28 @@ pub struct WebhooksOptions {
     kills: u64,
 }
 
+/// Options of `torture surroundings`.
+#[derive(Args)]
+pub struct SurroundingsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// The server with fault hooks; by default `passbook-faulty` beside the server.
+    #[arg(long)]
+    faulty: Option<PathBuf>,
+    /// Only this part.
+    #[arg(long, value_enum)]
+    only: Option<surroundings::Failing>,
+    /// Milliseconds of work before each fault.
+    #[arg(long, default_value_t = 2000)]
+    work_ms: u64,
+    /// Parallel workers.
+    #[arg(long, default_value_t = 4)]
+    workers: u32,
+    /// Seconds between the last use of a secret and the look at the memory.
+    #[arg(long, default_value_t = 60)]
+    memory_secs: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -348,5 +374,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Backups(options) => backups::run(options).await,
         Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
+        Experiment::Surroundings(options) => surroundings::run(options).await,
     }
 }

@@ -89,6 +89,7 @@ use crate::{
         values::{due_micros, fence_number, micros},
     },
     time::RemoteClock,
+    vital::Vital,
 };
 
 /// The store for many machines.
@@ -100,6 +101,7 @@ pub struct PostgresStore {
     clock: Arc<RemoteClock>,
     wall_clock: Arc<dyn Clock>,
     upkeep: JoinHandle<()>,
+    vital: Vital,
 }
 
 impl PostgresStore {
@@ -128,6 +130,7 @@ impl PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
+        self.vital.close();
         self.upkeep.abort();
     }
 }
@@ -462,7 +465,27 @@ impl Store for PostgresStore {
         Ok(deleted)
     }
 
+    async fn part_ended(&self) -> &'static str {
+        self.vital.ended().await
+    }
+
+    #[cfg(feature = "fault-hooks")]
+    fn parts(&self) -> Vec<&'static str> {
+        vec![clock::PART]
+    }
+
+    #[cfg(feature = "fault-hooks")]
+    fn end_part(&self, part: &str, _panics: bool) -> bool {
+        // An abort drops the task where it stands, as a panic does.
+        let is_it = part == clock::PART;
+        if is_it {
+            self.upkeep.abort();
+        }
+        is_it
+    }
+
     async fn close(&self) {
+        self.vital.close();
         self.writers.close().await;
         self.readers.close();
         self.upkeep.abort();

@@ -209,7 +209,7 @@ impl PostgresStore {
         let (ledger, entries) =
             opened.map_err(|error| OpenError::Database(error.into()))?.map_err(OpenError::Ledger)?;
         let deletions = Deletions::new(ledger);
-        let upkeep = start_upkeep(connector, Arc::clone(&clock), Arc::clone(&deletions));
+        let (upkeep, vital) = start_upkeep(connector, Arc::clone(&clock), Arc::clone(&deletions));
         let store = Self {
             keys: Arc::new(keys),
             readers: readers.await?,
@@ -218,6 +218,7 @@ impl PostgresStore {
             clock,
             wall_clock: options.wall_clock,
             upkeep,
+            vital,
         };
         let stubs = Stubs { renderer: options.renderer, render: options.render_stub };
         replay(&store, &entries, stubs).await?;

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::State as Extract,
+    extract::{Request, State as Extract},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Api, State, errors::ApiError};
 use crate::{
+    hosts::Refusal,
     metrics::{self, StateOfServer},
     readiness::Reason,
 };
@@ -17,9 +18,13 @@ use crate::{
 /// The contract, served as it is.
 const OPENAPI: &str = include_str!("../../../../contract/openapi.yaml");
 
-/// The process answers.
-pub async fn get_health() -> &'static str {
-    "ok\n"
+/// Every part of the process is alive. One that has ended does not come back, and the process is about to end.
+pub async fn get_health(Extract(api): State) -> Response {
+    let ended = api.readiness.ended_parts();
+    match ended.is_empty() {
+        true => "ok\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("ended: {}\n", ended.join(", "))).into_response(),
+    }
 }
 
 /// Why this process should get no requests.
@@ -27,6 +32,9 @@ pub async fn get_health() -> &'static str {
 struct NotReady {
     ready: bool,
     reasons: Vec<Reason>,
+    /// Vital parts that have ended (`supervision`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ended_parts: Vec<&'static str>,
 }
 
 /// Start-up is complete, nothing drains, the store answers, and the clock is right.
@@ -35,7 +43,8 @@ pub async fn get_readiness(Extract(api): State) -> Response {
     if reasons.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { ready: false, reasons })).into_response()
+    let ended_parts = api.readiness.ended_parts();
+    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { ready: false, reasons, ended_parts })).into_response()
 }
 
 async fn reasons(api: &Api) -> Vec<Reason> {
@@ -63,6 +72,14 @@ pub async fn get_metrics(Extract(api): State) -> Response {
 /// The API's description.
 pub async fn get_openapi() -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], OPENAPI).into_response()
+}
+
+/// The request names no host of this server.
+pub async fn wrong_host(request: Request) -> ApiError {
+    match request.extensions().get() {
+        Some(Refusal::Malformed) => ApiError::malformed_host(),
+        Some(Refusal::Unknown) | None => ApiError::misdirected(),
+    }
 }
 
 /// No such path.
