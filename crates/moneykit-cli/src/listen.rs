@@ -32,7 +32,7 @@ pub async fn run(client: &Client, arguments: Listen, json: bool) -> anyhow::Resu
     };
     let mut stream = client.events().stream_events(&query);
     let target = forward.as_ref().map_or_else(String::new, |forward| format!(", sending them to {}", forward.url));
-    eprintln!("listening{target}");
+    note!("listening{target}");
     if !json {
         print_line(&format!("{:<27}  {:<31}  {:<25}  {:<24}  RESULT", "TIME", "EVENT", "LINK", "WHAT"))?;
     }
@@ -42,7 +42,7 @@ pub async fn run(client: &Client, arguments: Listen, json: bool) -> anyhow::Resu
             Ok(event) => event,
             Err(error) if failures < FAILURES_MAX && may_pass(&error) => {
                 failures += 1;
-                eprintln!("waiting for the server: {error}");
+                note!("waiting for the server: {error}");
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -56,7 +56,7 @@ pub async fn run(client: &Client, arguments: Listen, json: bool) -> anyhow::Resu
         };
         print_line(&if json { serde_json::to_string(&event)? } else { row(&event, &result) })?;
         if json && forward.is_some() {
-            eprintln!("{}: {result}", printable(&event.event_id));
+            note!("{}: {result}", printable(&event.event_id));
         }
     }
     Ok(())

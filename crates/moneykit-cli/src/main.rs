@@ -3,11 +3,14 @@
 //! Prints the answer to standard output, as a table or with `--json` as the server's own JSON, and ends with 0. A
 //! failed call is told on standard error and ends with 1; a command line that makes no sense ends with 2.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod output;
 mod arguments;
 mod commands;
 mod connection;
 mod listen;
-mod output;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -28,30 +31,37 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let connection = Connection::open(arguments.server)?;
-    let answer = commands::run(&connection, arguments.command, arguments.json).await?;
-    let text = if arguments.json { answer.json } else { answer.table };
-    match std::io::stdout().write_all(text.as_bytes()) {
+    let shown = async {
+        let answer = commands::run(&connection, arguments.command, arguments.json).await?;
+        let text = if arguments.json { answer.json } else { answer.table };
+        Ok(std::io::stdout().write_all(text.as_bytes())?)
+    };
+    match shown.await {
         // The reader, `head` for example, has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        Err(error) if is_closed_output(&error) => Ok(()),
+        shown => shown,
     }
+}
+
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Tells a failure with everything the SDK keeps out of its own message.
 fn report(error: &anyhow::Error) {
-    eprintln!("error: {error}");
+    note!("error: {error}");
     for cause in error.chain().skip(1) {
-        eprintln!("  because: {cause}");
+        note!("  because: {cause}");
     }
     let Some(error) = error.downcast_ref::<moneykit::Error>() else { return };
     if let Some(message) = error.error_message() {
-        eprintln!("  {}", printable(message));
+        note!("  {}", printable(message));
     }
     for problem in error.validation_errors() {
         let location: Vec<_> = problem.location.iter().map(ToString::to_string).collect();
-        eprintln!("  {}: {}", printable(&location.join(".")), printable(&problem.message));
+        note!("  {}: {}", printable(&location.join(".")), printable(&problem.message));
     }
     if let Some(wait) = error.retry_after() {
-        eprintln!("  try again in {} seconds", wait.as_secs());
+        note!("  try again in {} seconds", wait.as_secs());
     }
 }

@@ -1,5 +1,13 @@
 //! Tables for people, and text from servers made harmless for a terminal.
 
+/// A line to standard error, if that is possible: `eprintln!` panics when it is closed.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _nowhere_to_say_it = writeln!(std::io::stderr().lock(), $($text)*);
+    }};
+}
+
 /// Rows of text in aligned columns, with a heading.
 pub struct Table {
     rows: Vec<Vec<String>>,

@@ -119,7 +119,8 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
     Ok(plan)
 }
 
-fn make_client(plan: &Plan) -> Result<Access> {
+/// An app with a sandbox client, in the store of a plan.
+pub fn make_client(plan: &Plan) -> Result<Access> {
     operate(plan, &["apps", "add", APP, "--origin", ORIGIN])?;
     let client = operate(plan, &["clients", "add", "--app", APP, "--environment", "sandbox"])?;
     let field = |name: &str| client[name].as_str().map(ToOwned::to_owned).with_context(|| format!("no {name}"));
@@ -146,7 +147,8 @@ pub fn operate(plan: &Plan, words: &[&str]) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file that only its owner may read.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?;

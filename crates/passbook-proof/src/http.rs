@@ -77,6 +77,11 @@ enum Body {
 }
 
 impl Connection {
+    /// The bare connection, to send what is no whole request.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     /// Connects.
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;

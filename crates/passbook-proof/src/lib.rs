@@ -8,6 +8,8 @@
 
 pub mod api;
 pub mod bench;
+#[path = "../../passbook/tests/support/canaries.rs"]
+pub mod canaries;
 pub mod database;
 pub mod deployment;
 pub mod histogram;

@@ -22,6 +22,14 @@ pub async fn requests_shed(address: SocketAddr) -> Result<u64> {
     count(address, "passbook_requests_shed_total ", "").await
 }
 
+/// Lines of the log that were dropped.
+///
+/// # Errors
+/// When the server does not answer, or does not count them.
+pub async fn log_lines_dropped(address: SocketAddr) -> Result<u64> {
+    count(address, "passbook_log_lines_dropped_total ", "").await
+}
+
 /// The sum of a counter's series whose labels hold this text.
 async fn count(address: SocketAddr, counter: &str, label: &str) -> Result<u64> {
     let mut connection = Connection::open(address).await?;

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::http::{Connection, request};
@@ -92,6 +92,15 @@ pub struct Access {
 impl Server {
     /// Starts the server and waits until it is ready.
     pub async fn start(plan: &Plan) -> Result<Self> {
+        Self::start_asking(plan, "/readyz").await
+    }
+
+    /// Starts the server and waits until it is well: `/readyz` may be on a listener for operators.
+    pub async fn start_when_healthy(plan: &Plan) -> Result<Self> {
+        Self::start_asking(plan, "/healthz").await
+    }
+
+    async fn start_asking(plan: &Plan, path: &str) -> Result<Self> {
         let dev_json = plan.data.join("dev.json");
         let before = identity(&dev_json);
         let log = File::options().create(true).append(true).open(&plan.log).context("the server's log")?;
@@ -115,7 +124,7 @@ impl Server {
             Some(hosted) => Some((hosted.access.clone(), hosted.address)),
             None => made_since(&dev_json, before.as_ref()),
         };
-        server.wait_until_ready(found, started, &plan.log).await?;
+        server.wait_until_ready(path, found, started, &plan.log).await?;
         Ok(server)
     }
 
@@ -132,6 +141,24 @@ impl Server {
         self.child.kill().context("kill -9")?;
         self.child.wait().context("waiting for the killed server")?;
         Ok(())
+    }
+
+    /// Tells the process to stop in order.
+    pub fn terminate(&self) -> Result<()> {
+        signal(self.pid(), "TERM")
+    }
+
+    /// Waits until the process has ended, and looks at it again and again meanwhile.
+    pub async fn ended(mut self, within: Duration, look: impl AsyncFn() -> Result<()>) -> Result<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(begun.elapsed() < within, "the process does not end");
+            look().await?;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Ends the process in order and expects success.
@@ -154,6 +181,7 @@ impl Server {
 
     async fn wait_until_ready(
         &mut self,
+        path: &str,
         found: impl Fn() -> Option<(Access, SocketAddr)>,
         started: Instant,
         log: &Path,
@@ -163,7 +191,7 @@ impl Server {
                 bail!("the server ended with {status} while starting:\n{}", tail(log));
             }
             if let Some((access, address)) = found()
-                && is_ready(address).await
+                && says_ok(address, path).await
             {
                 self.ready_in = started.elapsed();
                 self.access = access;
@@ -222,15 +250,20 @@ fn address_of(api_url: &str) -> Option<SocketAddr> {
 
 /// Whether the server at this address says that it is ready, within a second.
 pub async fn is_ready(address: SocketAddr) -> bool {
+    says_ok(address, "/readyz").await
+}
+
+async fn says_ok(address: SocketAddr, path: &str) -> bool {
     let ask = async {
         let mut connection = Connection::open(address).await.ok()?;
-        connection.exchange_status(&request("GET", "/readyz", &[], b"")).await.ok()
+        connection.exchange_status(&request("GET", path, &[], b"")).await.ok()
     };
     tokio::time::timeout(Duration::from_secs(1), ask).await.is_ok_and(|status| status == Some(200))
 }
 
 /// The end of a log, for a message.
 pub fn tail(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
+    // A log may go elsewhere: a pipe would be waited for.
+    let text = if log.is_file() { std::fs::read(log).unwrap_or_default() } else { Vec::new() };
     String::from_utf8_lossy(&text[text.len().saturating_sub(4000)..]).into_owned()
 }

@@ -12,3 +12,4 @@ pub mod sealing;
 pub mod sqlite;
 mod stored;
 pub mod time;
+mod vital;

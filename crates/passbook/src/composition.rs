@@ -11,7 +11,7 @@ use passbook::{
     instance::Instance,
     outbound::Policy,
     serve,
-    server::{Plan, Server, compose},
+    server::{Ending, Plan, Server, compose},
     services::Webhooks,
     signals::Signals,
     system::SystemClock,
@@ -20,7 +20,7 @@ use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
 use passbook_core::time::Clock as _;
 use tokio::net::TcpListener;
 
-use crate::{DevArguments, stores};
+use super::{DevArguments, stores};
 
 /// Serves by TLS.
 type TlsListener = (TcpListener, Arc<Certificates>);
@@ -31,7 +31,7 @@ fn directory() -> Directory {
 }
 
 /// `passbook serve`.
-pub async fn run_serve(config: Config) -> anyhow::Result<()> {
+pub async fn run_serve(config: Config) -> anyhow::Result<Ending> {
     // First of all, so that a stop during start-up is not lost.
     let signals = Signals::listen()?;
     let opened = stores::open_configured(&config).await?;
@@ -39,7 +39,7 @@ pub async fn run_serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// `passbook dev`.
-pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
+pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<Ending> {
     let mut signals = Signals::listen()?;
     dev::make_data_directory(&arguments.data)?;
     let temporary = match arguments.ephemeral {
@@ -72,13 +72,14 @@ pub async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     };
     let outcome = tokio::select! {
         started = started => started,
-        () = signals.stop() => { server.stop(&mut signals).await; return Ok(()) }
+        ending = server.ending(&mut signals) => return Ok(server.stop(&mut signals, ending).await),
     };
-    if outcome.is_ok() {
-        signals.stop().await;
-    }
-    server.stop(&mut signals).await;
-    outcome
+    let ending = match outcome {
+        Ok(()) => server.ending(&mut signals).await,
+        Err(_) => Ending::Told,
+    };
+    let ending = server.stop(&mut signals, ending).await;
+    outcome.map(|()| ending)
 }
 
 /// A listener for https, whose certificates this machine's own authority issues.
@@ -103,5 +104,7 @@ fn dev_plan(arguments: &DevArguments, port: u16, control: &Path, tls: Option<Tls
         control: control.to_owned(),
         tls,
         public_url: Some(dev::api_url(port)),
+        hosts: Vec::new(),
+        operators: None,
     }
 }

@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     api::Api,
+    output::write_out_aside,
     services::{Actor, Services, idempotency::Keep, sign_in::Person},
     system::{hex, random_alphanumeric},
 };
@@ -239,9 +240,7 @@ pub fn announce(
         tls_ca_file: tls.map(|tls| tls.ca_file),
     };
     file.write(data).with_context(|| format!("cannot write {}", DevFile::path(data).display()))?;
-    let mut out = std::io::stdout().lock();
-    // A closed standard output must not end the server.
-    let _ = out.write_all(banner(&file, data).as_bytes()).and_then(|()| out.flush());
+    write_out_aside(banner(&file, data));
     api.readiness.set_started();
     Ok(())
 }

@@ -13,6 +13,8 @@
 //! | stalls in a TLS handshake, or speaks something else | [`Bounds::header_timeout`], counted from the accept |
 //! | speaks plain HTTP from another machine that is no named proxy | closed at once |
 //!
+//! A request that names a host which is not this server's gets the answer of [`Named::otherwise`] (`hosts`).
+//!
 //! A proxy's connections carry many clients. They have no cap of their own; each request on them counts as a
 //! connection of the client that the proxy names (`network`).
 //!
@@ -53,12 +55,13 @@ use self::{
     socket::Socket,
     tls::Certificates,
 };
-use crate::{metrics::ConnectionGauge, network::Proxies};
+use crate::{hosts::Hosts, metrics::ConnectionGauge, network::Proxies};
 
 /// A request head must arrive within this, and so must the next one on a kept connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an HTTP/2 connection is kept after its last request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long an HTTP/2 connection is kept after its last request. Below a minute: until then its header table holds the
+/// credentials of that request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// How long a client may leave an answer unread while the socket is full.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest request head.
@@ -124,6 +127,19 @@ pub struct Edge {
     pub proxies: Proxies,
     /// Counts open connections.
     pub open: ConnectionGauge,
+    /// Which host names are answered; without it all are.
+    pub named: Option<Named>,
+    /// Plain HTTP is spoken with every machine that reaches the listener: what is said there is no secret of an app.
+    pub is_open: bool,
+}
+
+/// Host names, and what is said to a request under another one.
+#[derive(Clone)]
+pub struct Named {
+    /// The names.
+    pub hosts: Hosts,
+    /// Answers the others; a request has the [`Refusal`](crate::hosts::Refusal) among its extensions.
+    pub otherwise: Router,
 }
 
 /// Whose request it is: the peer, or the client that a named proxy passes on. For accounting and logs only.
@@ -205,7 +221,7 @@ impl Server {
     fn admit(&self, address: IpAddr) -> Option<Peer> {
         let address = address.to_canonical();
         let is_proxy = self.edge.proxies.contain(address);
-        if self.edge.certificates.is_none() && !is_proxy && !address.is_loopback() {
+        if self.edge.certificates.is_none() && !self.edge.is_open && !is_proxy && !address.is_loopback() {
             return None;
         }
         let place = if is_proxy { self.peers.enter_proxy(address)? } else { self.peers.enter(address)? };
@@ -283,6 +299,17 @@ impl Server {
         let _ = timeout(DRAIN_PATIENCE, connection).await;
     }
 
+    /// What answers the request, by the host that it names.
+    fn router_for(&self, request: &mut Request<Incoming>) -> Router {
+        if let Some(named) = &self.edge.named
+            && let Some(refusal) = named.hosts.refuse(request)
+        {
+            request.extensions_mut().insert(refusal);
+            return named.otherwise.clone();
+        }
+        self.router.clone()
+    }
+
     /// One request. Owns what it needs: HTTP/2 runs it apart from its connection.
     fn answer(
         &self,
@@ -295,7 +322,8 @@ impl Server {
         let place = (client != peer.address).then(|| self.proxied.enter(client));
         let running = peer.place.begin();
         let keeps_alive = request.version() < Version::HTTP_2;
-        let (router, draining) = (self.router.clone(), self.stop.draining.clone());
+        let router = self.router_for(&mut request);
+        let draining = self.stop.draining.clone();
         async move {
             let mut response = match place {
                 Some(None) => crowded(),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{api_client::ApiClient, csv_profile::Profile};
+use crate::{api_client::ApiClient, csv_profile::Profile, note, say};
 
 /// Rows that a preview shows.
 const PREVIEW_ROWS: usize = 10;
@@ -45,7 +45,7 @@ pub async fn run(client: &ApiClient, import: &Import) -> anyhow::Result<()> {
     for file in &import.files {
         if let Err(error) = send(client, import, profile.as_ref(), file).await {
             refused += 1;
-            eprintln!("{}: {error:#}", file.display());
+            note!("{}: {error:#}", file.display());
         }
     }
     if refused > 0 {
@@ -62,31 +62,32 @@ pub fn preview(import: &Import) -> anyhow::Result<()> {
     let name = import.profile.as_deref().context("--preview needs a --profile")?;
     let profile = Profile::find(name)?;
     for file in &import.files {
-        show(file, &profile.read(&std::fs::read(file).context("cannot read the file")?)?);
+        show(file, &profile.read(&std::fs::read(file).context("cannot read the file")?)?)?;
     }
     Ok(())
 }
 
-fn show(file: &Path, export: &Value) {
+fn show(file: &Path, export: &Value) -> std::io::Result<()> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for account in export["accounts"].as_array().into_iter().flatten() {
         let items = account["transactions"].as_array().map(Vec::as_slice).unwrap_or_default();
-        println!(
+        say!(
             "{}: {} ({}), {} transactions",
             file.display(),
             text(&account["name"]),
             text(&account["account_type"]),
             items.len()
-        );
+        )?;
         for item in items.iter().take(PREVIEW_ROWS) {
             let sign = if item["type"] == "debit" { "-" } else { "" };
             let (date, amount) = (text(&item["date"]), format!("{sign}{}", text(&item["amount"])));
-            println!("  {date}  {amount:>14} {}  {}", text(&item["currency"]), text(&item["description"]));
+            say!("  {date}  {amount:>14} {}  {}", text(&item["currency"]), text(&item["description"]))?;
         }
         if items.len() > PREVIEW_ROWS {
-            println!("  and {} more", items.len() - PREVIEW_ROWS);
+            say!("  and {} more", items.len() - PREVIEW_ROWS)?;
         }
     }
+    Ok(())
 }
 
 async fn send(client: &ApiClient, import: &Import, profile: Option<&Profile>, file: &Path) -> anyhow::Result<()> {
@@ -99,9 +100,9 @@ async fn send(client: &ApiClient, import: &Import, profile: Option<&Profile>, fi
     let answer: ImportAnswer = client.post("/passbook/links/import-file", &query, bytes).await?;
     let ImportAnswer { link_id, created, updated, removed, unchanged, notes } = answer;
     let name = file.display();
-    println!("{name}: link {link_id}, {created} new, {updated} changed, {removed} removed, {unchanged} unchanged");
+    say!("{name}: link {link_id}, {created} new, {updated} changed, {removed} removed, {unchanged} unchanged")?;
     for note in notes {
-        println!("  note: {note}");
+        say!("  note: {note}")?;
     }
     Ok(())
 }

@@ -170,6 +170,8 @@ impl Default for Metrics {
         registry.register("requests_limited", "Requests refused by a request limit", limited.clone());
         registry.register("requests_shed", "Requests refused because too many were being worked on", shed.clone());
         registry.register("connections", "Open connections", connections.0.clone());
+        let dropped = "Lines of the log that could not be written";
+        registry.register("log_lines_dropped", dropped, crate::log::dropped());
         let handles = Operation::ALL
             .iter()
             .map(|operation| {

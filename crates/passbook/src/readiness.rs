@@ -1,6 +1,7 @@
 //! Whether this process should get requests, and if not, why not.
 //!
-//! Health is another question: a process that is not ready is well, and restarting it would help nobody.
+//! Health is another question: a process that is not ready is well, and restarting it would help nobody. The exception
+//! is a process of which a vital part has ended: it is neither, and ends after its drain (`supervision`).
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use jiff::SignedDuration;
 use passbook_store::port::Store;
 use serde::Serialize;
 
-use crate::opened_store::Skew;
+use crate::{opened_store::Skew, supervision::Supervisor};
 
 /// A wall clock that is further from the store's time is wrong: tokens would end too early or too late.
 const SKEW_MAX: SignedDuration = SignedDuration::from_secs(30);
@@ -31,12 +32,14 @@ pub enum Reason {
     StoreDamaged,
     /// This machine's clock is wrong.
     ClockSkew,
+    /// A vital part of the process has ended, and the process is about to end.
+    PartEnded,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Starting, Self::Draining, Self::StoreUnavailable, Self::StoreDamaged, Self::ClockSkew];
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Draining, Self::StoreUnavailable, Self::StoreDamaged, Self::ClockSkew, Self::PartEnded];
 
     /// Its word in answers and metrics.
     #[must_use]
@@ -47,6 +50,7 @@ impl Reason {
             Self::StoreUnavailable => "store_unavailable",
             Self::StoreDamaged => "store_damaged",
             Self::ClockSkew => "clock_skew",
+            Self::PartEnded => "part_ended",
         }
     }
 }
@@ -62,13 +66,27 @@ pub struct Readiness {
     started: AtomicBool,
     draining: AtomicBool,
     skew: Skew,
+    parts: Supervisor,
 }
 
 impl Readiness {
-    /// Of a process that is starting.
+    /// Of a process that is starting, whose vital parts `parts` watches over.
     #[must_use]
-    pub fn starting(skew: Skew) -> Self {
-        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), skew }
+    pub fn starting(skew: Skew, parts: Supervisor) -> Self {
+        Self { started: AtomicBool::new(false), draining: AtomicBool::new(false), skew, parts }
+    }
+
+    /// Vital parts that have ended; none in a process that is well.
+    #[must_use]
+    pub fn ended_parts(&self) -> Vec<&'static str> {
+        self.parts.ended()
+    }
+
+    /// What watches over the vital parts.
+    #[cfg(feature = "fault-hooks")]
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.parts
     }
 
     /// Start-up is complete.
@@ -102,6 +120,7 @@ impl Readiness {
             (!answers, Reason::StoreUnavailable),
             (store.met_damage().is_some(), Reason::StoreDamaged),
             (is_wrong_clock(self.skew()), Reason::ClockSkew),
+            (!self.parts.all_alive(), Reason::PartEnded),
         ];
         found.into_iter().filter(|(applies, _)| *applies).map(|(_, reason)| reason).collect()
     }

@@ -14,7 +14,7 @@ use crate::{
     instance::Instance,
     network::Proxies,
     opened_store::OpenedStore,
-    server::{Plan, Server, compose},
+    server::{Ending, Plan, Server, compose},
     signals::{Signals, on_hangup},
     workers::schedule::Updates,
 };
@@ -22,14 +22,14 @@ use crate::{
 /// Serves until told to stop.
 ///
 /// # Errors
-/// When the certificates, the address or the store cannot be used.
+/// When the certificates, an address or the store cannot be used.
 pub async fn run(
     config: &Config,
     opened: OpenedStore,
     clock: Arc<dyn Clock>,
     directory: Directory,
     mut signals: Signals,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ending> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -37,25 +37,33 @@ pub async fn run(
     let address = config.server.listen;
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
+    let operators = match config.server.operator_listen {
+        Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?),
+        None => None,
+    };
+    let operator_address = operators.as_ref().map(TcpListener::local_addr).transpose()?;
     let instance = Instance::open(opened.store.as_ref()).await?;
     let updates = config.refresh.schedule.map(|schedule| Updates::new(schedule, config.refresh.per_institution));
     let webhooks = config.webhooks.webhooks(config.server.public_url.as_ref());
     let services = compose(&opened, clock, &instance, directory, config.workers.lease, updates, webhooks);
-    let server = Server::start(services, &opened, listener, plan(config, address, certificates.clone()))?;
+    let plan = Plan { operators, ..plan(config, address, certificates.clone()) };
+    let mut server = Server::start(services, &opened, listener, plan)?;
     if let Some(certificates) = certificates {
-        // Lives as long as the process.
-        tokio::spawn(on_hangup(move || match certificates.reload() {
+        let reloading = on_hangup(move || match certificates.reload() {
             Ok(()) => tracing::info!("the certificate was read again"),
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the certificate stays as it was"),
-        }));
+        });
+        server.attach("certificate_reload", reloading);
     }
     server.api.readiness.set_started();
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let public_url = config.server.public_url.as_ref().map_or("", |url| url.as_str());
+    if let Some(address) = operator_address {
+        tracing::info!(%address, "operators are served");
+    }
     tracing::info!(%address, scheme, public_url, role = ?config.server.role, "serving");
-    signals.stop().await;
-    server.stop(&mut signals).await;
-    Ok(())
+    let ending = server.ending(&mut signals).await;
+    Ok(server.stop(&mut signals, ending).await)
 }
 
 fn load_certificates(tls: &Tls) -> anyhow::Result<Arc<Certificates>> {
@@ -77,6 +85,8 @@ fn plan(config: &Config, address: SocketAddr, certificates: Option<Arc<Certifica
         control: config.store.data.clone(),
         tls: None,
         public_url: public_url(config, address),
+        hosts: server.known_hosts(),
+        operators: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Stopping: *not ready* → (grace, so that balancers notice) → nothing new is accepted, running requests finish, workers
 //! finish their jobs or give them back → the store is closed. A second signal ends it at once: what was acknowledged is
-//! durable at any moment.
+//! durable at any moment. A vital part that ends by itself has the same done (`supervision`).
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,9 +18,11 @@ use crate::{
     clocks::Clocks,
     config::Role,
     directory::Directory,
-    http_server::{self, Edge, Stop, tls::Certificates},
+    hosts::{Host, Hosts},
+    http_server::{self, Bounds, Edge, Named, Stop, tls::Certificates},
     instance::Instance,
     keys::{Cursors, SessionTokens},
+    log,
     opened_store::OpenedStore,
     operator::Operator,
     outbound::Outbound,
@@ -28,12 +30,26 @@ use crate::{
     services::{Services, Webhooks, access::TokenCache, imports},
     signals::Signals,
     signing::SigningKeys,
+    supervision::Supervisor,
     system::SystemClock,
     workers::{self, Workers, schedule::Updates, webhooks::Courier},
 };
 
 /// How long a stop may take, counted from the end of the grace, before the process ends anyway.
 const STOP_PATIENCE: Duration = Duration::from_secs(25);
+
+/// Connections of the operators' own listener, and of one peer among them: a few scrapers and probes.
+const OPERATOR_CONNECTIONS_MAX: usize = 128;
+const OPERATOR_CONNECTIONS_PER_PEER_MAX: usize = 64;
+
+/// Why a server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was told to.
+    Told,
+    /// A vital part has ended.
+    PartEnded,
+}
 
 /// What is served, and how.
 pub struct Plan {
@@ -53,6 +69,10 @@ pub struct Plan {
     pub tls: Option<(TcpListener, Arc<Certificates>)>,
     /// Where clients reach this server; `None` when nobody can say.
     pub public_url: Option<String>,
+    /// Host names that are answered beside this machine's own.
+    pub hosts: Vec<Host>,
+    /// Where `/readyz` and `/metrics` are, if not beside everything else.
+    pub operators: Option<TcpListener>,
 }
 
 /// See the module page.
@@ -63,6 +83,7 @@ pub struct Server {
     pub services: Arc<Services>,
     stop: Stop,
     drain: Duration,
+    parts: Supervisor,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -114,8 +135,16 @@ impl Server {
         mut plan: Plan,
     ) -> anyhow::Result<Self> {
         let stop = Stop::default();
+        let parts = Supervisor::new(stop.stopped.clone());
+        let outbound = Outbound::new(services.webhooks.policy.clone())?;
         let operator = Operator::new(opened.upkeep.clone(), opened.keys.clone(), Arc::new(SystemClock));
-        let attending = operator.attend(&plan.control, stop.stopped.clone())?;
+        let mut tasks = operator.attend(&plan.control, stop.stopped.clone(), &parts)?;
+        let store = opened.store.clone();
+        parts.watch(async move { store.part_ended().await });
+        parts.watch(async {
+            log::ended().await;
+            "log"
+        });
         let metrics = services.metrics.clone();
         plan.edge.open = metrics.connections.clone();
         let api = Arc::new(Api {
@@ -128,41 +157,88 @@ impl Server {
             streams: Arc::new(tokio::sync::Semaphore::new(api::STREAMS_MAX)),
             sandbox: plan.sandbox,
             documents: Documents::of(plan.public_url.as_deref()),
-            readiness: Readiness::starting(opened.skew.clone()),
+            readiness: Readiness::starting(opened.skew.clone(), parts.clone()),
             request_ids: RequestIds::default(),
         });
-        let router = match plan.role.serves() {
-            true => api::router(api.clone()),
-            false => api::operator_router(api.clone()),
+        let named = Named { hosts: Hosts::new(plan.hosts), otherwise: api::wrong_host_router(api.clone()) };
+        plan.edge.named = Some(named.clone());
+        let router = match (plan.role.serves(), plan.operators.is_some()) {
+            (true, false) => api::router(api.clone()),
+            (true, true) => api::public_router(api.clone()),
+            (false, false) => api::operator_router(api.clone()),
+            (false, true) => api::health_router(api.clone()),
         };
-        let beside = plan.tls.take().map(|(listener, certificates)| {
+        if let Some((listener, certificates)) = plan.tls.take() {
             let edge = Edge {
                 bounds: plan.edge.bounds.clone(),
                 certificates: Some(certificates),
                 open: plan.edge.open.clone(),
+                named: Some(named.clone()),
                 ..Edge::default()
             };
-            tokio::spawn(http_server::serve(edge, listener, router.clone(), stop.clone()))
-        });
-        let mut tasks = vec![attending, tokio::spawn(http_server::serve(plan.edge, listener, router, stop.clone()))];
-        tasks.extend(beside);
+            tasks.push(parts.start("tls_listener", http_server::serve(edge, listener, router.clone(), stop.clone())));
+        }
+        tasks.push(parts.start("listener", http_server::serve(plan.edge, listener, router, stop.clone())));
+        if let Some(operators) = plan.operators {
+            let bounds = Bounds {
+                connections_max: OPERATOR_CONNECTIONS_MAX,
+                connections_per_peer_max: OPERATOR_CONNECTIONS_PER_PEER_MAX,
+                ..Bounds::default()
+            };
+            let edge = Edge { bounds, named: Some(named), is_open: true, ..Edge::default() };
+            let router = api::operator_router(api.clone());
+            tasks.push(parts.start("operator_listener", http_server::serve(edge, operators, router, stop.clone())));
+        }
         if plan.role.works() {
             let pool = Arc::new(Workers::new(services.clone(), metrics, stop.stopped.clone()));
-            tasks.push(tokio::spawn(pool.run()));
-            tasks.push(tokio::spawn(workers::maintenance::run(services.clone(), stop.stopped.clone())));
-            tasks.push(tokio::spawn(workers::schedule::run(services.clone(), stop.stopped.clone())));
-            let outbound = Outbound::new(services.webhooks.policy.clone())?;
+            tasks.push(parts.start("workers", pool.run()));
+            tasks.push(parts.start("maintenance", workers::maintenance::run(services.clone(), stop.stopped.clone())));
+            // Without a schedule there is nothing to do, and that is in order.
+            if services.updates.is_some() {
+                tasks.push(parts.start("schedule", workers::schedule::run(services.clone(), stop.stopped.clone())));
+            }
             let courier = Arc::new(Courier::new(services.clone(), outbound, stop.stopped.clone()));
-            tasks.push(tokio::spawn(courier.run()));
+            tasks.push(parts.start("webhooks", courier.run()));
         }
-        Ok(Self { api, services, stop, drain: plan.drain, tasks })
+        Ok(Self { api, services, stop, drain: plan.drain, parts, tasks })
     }
 
-    /// Stops in order; a further signal cuts it short.
-    pub async fn stop(self, signals: &mut Signals) {
+    /// Runs a further vital part until the stop, at which it is dropped.
+    pub fn attach(&mut self, part: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let stopped = self.stop.stopped.clone();
+        let work = async move {
+            tokio::select! {
+                () = work => {}
+                () = stopped.cancelled() => {}
+            }
+        };
+        self.tasks.push(self.parts.start(part, work));
+    }
+
+    /// Waits until there is a reason to stop.
+    pub async fn ending(&self, signals: &mut Signals) -> Ending {
         tokio::select! {
-            () = self.stop_in_order() => {}
-            () = signals.stop() => tracing::warn!("told to stop again: ending at once"),
+            biased;
+            () = signals.stop() => Ending::Told,
+            () = self.parts.part_ended() => Ending::PartEnded,
+        }
+    }
+
+    /// Stops in order. The second signal cuts it short, counted from the start: whoever stops a process that was about
+    /// to end by itself has told it once. Returns why it stopped in the end.
+    pub async fn stop(self, signals: &mut Signals, mut ending: Ending) -> Ending {
+        let mut stopping = std::pin::pin!(self.stop_in_order());
+        loop {
+            tokio::select! {
+                () = stopping.as_mut() => return ending,
+                () = signals.stop() => match ending {
+                    Ending::PartEnded => ending = Ending::Told,
+                    Ending::Told => {
+                        tracing::warn!("told to stop again: ending at once");
+                        return ending;
+                    }
+                },
+            }
         }
     }
 

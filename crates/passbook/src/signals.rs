@@ -44,7 +44,11 @@ pub async fn on_hangup(reload: impl Fn()) {
                 reload();
             }
         }
-        Err(error) => tracing::warn!(%error, "cannot listen for SIGHUP"),
+        // Everything else goes on; the certificate in use stays.
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGHUP");
+            std::future::pending().await
+        }
     }
     #[cfg(not(unix))]
     {

@@ -12,6 +12,9 @@ use crate::command::{cargo, command, output, run};
 pub fn torture(arguments: &[String]) -> Result<()> {
     // The whole workspace, as the tests build it: another selection unifies features differently and builds all again.
     run(&mut cargo(&["build", "--workspace", "--all-targets", "--profile", "ci"]))?;
+    if arguments.first().is_some_and(|experiment| experiment == "surroundings") {
+        build_faulty("ci")?;
+    }
     run(command(built("ci", "passbook-proof")?).arg("torture").args(arguments).arg("--server").arg(server("ci")?))
 }
 
@@ -19,6 +22,12 @@ pub fn torture(arguments: &[String]) -> Result<()> {
 pub fn bench(arguments: &[String]) -> Result<()> {
     run(&mut cargo(&["build", "--package", "passbook", "--package", "passbook-proof", "--bins", "--profile", "dist"]))?;
     run(command(built("dist", "passbook-proof")?).arg("bench").args(arguments).arg("--server").arg(server("dist")?))
+}
+
+/// Builds the server with fault hooks, `passbook-faulty`, beside the one without.
+pub fn build_faulty(profile: &str) -> Result<()> {
+    let what = ["build", "--workspace", "--bin", "passbook-faulty", "--features", "passbook/fault-hooks"];
+    run(&mut cargo(&[what.as_slice(), &["--profile", profile]].concat()))
 }
 
 /// The server binary of a profile.

@@ -25,6 +25,8 @@ pub struct Crew {
     journal: Journal,
     /// See [`Shift`].
     pub store_may_be_away: bool,
+    /// See [`Worker`].
+    pub process_ends: bool,
 }
 
 /// Workers at work.
@@ -43,7 +45,7 @@ impl Crew {
     /// As [`Crew::new`], for a crew that works beside another: numbers are part of the names of what workers make.
     pub fn numbered(numbers: Range<u32>, seed: u64, journal: &Journal) -> Self {
         let workers = numbers.map(|number| Worker::new(number, seed)).collect();
-        Self { workers, journal: journal.clone(), store_may_be_away: false }
+        Self { workers, journal: journal.clone(), store_may_be_away: false, process_ends: false }
     }
 
     /// Sends every worker to work on one server. The first one moves the sandbox clock on before it begins.
@@ -63,6 +65,7 @@ impl Crew {
         let store_may_be_away = self.store_may_be_away;
         let mut tasks = JoinSet::new();
         for mut worker in self.workers.drain(..) {
+            worker.process_ends = self.process_ends;
             let (mut api, journal) = (running.api(worker.number as usize), self.journal.clone());
             let (steps, is_over, clock_moves) = (Arc::clone(&steps), Arc::clone(&is_over), Arc::clone(&clock_moves));
             tasks.spawn(async move {

@@ -20,6 +20,7 @@ mod ground;
 mod invariants;
 mod journal;
 mod kill;
+mod memory;
 mod model;
 mod neighbours;
 mod overload;
@@ -30,6 +31,7 @@ mod signing_keys;
 mod slow_bodies;
 mod store_files;
 mod store_restarts;
+mod surroundings;
 mod sync;
 mod trace;
 mod webhooks;
@@ -85,6 +87,8 @@ pub enum Experiment {
     SigningKeys(SigningKeysOptions),
     /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
     Webhooks(WebhooksOptions),
+    /// Break the log, end vital parts, look for secrets in memory; the server says so and never serves half.
+    Surroundings(SurroundingsOptions),
 }
 
 /// What every experiment needs.
@@ -400,6 +404,28 @@ pub struct WebhooksOptions {
     kills: u64,
 }
 
+/// Options of `torture surroundings`.
+#[derive(Args)]
+pub struct SurroundingsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// The server with fault hooks; by default `passbook-faulty` beside the server.
+    #[arg(long)]
+    faulty: Option<PathBuf>,
+    /// Only this part.
+    #[arg(long, value_enum)]
+    only: Option<surroundings::Failing>,
+    /// Milliseconds of work before each fault.
+    #[arg(long, default_value_t = 2000)]
+    work_ms: u64,
+    /// Parallel workers.
+    #[arg(long, default_value_t = 4)]
+    workers: u32,
+    /// Seconds between the last use of a secret and the look at the memory.
+    #[arg(long, default_value_t = 60)]
+    memory_secs: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -422,5 +448,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::DamagedDirectories(options) => damaged_directories::run(options).await,
         Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
+        Experiment::Surroundings(options) => surroundings::run(options).await,
     }
 }

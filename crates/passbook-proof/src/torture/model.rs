@@ -137,6 +137,8 @@ pub struct Worker {
     pub pending: Option<Pending>,
     /// Newest acknowledged time of the sandbox clock.
     pub clock: String,
+    /// Whether 500, which promises nothing, counts as a request that was cut off: the process is about to end.
+    pub process_ends: bool,
     /// Counts.
     pub tally: Tally,
 }
@@ -183,6 +185,7 @@ impl Worker {
             keys: 0,
             pending: None,
             clock: String::new(),
+            process_ends: false,
             tally: Tally::default(),
         }
     }

@@ -276,6 +276,11 @@ impl Shift<'_> {
         let what = format!("{method} {path} {}", key.unwrap_or_default());
         self.journal.remember(self.worker);
         match self.api.call_once(method, path, body, key).await {
+            Ok(answer) if answer.status == 500 && self.worker.process_ends => {
+                self.journal.write(self.worker.number, &what, "500: the outcome is unknown");
+                self.worker.tally.uncertain += u64::from(method != "GET");
+                Err(CutOff)
+            }
             Ok(answer) => {
                 let shown = String::from_utf8_lossy(&answer.body[..answer.body.len().min(200)]).replace('\n', " ");
                 self.journal.write(self.worker.number, &what, &format!("{} {shown}", answer.status));

@@ -336,6 +336,19 @@ pub trait Store: Send + Sync + 'static {
     /// everything that was read was sound.
     fn met_damage(&self) -> Option<String>;
 
+    /// Waits until a part of the store that it cannot work without has ended by itself, and names it. Such a store stays
+    /// as it is: only another process can open it anew. Never ends while all parts are alive, nor once [`Store::close`]
+    /// was called.
+    async fn part_ended(&self) -> &'static str;
+
+    /// The parts that [`Store::end_part`] can end. No released binary contains this.
+    #[cfg(feature = "fault-hooks")]
+    fn parts(&self) -> Vec<&'static str>;
+
+    /// Ends a part, in a panic or by a return, as a fault would. Returns whether there is one of this name.
+    #[cfg(feature = "fault-hooks")]
+    fn end_part(&self, part: &str, panics: bool) -> bool;
+
     /// Finishes outstanding writes and closes. Reads and writes fail afterwards.
     async fn close(&self);
 }

@@ -14,7 +14,13 @@ use tokio::{
 use tokio_postgres::Error;
 
 use super::{connect::Connector, deletions::Deletions};
-use crate::time::{Reading, RemoteClock};
+use crate::{
+    time::{Reading, RemoteClock},
+    vital::{Alive, Vital},
+};
+
+/// The task's name among the vital parts of a process.
+pub(super) const PART: &str = "store_upkeep";
 
 const READ_CLOCK: &str = "SELECT clock_timestamp()";
 /// How often the database's clock is read.
@@ -34,8 +40,14 @@ pub(super) async fn read_clock(client: &ClientWrapper) -> Result<Reading, Error>
 }
 
 /// Keeps the clock right and the ledger complete until it is aborted.
-pub(super) fn start_upkeep(connector: Connector, clock: Arc<RemoteClock>, deletions: Arc<Deletions>) -> JoinHandle<()> {
-    tokio::spawn(async move {
+pub(super) fn start_upkeep(
+    connector: Connector,
+    clock: Arc<RemoteClock>,
+    deletions: Arc<Deletions>,
+) -> (JoinHandle<()>, Vital) {
+    let (vital, alive) = Vital::new(PART);
+    let task = tokio::spawn(async move {
+        let _alive: Alive = alive;
         let mut connection: Option<ClientWrapper> = None;
         loop {
             sleep(READ_EVERY).await;
@@ -54,5 +66,6 @@ pub(super) fn start_upkeep(connector: Connector, clock: Arc<RemoteClock>, deleti
                 connection = Some(client);
             }
         }
-    })
+    });
+    (task, vital)
 }

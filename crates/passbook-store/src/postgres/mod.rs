@@ -92,6 +92,7 @@ use crate::{
         values::{due_micros, fence_number, micros},
     },
     time::RemoteClock,
+    vital::Vital,
 };
 
 /// The store for many machines.
@@ -104,6 +105,7 @@ pub struct PostgresStore {
     wall_clock: Arc<dyn Clock>,
     met: MetDamage,
     upkeep: JoinHandle<()>,
+    vital: Vital,
 }
 
 impl PostgresStore {
@@ -132,6 +134,7 @@ impl PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
+        self.vital.close();
         self.upkeep.abort();
     }
 }
@@ -478,7 +481,27 @@ impl Store for PostgresStore {
         self.met.first()
     }
 
+    async fn part_ended(&self) -> &'static str {
+        self.vital.ended().await
+    }
+
+    #[cfg(feature = "fault-hooks")]
+    fn parts(&self) -> Vec<&'static str> {
+        vec![clock::PART]
+    }
+
+    #[cfg(feature = "fault-hooks")]
+    fn end_part(&self, part: &str, _panics: bool) -> bool {
+        // An abort drops the task where it stands, as a panic does.
+        let is_it = part == clock::PART;
+        if is_it {
+            self.upkeep.abort();
+        }
+        is_it
+    }
+
     async fn close(&self) {
+        self.vital.close();
         self.writers.close().await;
         self.readers.close();
         self.upkeep.abort();

@@ -224,7 +224,7 @@ impl PostgresStore {
         let (ledger, entries) =
             opened.map_err(|error| OpenError::Database(error.into()))?.map_err(OpenError::Ledger)?;
         let deletions = Deletions::new(ledger);
-        let upkeep = start_upkeep(connector, Arc::clone(&clock), Arc::clone(&deletions));
+        let (upkeep, vital) = start_upkeep(connector, Arc::clone(&clock), Arc::clone(&deletions));
         let store = Self {
             keys: Arc::new(keys),
             readers: readers.await?,
@@ -234,6 +234,7 @@ impl PostgresStore {
             wall_clock: options.wall_clock,
             met: MetDamage::default(),
             upkeep,
+            vital,
         };
         let stubs = Stubs { renderer: options.renderer, render: options.render_stub };
         replay(&store, &entries, stubs).await?;

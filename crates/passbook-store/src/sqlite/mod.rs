@@ -498,6 +498,20 @@ impl Store for SqliteStore {
         self.met.first()
     }
 
+    async fn part_ended(&self) -> &'static str {
+        self.writer.ended().await
+    }
+
+    #[cfg(feature = "fault-hooks")]
+    fn parts(&self) -> Vec<&'static str> {
+        vec![writer::PART]
+    }
+
+    #[cfg(feature = "fault-hooks")]
+    fn end_part(&self, part: &str, panics: bool) -> bool {
+        part == writer::PART && self.writer.end(panics)
+    }
+
     async fn close(&self) {
         self.readers.close();
         let writer = Arc::clone(&self.writer);

@@ -10,6 +10,7 @@
 
 use std::{
     fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -34,7 +35,11 @@ use crate::{
         ledger::{DeletionLedger, LedgerEntry},
         met::MetDamage,
     },
+    vital::{Alive, Vital},
 };
+
+/// The thread's name among the vital parts of a process.
+pub(super) const PART: &str = "store_writer";
 
 /// Requests that may wait; more are refused as `Unavailable`.
 const QUEUE_MAX: usize = 1024;
@@ -56,6 +61,7 @@ pub(super) struct Effects {
 pub(super) struct Writer {
     sender: Mutex<Option<SyncSender<Box<dyn Request>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    vital: Vital,
 }
 
 /// The queue has no room.
@@ -67,6 +73,16 @@ struct QueueFull;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("writing failed")]
 struct GroupFailed(#[source] Arc<rusqlite::Error>);
+
+/// The thread ended while the request was its.
+#[derive(Debug, thiserror::Error)]
+#[error("the store's writer ended before it said what became of the request")]
+struct Unanswered;
+
+/// A bug in a request.
+#[derive(Debug, thiserror::Error)]
+#[error("a request to the store panicked")]
+struct Panicked;
 
 /// The deletion ledger could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +110,13 @@ impl Writer {
             met,
             _lock: lock,
         };
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writing.run(&receiver))?;
-        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+        let (vital, alive) = Vital::new(PART);
+        let run = move || {
+            let _alive: Alive = alive;
+            writing.run(&receiver);
+        };
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
+        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), vital })
     }
 
     /// Queues `apply` and waits for its outcome. Once queued it runs even if the caller stops waiting.
@@ -113,7 +134,20 @@ impl Writer {
                 TrySendError::Disconnected(_) => unavailable(Closed),
             })?;
         }
-        answer.await.unwrap_or_else(|_| Err(unavailable(Closed).into()))
+        // Not `Unavailable`, which says that nothing changed: the thread may have ended just after the COMMIT.
+        answer.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown(Box::new(Unanswered)).into()))
+    }
+
+    /// Waits until the thread has ended although the store is open.
+    pub(super) async fn ended(&self) -> &'static str {
+        self.vital.ended().await
+    }
+
+    /// Ends the thread.
+    #[cfg(feature = "fault-hooks")]
+    pub(super) fn end(&self, panics: bool) -> bool {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.as_ref().is_some_and(|sender| sender.try_send(Box::new(EndOfThread { panics })).is_ok())
     }
 
     /// Whether the thread still answers.
@@ -124,6 +158,7 @@ impl Writer {
 
     /// Takes no more requests, finishes the waiting ones and ends the thread.
     pub(super) fn close(&self) {
+        self.vital.close();
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
@@ -147,6 +182,12 @@ trait Request: Send {
 
     /// Answers the caller.
     fn settle(self: Box<Self>, fate: &Fate);
+
+    /// Whether the thread ends after the group.
+    #[cfg(feature = "fault-hooks")]
+    fn ends_thread(&self) -> bool {
+        false
+    }
 }
 
 /// What became of a group.
@@ -173,7 +214,9 @@ where
         let Some(apply) = self.apply.take() else { return Ok(()) };
         connection.prepare_cached("SAVEPOINT request")?.execute([])?;
         let mut own = Effects::default();
-        let outcome = apply(connection, &mut own);
+        // A panic is a bug in one request. The others of the group, and the thread, go on without it.
+        let outcome = catch_unwind(AssertUnwindSafe(|| apply(connection, &mut own)))
+            .unwrap_or_else(|_| Err(unavailable(Panicked).into()));
         match outcome {
             Ok(value) => {
                 self.destroyed = !own.destroyed.is_empty();
@@ -202,6 +245,26 @@ where
         };
         // A caller that stopped waiting does not want the answer.
         let _gone = self.reply.send(answer);
+    }
+}
+
+/// Ends the thread, as a bug outside of any request would.
+#[cfg(feature = "fault-hooks")]
+struct EndOfThread {
+    panics: bool,
+}
+
+#[cfg(feature = "fault-hooks")]
+impl Request for EndOfThread {
+    fn run(&mut self, _: &Connection, _: &mut Effects) -> Result<(), rusqlite::Error> {
+        assert!(!self.panics, "ended by a fault hook");
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, _: &Fate) {}
+
+    fn ends_thread(&self) -> bool {
+        true
     }
 }
 
@@ -246,8 +309,14 @@ impl Writing {
             let first = if restless { queue.recv_timeout(IDLE) } else { queue.recv().map_err(RecvTimeoutError::from) };
             match first {
                 Ok(first) => {
-                    let group = std::iter::once(first).chain(queue.try_iter()).take(GROUP_MAX).collect();
+                    let group: Vec<_> = std::iter::once(first).chain(queue.try_iter()).take(GROUP_MAX).collect();
+                    #[cfg(feature = "fault-hooks")]
+                    let ends = group.iter().any(|request| request.ends_thread());
                     self.serve(group);
+                    #[cfg(feature = "fault-hooks")]
+                    if ends {
+                        return;
+                    }
                     if self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN) {
                         self.erase();
                     }

@@ -138,6 +138,20 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "api_error.not_found", "There is nothing at this path")
     }
 
+    /// 400 of a request that does not name one host.
+    pub fn malformed_host() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "api_error.malformed_host", "The request must name one host, and only once")
+    }
+
+    /// 421 of a request that names another host.
+    pub fn misdirected() -> Self {
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "api_error.misdirected",
+            "This server does not answer for the host that the request names",
+        )
+    }
+
     /// 405.
     pub fn method_not_allowed() -> Self {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "api_error.method_not_allowed", "This path has no such method")

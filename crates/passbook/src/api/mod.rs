@@ -15,6 +15,8 @@ pub mod documents;
 mod enrichment;
 pub mod errors;
 mod events;
+#[cfg(feature = "fault-hooks")]
+mod fault_hooks;
 mod idempotency;
 mod identity;
 mod ignored;
@@ -112,6 +114,21 @@ pub type State = axum::extract::State<Arc<Api>>;
 
 /// The whole route table.
 pub fn router(api: Arc<Api>) -> Router {
+    let calls = contract_calls().merge(operator_calls());
+    #[cfg(feature = "fault-hooks")]
+    let calls = calls.merge(fault_hooks::calls());
+    only(calls, api)
+}
+
+/// The route table of a server whose operators have a listener of their own.
+pub fn public_router(api: Arc<Api>) -> Router {
+    let calls = contract_calls().merge(health_call());
+    #[cfg(feature = "fault-hooks")]
+    let calls = calls.merge(fault_hooks::calls());
+    only(calls, api)
+}
+
+fn contract_calls() -> Router<Arc<Api>> {
     Router::new()
         .route("/auth/token", post(observed(Op::CreateAccessToken, access_token::create_access_token)))
         .route("/auth/introspect", get(observed(Op::IntrospectClient, access_token::instrospect_client)))
@@ -179,11 +196,22 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/passbook/events/stream", get(observed(Op::StreamEvents, events::stream_events)))
         .route("/passbook/openapi.yaml", get(observed(Op::GetPassbookOpenapi, operations::get_passbook_openapi)))
         .route("/passbook/events/replay", post(observed(Op::ReplayEvents, events::replay_events)))
-        .route("/healthz", get(observed(Op::GetHealth, operations::get_health)))
-        .route("/readyz", get(observed(Op::GetReadiness, operations::get_readiness)))
-        .route("/metrics", get(observed(Op::GetMetrics, operations::get_metrics)))
         .route("/openapi.yaml", get(observed(Op::GetOpenapi, operations::get_openapi)))
         .route("/demo", get(observed(Op::GetDemo, demo::get_demo)))
+}
+
+fn health_call() -> Router<Arc<Api>> {
+    Router::new().route("/healthz", get(observed(Op::GetHealth, operations::get_health)))
+}
+
+fn operator_calls() -> Router<Arc<Api>> {
+    health_call()
+        .route("/readyz", get(observed(Op::GetReadiness, operations::get_readiness)))
+        .route("/metrics", get(observed(Op::GetMetrics, operations::get_metrics)))
+}
+
+fn only(calls: Router<Arc<Api>>, api: Arc<Api>) -> Router {
+    calls
         .fallback(observed(Op::Unknown, operations::route_not_found))
         .method_not_allowed_fallback(observed(Op::Unknown, operations::method_not_allowed))
         // Bodies are read and limited by `body`, which answers in the contract's shape.
@@ -191,14 +219,17 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-/// What a process without the API answers: the operators' calls.
+/// What a process without the API answers, or a listener for operators: their calls.
 pub fn operator_router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/healthz", get(observed(Op::GetHealth, operations::get_health)))
-        .route("/readyz", get(observed(Op::GetReadiness, operations::get_readiness)))
-        .route("/metrics", get(observed(Op::GetMetrics, operations::get_metrics)))
-        .fallback(observed(Op::Unknown, operations::route_not_found))
-        .method_not_allowed_fallback(observed(Op::Unknown, operations::method_not_allowed))
-        .layer(DefaultBodyLimit::disable())
-        .with_state(api)
+    only(operator_calls(), api)
+}
+
+/// What a process without the API answers whose operators have a listener of their own.
+pub fn health_router(api: Arc<Api>) -> Router {
+    only(health_call(), api)
+}
+
+/// What is said to requests that name no host of this server.
+pub fn wrong_host_router(api: Arc<Api>) -> Router {
+    Router::new().fallback(observed(Op::Unknown, operations::wrong_host)).with_state(api)
 }

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::State as Extract,
+    extract::{Request, State as Extract},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -11,13 +11,18 @@ use serde::Serialize;
 
 use super::{Api, State, errors::ApiError};
 use crate::{
+    hosts::Refusal,
     metrics::{self, StateOfServer},
     readiness::Reason,
 };
 
-/// The process answers.
-pub async fn get_health() -> &'static str {
-    "ok\n"
+/// Every part of the process is alive. One that has ended does not come back, and the process is about to end.
+pub async fn get_health(Extract(api): State) -> Response {
+    let ended = api.readiness.ended_parts();
+    match ended.is_empty() {
+        true => "ok\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("ended: {}\n", ended.join(", "))).into_response(),
+    }
 }
 
 /// Why this process should get no requests.
@@ -25,6 +30,9 @@ pub async fn get_health() -> &'static str {
 struct NotReady {
     ready: bool,
     reasons: Vec<Reason>,
+    /// Vital parts that have ended (`supervision`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ended_parts: Vec<&'static str>,
 }
 
 /// Start-up is complete, nothing drains, the store answers, and the clock is right.
@@ -33,7 +41,8 @@ pub async fn get_readiness(Extract(api): State) -> Response {
     if reasons.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { ready: false, reasons })).into_response()
+    let ended_parts = api.readiness.ended_parts();
+    (StatusCode::SERVICE_UNAVAILABLE, Json(NotReady { ready: false, reasons, ended_parts })).into_response()
 }
 
 async fn reasons(api: &Api) -> Vec<Reason> {
@@ -70,6 +79,14 @@ pub async fn get_passbook_openapi(Extract(api): State) -> Response {
 
 fn document(yaml: Bytes) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"))], yaml).into_response()
+}
+
+/// The request names no host of this server.
+pub async fn wrong_host(request: Request) -> ApiError {
+    match request.extensions().get() {
+        Some(Refusal::Malformed) => ApiError::malformed_host(),
+        Some(Refusal::Unknown) | None => ApiError::misdirected(),
+    }
 }
 
 /// No such path.

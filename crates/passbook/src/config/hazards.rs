@@ -18,6 +18,9 @@ pub(super) fn judge(config: &Config, problems: &mut Problems) {
                       server.trusted_proxies, or listen on 127.0.0.1";
         problems.add("server.listen", what, remedy);
     }
+    if server.operator_listen.is_some_and(|operators| operators == server.listen && operators.port() != 0) {
+        problems.add("server.operator_listen", "is the same as server.listen", "give it a port of its own");
+    }
     if is_public && !config.limits.enabled {
         let remedy = "set limits.enabled = true, or server.listen to an address of this machine";
         problems.add("limits.enabled", "is false while server.listen is beyond this machine", remedy);
@@ -46,6 +49,16 @@ pub(super) fn judge(config: &Config, problems: &mut Problems) {
 
 pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    let server = &config.server;
+    if server.listen.ip().is_unspecified() && server.public_url.is_none() && server.hosts.is_empty() {
+        let text =
+            "server.hosts: no name is given, so only this machine is answered; set server.public_url or server.hosts";
+        warnings.push(text.to_owned());
+    }
+    if server.operator_listen.is_some_and(|operators| !operators.ip().to_canonical().is_loopback()) {
+        let text = "server.operator_listen: whoever reaches it reads the metrics; let only your monitoring reach it";
+        warnings.push(text.to_owned());
+    }
     if config.sandbox.enabled {
         warnings.push("sandbox.enabled: the calls under /sandbox have no request limits".to_owned());
     }

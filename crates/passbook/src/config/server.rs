@@ -12,11 +12,16 @@ use super::{
     Settings,
     settings::{Kind, is_loopback},
 };
-use crate::network::{ForwardedHeader, Network};
+use crate::{
+    hosts::Host,
+    network::{ForwardedHeader, Network},
+};
 
 pub(super) const KEYS: &[(&str, Kind)] = &[
     ("listen", Kind::Text),
     ("public_url", Kind::Text),
+    ("hosts", Kind::List),
+    ("operator_listen", Kind::Text),
     ("role", Kind::Text),
     ("replicas", Kind::Number),
     ("tls_certificate_file", Kind::Text),
@@ -80,6 +85,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where clients reach the server.
     pub public_url: Option<Url>,
+    /// Host names beside that one under which it is called.
+    pub hosts: Vec<Host>,
+    /// Where `/readyz` and `/metrics` are, if not beside everything else.
+    pub operator_listen: Option<SocketAddr>,
     /// What this process does.
     pub role: Role,
     /// Processes that share the request limits.
@@ -102,6 +111,12 @@ impl Server {
         Self {
             listen: listen.unwrap_or(nowhere),
             public_url: public_url.filter(|url| check_public_url(settings, url)),
+            hosts: read_hosts(settings),
+            operator_listen: settings.parsed(
+                "server.operator_listen",
+                "is not an address with a port",
+                "write it as 127.0.0.1:9090",
+            ),
             role: settings.parsed("server.role", "is not a role", "give api, worker or all").unwrap_or(Role::All),
             replicas: settings.number("server.replicas", 1..=1_000),
             tls: read_tls(settings),
@@ -116,6 +131,32 @@ impl Server {
             drain: Duration::from_secs(settings.number("server.drain_seconds", 0..=300).into()),
         }
     }
+}
+
+impl Server {
+    /// Every name that requests may be made under: the ones that were told, and the addresses that are listened on.
+    #[must_use]
+    pub fn known_hosts(&self) -> Vec<Host> {
+        let public = self.public_url.as_ref().and_then(Url::host_str).and_then(|host| host.parse().ok());
+        let addresses = [Some(self.listen), self.operator_listen].into_iter().flatten().map(|listen| listen.ip());
+        // "Every address" is none that a request could name.
+        let addresses = addresses.filter(|address| !address.is_unspecified()).map(Host::from);
+        public.into_iter().chain(self.hosts.iter().cloned()).chain(addresses).collect()
+    }
+}
+
+fn read_hosts(settings: &mut Settings) -> Vec<Host> {
+    let mut hosts = Vec::new();
+    for text in settings.list("server.hosts") {
+        match text.parse() {
+            Ok(host) => hosts.push(host),
+            Err(_) => {
+                let remedy = "write it as passbook.example.com or 10.0.0.7, without scheme and port";
+                settings.problems.add("server.hosts", format!("{text:?} is not a host"), remedy);
+            }
+        }
+    }
+    hosts
 }
 
 fn read_tls(settings: &mut Settings) -> Option<Tls> {

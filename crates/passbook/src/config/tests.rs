@@ -105,6 +105,11 @@ fn unsafe_settings_are_refused_by_name() {
             "[server]\nlisten = \"10.0.0.1:80\"\ntrusted_proxies = [\"10.0.0.2\"]\n[limits]\nenabled = false\n".into(),
             "limits.enabled",
         ),
+        ("[server]\nhosts = [\"https://passbook.internal\"]\n".into(), "server.hosts"),
+        ("[server]\nhosts = [\"passbook.internal:8443\"]\n".into(), "server.hosts"),
+        ("[server]\nhosts = [\"*.internal\"]\n".into(), "server.hosts"),
+        ("[server]\noperator_listen = \"9090\"\n".into(), "server.operator_listen"),
+        ("[server]\noperator_listen = \"127.0.0.1:8080\"\n".into(), "server.operator_listen"),
         ("[server]\nreplicas = 2\n".into(), "server.replicas"),
         ("[server]\nrole = \"api\"\n".into(), "server.role"),
         ("[server]\ntls_key_file = \"/nowhere\"\n".into(), "server.tls_certificate_file"),
@@ -129,6 +134,22 @@ fn unsafe_settings_are_refused_by_name() {
         let problems = read_with_key(text).expect_err(text);
         assert_eq!(wrong_settings(&problems), [*setting], "{text}\n{problems}");
     }
+}
+
+#[test]
+fn a_server_is_called_by_the_names_it_was_told_and_the_addresses_it_listens_on() {
+    let known = |text: &str| {
+        let config = read_with_key(&format!("[server]\n{text}\n")).unwrap_or_else(|problems| panic!("{problems}"));
+        (config.server.known_hosts(), config.warnings.iter().any(|warning| warning.starts_with("server.hosts:")))
+    };
+    let hosts = |names: &[&str]| names.iter().map(|name| name.parse().expect("a host")).collect::<Vec<_>>();
+    assert_eq!(known("listen = \"127.0.0.1:1\""), (hosts(&["127.0.0.1"]), false));
+    let told = "listen = \"10.0.0.1:1\"\ntrusted_proxies = [\"10.0.0.2\"]\noperator_listen = \"[::]:2\"\n\
+                public_url = \"https://Passbook.example.com\"\nhosts = [\"passbook.internal\", \"[2001:db8::1]\"]";
+    let expected = hosts(&["passbook.example.com", "passbook.internal", "2001:db8::1", "10.0.0.1"]);
+    assert_eq!(known(told), (expected, false));
+    // Every address is none that could be named.
+    assert_eq!(known("listen = \"0.0.0.0:1\"\ntrusted_proxies = [\"10.0.0.2\"]"), (Vec::new(), true));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use moneykit::models::{
 };
 use passbook_store::files;
 
-use crate::api_client::ApiClient;
+use crate::{api_client::ApiClient, note, output::write_note};
 
 /// Transactions of one page: the most that the API gives.
 const PAGE_SIZE: u64 = 1000;
@@ -79,7 +79,7 @@ trait Writer {
 /// When the server says no, or the file cannot be written. A file is there whole or not at all.
 pub async fn run(client: &ApiClient, export: &Export) -> anyhow::Result<()> {
     let Some(path) = &export.output else {
-        return write_all(client, export, &mut BufWriter::new(io::stdout().lock())).await;
+        return until_closed(write_all(client, export, &mut BufWriter::new(io::stdout().lock())).await);
     };
     let fault = || format!("cannot write {}", path.display());
     // It may hold account numbers.
@@ -88,6 +88,18 @@ pub async fn run(client: &ApiClient, export: &Export) -> anyhow::Result<()> {
     file.as_file().sync_all().with_context(fault)?;
     file.persist(path).map_err(|failed| failed.error).with_context(fault)?;
     files::sync_parent(path).with_context(fault)
+}
+
+/// A reader that closes standard output early has seen enough.
+fn until_closed(written: anyhow::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error)
+            if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        written => written,
+    }
 }
 
 async fn write_all(client: &ApiClient, export: &Export, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -102,7 +114,7 @@ async fn write_all(client: &ApiClient, export: &Export, out: &mut dyn Write) -> 
         accounts.into_iter().filter_map(|exported| Some((writer.place(&exported.account)?, exported))).collect();
     placed.sort_by_key(|(place, _)| *place);
     if placed.len() < all {
-        eprintln!("note: {} of {all} accounts have no place in this format and are left out", all - placed.len());
+        note!("note: {} of {all} accounts have no place in this format and are left out", all - placed.len());
     }
     writer.begin(out, &link)?;
     let mut progress = Progress::new();
@@ -127,7 +139,7 @@ async fn write_all(client: &ApiClient, export: &Export, out: &mut dyn Write) -> 
     out.flush()?;
     progress.end();
     if left_out > 0 {
-        eprintln!("note: {left_out} pending transactions are left out: this format has posted ones only");
+        note!("note: {left_out} pending transactions are left out: this format has posted ones only");
     }
     Ok(())
 }
@@ -187,13 +199,13 @@ impl Progress {
     fn add(&mut self, count: usize) {
         self.done += count;
         if self.shows {
-            eprint!("\r{} transactions", self.done);
+            write_note(format_args!("\r{} transactions", self.done));
         }
     }
 
     fn end(&self) {
         if self.shows {
-            eprintln!();
+            write_note(format_args!("\n"));
         }
     }
 }

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::request::{
     Answer, AppShown, BackupShown, Check, ClientShown, Request, ShownSecret, SigningKeyShown, Verdict, WebhookShown,
 };
-use crate::keys::SEED;
+use crate::{keys::SEED, supervision::Supervisor};
 
 /// Who did it, in the audit trail.
 const ACTOR: &str = "operator";
@@ -101,17 +101,21 @@ impl Operator {
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn attend(self, directory: &Path, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
-        let rotating = self.rotation(stop.clone());
+    pub fn attend(
+        self,
+        directory: &Path,
+        stop: CancellationToken,
+        parts: &Supervisor,
+    ) -> anyhow::Result<Vec<JoinHandle<()>>> {
         #[cfg(unix)]
-        let listening = control::ControlSocket::bind(directory)
-            .with_context(|| format!("cannot make the control socket in {}", directory.display()))?
-            .serve(Arc::new(self), stop);
+        let socket = control::ControlSocket::bind(directory)
+            .with_context(|| format!("cannot make the control socket in {}", directory.display()))?;
+        let rotating = parts.start("key_rotation", self.rotation(stop.clone()));
+        #[cfg(unix)]
+        let tasks = vec![rotating, parts.start("control_socket", socket.serve(Arc::new(self), stop))];
         #[cfg(not(unix))]
-        let listening = std::future::ready(());
-        Ok(tokio::spawn(async move {
-            tokio::join!(rotating, listening);
-        }))
+        let tasks = vec![rotating];
+        Ok(tasks)
     }
 
     /// Fulfils one request.

@@ -40,7 +40,7 @@ impl Kept {
 
     /// Status, and whether the connection holds.
     fn get(&mut self, path: &str) -> std::io::Result<(u16, bool)> {
-        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n")?;
+        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         let (mut status, mut length, mut holds) = (0, 0, true);
         loop {
             let mut line = String::new();

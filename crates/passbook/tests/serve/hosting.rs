@@ -94,7 +94,7 @@ fn a_stop_turns_readiness_red_and_keeps_serving_for_the_grace() {
     server.wait_for_line("draining");
     let (status, body) = get(server.address, "/readyz").expect("it still listens");
     assert_eq!((status, body.as_str()), (503, "{\"ready\":false,\"reasons\":[\"draining\"]}"));
-    write!(kept, "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").expect("the connection holds");
+    write!(kept, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("the connection holds");
     let mut answer = String::new();
     kept.read_to_string(&mut answer).expect("the server ends the connection after the answer");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");

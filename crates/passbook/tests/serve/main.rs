@@ -29,3 +29,5 @@ mod hosted_keys;
 mod hosted_updates;
 #[cfg(unix)]
 mod migrating;
+#[cfg(target_os = "linux")]
+mod surroundings;

@@ -91,17 +91,27 @@ pub struct Process {
 
 impl Process {
     /// Starts it and waits until it says where it listens.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_after(command, "").0
+    }
+
+    /// As [`Process::start`], with the line of the log before that one which holds `text`.
+    pub fn start_after(mut command: Command, text: &str) -> (Self, String) {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let (sender, lines) = channel();
         let output = BufReader::new(child.stderr.take().expect("it is piped"));
         std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut process = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), lines };
+        let before = if text.is_empty() { String::new() } else { process.wait_for_line(text) };
         let line = process.wait_for_line("serving");
         let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
         process.address = address.parse().expect("an address");
-        process
+        (process, before)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line of the log that holds `text`.
@@ -169,7 +179,7 @@ pub fn send(address: SocketAddr, method: &str, path: &str, head: &str, body: &st
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{head}")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{head}")?;
     write!(stream, "content-length: {length}\r\n\r\n{body}")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -117,7 +117,7 @@ fn http2_data(stream: &mut impl std::io::Read) -> Vec<u8> {
 fn plain_bytes_end_the_connection_and_nobody_else_notices() {
     let site = TlsSite::new();
     let server = site.site.serve();
-    for sent in [&b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"[..], HTTP2_GET, &[0; 64]] {
+    for sent in [&b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"[..], HTTP2_GET, &[0; 64]] {
         let mut plain = TcpStream::connect(server.address).expect("a connection");
         plain.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         plain.write_all(sent).expect("sent");

@@ -23,6 +23,7 @@ use passbook::{
     readiness::Readiness,
     services::{Services, Webhooks, access::TokenCache},
     signing::{self, SigningKeys},
+    supervision::Supervisor,
     system::random_alphanumeric,
     views,
     workers::{Workers, schedule::Updates, webhooks::Courier},
@@ -358,7 +359,8 @@ pub fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn ready() -> Readiness {
-    let readiness = Readiness::starting(Arc::new(|| jiff::SignedDuration::ZERO));
+    let readiness =
+        Readiness::starting(Arc::new(|| jiff::SignedDuration::ZERO), Supervisor::new(CancellationToken::new()));
     readiness.set_started();
     readiness
 }

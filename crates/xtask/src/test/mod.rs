@@ -91,6 +91,16 @@ const STEPS: &[Step<Context>] = &[
         run: torture::signing_keys,
     },
     Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
+    Step {
+        name: "torture-surroundings",
+        about: "short form of `cargo xtask torture surroundings`",
+        run: torture::surroundings,
+    },
+    Step {
+        name: "torture-surroundings-postgres",
+        about: "short form of `torture surroundings --store postgres`",
+        run: torture::surroundings_postgres,
+    },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",

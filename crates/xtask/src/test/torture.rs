@@ -99,6 +99,22 @@ pub fn webhooks(_: &Context) -> Result<Outcome> {
     short(&["webhooks", "--events", "600", "--receivers", "20", "--kills", "8"])
 }
 
+pub fn surroundings(_: &Context) -> Result<Outcome> {
+    surroundings_of("sqlite")
+}
+
+pub fn surroundings_postgres(_: &Context) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    surroundings_of("postgres")
+}
+
+fn surroundings_of(store: &str) -> Result<Outcome> {
+    proof::build_faulty("ci")?;
+    short(&["surroundings", "--store", store, "--work-ms", "300", "--workers", "2", "--memory-secs", "12"])
+}
+
 /// Whether a process may be traced here; containers often forbid it.
 fn traced(context: &Context) -> Result<Option<Outcome>> {
     if let Some(skipped) = provide(&[STRACE], context.ci)? {
