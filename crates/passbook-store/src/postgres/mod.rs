@@ -78,7 +78,7 @@ use crate::{
     port::{
         AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
         EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
         StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
         UserTransactionFilter,
     },
@@ -354,7 +354,7 @@ impl Store for PostgresStore {
         tenant: &Tenant,
         filter: &EventFilter,
         limit: u32,
-    ) -> Result<Vec<LedgerEvent>, StoreError> {
+    ) -> Result<LedgerPage, StoreError> {
         deliveries::list_events(&self.readers, tenant, filter, limit).await
     }
 
