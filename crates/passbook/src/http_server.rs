@@ -261,7 +261,9 @@ impl Server {
                 let running = activity.clone().begin();
                 let answering = self.answer(request, peer);
                 let patience = self.edge.bounds.write_timeout;
-                async move { Ok::<_, Infallible>(answering.await?.map(|body| answer_body::watched(body, running, patience))) }
+                async move {
+                    Ok::<_, Infallible>(answering.await?.map(|body| answer_body::watched(body, running, patience)))
+                }
             });
             let idle = activity.idle(self.edge.bounds.header_timeout, self.edge.bounds.idle_timeout);
             self.run(self.http2.serve_connection(io, service), idle).await;

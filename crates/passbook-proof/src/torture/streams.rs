@@ -95,20 +95,37 @@ async fn experiment(conduct: &mut Conduct, options: &StreamsOptions) -> Result<(
     conduct.figure("silent_streams", SILENT);
     conduct.figure("cpu_percent", (percent * 100.0).round() / 100.0);
     ensure!(percent < SILENT_PERCENT_MAX, "{SILENT} silent streams cost {percent:.1} % of a core");
-    running.stop().await
+    stop_beside_streams(running, server, &owner).await
+}
+
+/// A server that stops says so to those who follow.
+async fn stop_beside_streams(running: Running, server: SocketAddr, owner: &Access) -> Result<()> {
+    let mut ends = JoinSet::new();
+    for version in [Version::One, Version::Two] {
+        let stream = Stream::open(server, version, &pair(owner), "").await?;
+        ends.spawn(stream.end(PATIENCE));
+    }
+    running.stop().await?;
+    while let Some(ended) = ends.join_next().await {
+        let (code, _) = ended?.context("a stream of a server that stops")?;
+        ensure!(code == "stream_error.server_stopping", "a stream of a server that stops ended with {code}");
+    }
+    Ok(())
 }
 
 /// One tenant has every place; the other opens its streams.
 async fn share(conduct: &mut Conduct, server: SocketAddr, owner: &Access, other: &Access) -> Result<()> {
     let mut all = Vec::new();
     for number in 0..STREAMS_MAX {
-        all.push(Stream::open(server, Version::One, &pair(owner), "").await.with_context(|| format!("stream {number}"))?);
+        all.push(
+            Stream::open(server, Version::One, &pair(owner), "").await.with_context(|| format!("stream {number}"))?,
+        );
     }
     let mut slowest = Duration::ZERO;
-    let mut others = Vec::new();
+    let (mut others, credentials) = (Vec::new(), pair(other));
     for number in 0..OTHERS {
         let begun = Instant::now();
-        let opening = Stream::open(server, Version::One, &pair(other), "");
+        let opening = Stream::open(server, Version::One, &credentials, "");
         let opened = timeout(PATIENCE, opening).await.context("it does not open")?;
         others.push(opened.with_context(|| format!("stream {number} of the other tenant"))?);
         slowest = slowest.max(begun.elapsed());
@@ -201,7 +218,8 @@ async fn live(server: SocketAddr, access: &Access, span: Duration) -> Result<()>
 
 /// So many events in the owner's ledger.
 async fn fill(running: &Running, events: u64) -> Result<u64> {
-    let answer = running.api(0).call("POST", "/sandbox/links", Body::Json(&crate::api::sandbox_link("streams-0"))).await?;
+    let answer =
+        running.api(0).call("POST", "/sandbox/links", Body::Json(&crate::api::sandbox_link("streams-0"))).await?;
     let link_id = answer.json()["link_id"].as_str().context("no link")?.to_owned();
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {

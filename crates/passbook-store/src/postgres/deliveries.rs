@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     port::{
-        AddressStatus, ClockWrite, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent, LedgerIndex, LedgerPage, PASSED_OVER_MAX,
-        NextAttempt, StoreError, UndispatchedEvent,
+        AddressStatus, ClockWrite, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent,
+        LedgerIndex, LedgerPage, NextAttempt, PASSED_OVER_MAX, StoreError, UndispatchedEvent,
     },
     stored::{
         columns::Columns,

@@ -349,12 +349,7 @@ impl Store for PostgresStore {
         deliveries::next_delivery_at(&self.readers).await
     }
 
-    async fn list_events(
-        &self,
-        tenant: &Tenant,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<LedgerPage, StoreError> {
+    async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError> {
         deliveries::list_events(&self.readers, tenant, filter, limit).await
     }
 

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     port::{
-        AddressStatus, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent, LedgerIndex, LedgerPage, NewDelivery, PASSED_OVER_MAX,
-        NextAttempt, UndispatchedEvent,
+        AddressStatus, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent, LedgerIndex,
+        LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX, UndispatchedEvent,
     },
     stored::{
         columns::Columns,

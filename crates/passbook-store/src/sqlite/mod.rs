@@ -354,12 +354,7 @@ impl Store for SqliteStore {
         self.readers.point(deliveries::next_delivery_at)
     }
 
-    async fn list_events(
-        &self,
-        tenant: &Tenant,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<LedgerPage, StoreError> {
+    async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
         self.readers.scan(move |connection| deliveries::list_events(connection, &tenant, &filter, limit)).await
     }

@@ -315,7 +315,9 @@ async fn a_narrowed_read_passes_over_a_bounded_part_and_says_how_far_it_came(sto
     assert_eq!(read(&behind).await, (vec![], many, true));
     // A link and a kind have an index: nothing else is passed over.
     let of_link = EventFilter { link_id: Some(LinkId::from_bits(2)), ..all() };
-    for filter in [of_link.clone(), EventFilter { kind: Some("link.state_changed".into()), to: Some(second(99)), ..of_link }] {
+    for filter in
+        [of_link.clone(), EventFilter { kind: Some("link.state_changed".into()), to: Some(second(99)), ..of_link }]
+    {
         assert_eq!(read(&filter).await, (vec![many], many, true), "{filter:?}");
     }
     let of_kind = EventFilter { kind: Some("nothing".into()), ..all() };

@@ -22,12 +22,7 @@ use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, header};
 
 use super::{
-    Api,
-    allowance::Counted,
-    errors::ApiError,
-    idempotency::AnsweredByAnother,
-    operation::Operation,
-    shed::Refused,
+    Api, allowance::Counted, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused,
     standing::AskedBy,
 };
 use crate::system::{hex, random_bits};
@@ -107,8 +102,8 @@ where
                     ApiError::unavailable().into_response()
                 }
             };
-            // What was withdrawn while the call waited gets no answer; what it did stays done.
-            if let Some(standing) = asked_by.standing()
+            // What was withdrawn while the call waited gets no answer; what it did stays done. A fault tells nothing.
+            if let Some(standing) = asked_by.standing().filter(|_| !response.status().is_server_error())
                 && let Err(withdrawn) = standing.check_withdrawal(&api.services).await
             {
                 // That the store cannot be asked does not undo what was done.

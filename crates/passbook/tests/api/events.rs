@@ -300,6 +300,16 @@ async fn a_stream_of_an_expired_token_ends_by_the_clock_of_the_app() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_after_a_quarter_of_an_hour_and_says_why() {
+    let server = TestServer::start().await;
+    let stream = Stream::open(&server, "", None).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(15 * 60)).await;
+    tokio::time::resume();
+    assert_eq!(stream.end().await, "stream_error.lifetime_over");
+}
+
+#[tokio::test]
 async fn nobody_is_told_anything_once_the_stream_has_ended() {
     let server = TestServer::start().await;
     let stream = Stream::open(&server, "", None).await;
@@ -317,7 +327,8 @@ async fn a_page_that_found_nothing_yet_says_where_to_go_on() {
     ledger_of(&server, &link, 2_100).await;
     let (mut pages, mut cursor) = (0, "0".to_owned());
     loop {
-        let page = server.get(&server.a, &format!("/passbook/events?delivery_state=dead&cursor={cursor}")).await.ok(200);
+        let page =
+            server.get(&server.a, &format!("/passbook/events?delivery_state=dead&cursor={cursor}")).await.ok(200);
         assert_eq!(page["events"], json!([]));
         pages += 1;
         let Some(next) = page["cursors"]["next"].as_str() else { break };
