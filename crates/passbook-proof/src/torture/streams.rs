@@ -5,6 +5,7 @@
 //! that match nothing cost next to nothing over a long ledger.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -39,6 +40,9 @@ const SILENT: usize = 100;
 const SILENT_PERCENT_MAX: f64 = 5.0;
 /// Parallel writers of the ledger.
 const WRITERS: usize = 16;
+/// One client for all: on HTTP/1.1, each open stream has a connection of its own all the same.
+static CLIENT: LazyLock<reqwest::Client> =
+    LazyLock::new(|| reqwest::Client::builder().no_proxy().build().expect("a client without settings"));
 /// What a stream is sent at least every ten seconds.
 const SIGN_OF_LIFE_MAX: Duration = Duration::from_secs(15);
 
@@ -312,9 +316,7 @@ impl Stream {
         let url = format!("http://{server}/passbook/events/stream{query}");
         let body = match version {
             Version::One => {
-                // A client of its own: nothing is shared, as between machines.
-                let client = reqwest::Client::builder().no_proxy().build()?;
-                let mut call = client.get(url);
+                let mut call = CLIENT.get(url);
                 for (name, value) in credentials {
                     call = call.header(*name, value);
                 }
