@@ -31,6 +31,7 @@ mod signing_keys;
 mod slow_bodies;
 mod store_files;
 mod store_restarts;
+mod streams;
 mod surroundings;
 mod sync;
 mod trace;
@@ -89,6 +90,8 @@ pub enum Experiment {
     Webhooks(WebhooksOptions),
     /// Break the log, end vital parts, look for secrets in memory; the server says so and never serves half.
     Surroundings(SurroundingsOptions),
+    /// Follow the ledger from two tenants, withdraw access, wait in silence; streams are shared, end with a reason, cost nothing.
+    Streams(StreamsOptions),
 }
 
 /// What every experiment needs.
@@ -426,6 +429,22 @@ pub struct SurroundingsOptions {
     memory_secs: u64,
 }
 
+/// Options of `torture streams`.
+#[derive(Args)]
+pub struct StreamsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Events in the ledger that silent streams look through.
+    #[arg(long, default_value_t = 60_000)]
+    events: u64,
+    /// Seconds over which their cost is measured.
+    #[arg(long, default_value_t = 20)]
+    quiet_secs: u64,
+    /// Seconds that a stream on HTTP/2 must live; 0 leaves it out.
+    #[arg(long, default_value_t = 120)]
+    alive_secs: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -449,5 +468,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
         Experiment::Surroundings(options) => surroundings::run(options).await,
+        Experiment::Streams(options) => streams::run(options).await,
     }
 }

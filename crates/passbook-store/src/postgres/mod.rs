@@ -78,11 +78,11 @@ use self::{
 };
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
-        DispatchedEvent, EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef,
-        LeasedDelivery, LeasedJob, LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store,
-        StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage,
-        UndispatchedEvent, UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
+        EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
+        LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
+        UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -356,12 +356,7 @@ impl Store for PostgresStore {
         deliveries::next_delivery_at(&self.readers).await
     }
 
-    async fn list_events(
-        &self,
-        tenant: &Tenant,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<Vec<LedgerEvent>, StoreError> {
+    async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError> {
         deliveries::list_events(&self.readers, tenant, filter, limit).await
     }
 

@@ -34,7 +34,10 @@ pub async fn answer_once(
     body: &[u8],
     work: impl AsyncFnOnce(Held) -> Result<Answer, ApiError>,
 ) -> Result<Response, ApiError> {
-    let Some(key) = idempotency_key(&request.headers)? else {
+    let key = idempotency_key(&request.headers)?;
+    // The body may have taken its time.
+    caller.standing().check_withdrawal(&api.services).await?;
+    let Some(key) = key else {
         let _place = api.admit(caller).await?;
         return Ok(response(work(Held::default()).await?));
     };
@@ -44,7 +47,7 @@ pub async fn answer_once(
     loop {
         let place = api.admit(caller).await?;
         match (api.services.begin_once(&keyed).await?, work.take()) {
-            (Begun::Mine(held), Some(work)) => match work(held.clone()).await {
+            (Begun::Mine(held), Some(work)) => match work_for(api, caller, held.clone(), work).await {
                 Ok(answer) => return Ok(response(held.finish(answer).await)),
                 // Another call took the key over and has an answer, or will have one.
                 Err(refusal) if refusal.lost_its_key() => {}
@@ -70,6 +73,17 @@ pub async fn answer_once(
             }
         }
     }
+}
+
+/// Works, if the caller is still welcome: it may have waited for another call with its key.
+async fn work_for(
+    api: &Api,
+    caller: &Caller,
+    held: Held,
+    work: impl AsyncFnOnce(Held) -> Result<Answer, ApiError>,
+) -> Result<Answer, ApiError> {
+    caller.standing().check_withdrawal(&api.services).await?;
+    work(held).await
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {

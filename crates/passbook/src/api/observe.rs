@@ -27,6 +27,7 @@ use super::{
     errors::ApiError,
     ignored::{IGNORED_PARAMETERS, Ignored},
     operation::Operation,
+    standing::AskedBy,
 };
 use crate::system::{hex, random_bits};
 
@@ -86,6 +87,8 @@ where
             if let Some((_, ignored)) = &query {
                 request.extensions_mut().insert(ignored.clone());
             }
+            let (asked_by, is_safe) = (AskedBy::default(), request.method().is_safe());
+            request.extensions_mut().insert(asked_by.clone());
             api.metrics.in_flight.inc();
             let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
             let mut response = answered.unwrap_or_else(|_| {
@@ -93,6 +96,14 @@ where
                 tracing::error!(request.id = ?request_id, operation = operation.id(), "handler panicked");
                 ApiError::internal().into_response()
             });
+            // What was withdrawn while the call waited gets no answer; what it did stays done. A fault tells nothing.
+            if let Some(standing) = asked_by.standing().filter(|_| !response.status().is_server_error())
+                && let Err(withdrawn) = standing.check_withdrawal(&api.services).await
+            {
+                // That the store cannot be asked does not undo what was done.
+                let refusal = if is_safe || !withdrawn.is_server_error() { withdrawn } else { ApiError::internal() };
+                response = refusal.into_response();
+            }
             api.metrics.in_flight.dec();
             let status = response.status();
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());

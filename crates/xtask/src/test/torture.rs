@@ -115,6 +115,11 @@ fn surroundings_of(store: &str) -> Result<Outcome> {
     short(&["surroundings", "--store", store, "--work-ms", "300", "--workers", "2", "--memory-secs", "12"])
 }
 
+/// Withdrawals, shares and silence, without the two minutes of waiting.
+pub fn streams(_: &Context) -> Result<Outcome> {
+    short(&["streams", "--events", "6000", "--quiet-secs", "4", "--alive-secs", "0"])
+}
+
 /// Whether a process may be traced here; containers often forbid it.
 fn traced(context: &Context) -> Result<Option<Outcome>> {
     if let Some(skipped) = provide(&[STRACE], context.ci)? {
