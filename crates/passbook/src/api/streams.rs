@@ -55,11 +55,6 @@ impl Streams {
         Ok(Place { streams: self.clone(), ticket: granted.ticket, displaced })
     }
 
-    /// How many streams have a place.
-    pub fn open_now(&self) -> usize {
-        self.lock().places.held()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -133,7 +133,7 @@ mod tests {
         },
     };
 
-    use futures_util::{StreamExt as _, stream};
+    use futures_util::stream;
 
     use super::*;
     use crate::http_server::activity::Activity;
@@ -191,7 +191,7 @@ mod tests {
         tokio::time::sleep(PATIENCE * 2).await;
         assert!(is_dropped.load(Ordering::Acquire));
         activity.idle(IDLE, IDLE).await;
-        let rest: Vec<_> = body.into_data_stream().collect().await;
+        let rest: Vec<_> = stream::StreamExt::collect(body.into_data_stream()).await;
         assert!(rest.last().expect("an end").is_err());
     }
 
