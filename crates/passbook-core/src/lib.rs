@@ -20,6 +20,7 @@ pub mod investment;
 pub mod link;
 pub mod money;
 pub mod numbers;
+pub mod places;
 pub mod product;
 pub mod reconcile;
 pub mod retention;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::AppId;
 
 /// Sandbox or live. Decided by the client's credentials; objects of one are invisible to the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
     /// Simulated banks, a movable clock.
@@ -40,7 +40,7 @@ impl FromStr for Environment {
 }
 
 /// The owner of every link: each finder of the store takes one, so an unscoped query cannot be written.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tenant {
     /// The application.
     pub app_id: AppId,
