@@ -183,6 +183,71 @@ pub struct EventFilter {
     pub delivery: Option<DeliveryState>,
 }
 
+/// Events that one read of the ledger may pass over. A read that has to look at more of them stops there and says where.
+pub const PASSED_OVER_MAX: u32 = 2_000;
+
+/// Which index answers a filter, with the two values of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LedgerIndex {
+    /// All events of the tenant: application, environment.
+    Tenant,
+    /// Those of a link: link, environment and application as one value.
+    Link,
+    /// Those of a kind: application and environment as one value, kind.
+    Kind,
+}
+
+impl EventFilter {
+    /// The narrowest index, and its key.
+    pub(crate) fn index(&self, tenant: &Tenant) -> (LedgerIndex, String, String) {
+        // Neither holds a space, so that two of them make one value. A link has one tenant, which is only compared.
+        let (app, environment) = (tenant.app_id.as_str(), tenant.environment.as_str());
+        match (&self.link_id, &self.kind) {
+            (Some(link), _) => (LedgerIndex::Link, link.to_string(), format!("{environment} {app}")),
+            (None, Some(kind)) => (LedgerIndex::Kind, format!("{app} {environment}"), kind.clone()),
+            (None, None) => (LedgerIndex::Tenant, app.to_owned(), environment.to_owned()),
+        }
+    }
+
+    /// Whether the event is one of those asked for.
+    #[must_use]
+    pub fn matches(&self, one: &LedgerEvent) -> bool {
+        let event = &one.event;
+        one.position > self.after
+            && self.link_id.as_ref().is_none_or(|link| *link == event.link_id)
+            && self.kind.as_ref().is_none_or(|kind| kind == event.kind.name())
+            && self.from.is_none_or(|from| event.at >= from)
+            && self.to.is_none_or(|to| event.at < to)
+            && self.delivery.is_none_or(|state| one.deliveries.iter().any(|delivery| delivery.state == state))
+    }
+
+    /// Whether events of the narrowest index may still be passed over.
+    pub(crate) fn passes_over(&self) -> bool {
+        let has_two = self.link_id.is_some() && self.kind.is_some();
+        has_two || self.from.is_some() || self.to.is_some() || self.delivery.is_some()
+    }
+}
+
+/// What one read of the ledger found.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerPage {
+    /// Matching events, by position.
+    pub events: Vec<LedgerEvent>,
+    /// Up to here, inclusive, the ledger was looked at; the next read begins behind it, also when nothing matched.
+    pub read_to: u64,
+    /// Nothing was behind `read_to` when the read began.
+    pub is_last: bool,
+}
+
+impl LedgerPage {
+    /// A page of at most `limit` `events` from a ledger that went to `newest`, of which those up to `up_to` were looked at.
+    pub(crate) fn of(events: Vec<LedgerEvent>, limit: u32, after: u64, up_to: u64, newest: u64) -> Self {
+        let is_full = events.len() >= limit as usize;
+        let read_to = events.last().filter(|_| is_full).map_or(up_to.max(after), |last| last.position);
+        Self { events, read_to, is_last: read_to >= newest }
+    }
+}
+
 /// An event as readers see it.
 #[derive(Debug, Clone)]
 pub struct LedgerEvent {

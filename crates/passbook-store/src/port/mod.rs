@@ -30,6 +30,7 @@ use passbook_core::{
     transaction::Transaction,
 };
 
+pub(crate) use self::deliveries::LedgerIndex;
 pub use self::{
     changes::{
         AnswerWrite, AuditEntry, Changes, ClockWrite, FinishedJob, ImportKey, InvestmentWrites, JobState, JobWork,
@@ -37,7 +38,8 @@ pub use self::{
     },
     deliveries::{
         Address, AddressStatus, DeliveryLease, DeliveryState, DeliveryStatus, DispatchedEvent, EndedAttempt,
-        EventFilter, LeasedDelivery, LedgerEvent, NewDelivery, NextAttempt, UndispatchedEvent,
+        EventFilter, LeasedDelivery, LedgerEvent, LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX,
+        UndispatchedEvent,
     },
     errors::{CommitError, Guard, StoreError},
     records::{
@@ -221,13 +223,9 @@ pub trait Store: Send + Sync + 'static {
     /// When the next waiting delivery is due or its lease ends (real time); `None` when there is none.
     async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Up to `limit` events of the tenant, by position.
-    async fn list_events(
-        &self,
-        tenant: &Tenant,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<Vec<LedgerEvent>, StoreError>;
+    /// Up to `limit` (at least 1) events of the tenant, by position. Looks at no more than [`PASSED_OVER_MAX`] events
+    /// beside those of the answer, and says how far it came: a page may be empty and not the last.
+    async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError>;
 
     /// The events of the tenant with these names, by position; unknown ones are left out.
     async fn find_events(&self, tenant: &Tenant, ids: &[EventId]) -> Result<Vec<LedgerEvent>, StoreError>;

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     port::{
         AddressStatus, ClockWrite, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent,
-        NextAttempt, StoreError, UndispatchedEvent,
+        LedgerIndex, LedgerPage, NextAttempt, PASSED_OVER_MAX, StoreError, UndispatchedEvent,
     },
     stored::{
         columns::Columns,
@@ -85,17 +85,29 @@ const LIST_WAITING: &str = "SELECT token, app_due_at FROM deliveries \
     WHERE app_id = $1 AND environment = $2 AND state = 'waiting' AND lease_owner IS NULL ORDER BY token FOR UPDATE";
 const RETIME_DELIVERIES: &str = "UPDATE deliveries SET due_at = n.due_at \
     FROM unnest($1::TEXT[], $2::BIGINT[]) AS n (token, due_at) WHERE deliveries.token = n.token";
+// Each has one index that answers it. A tenant as one value is the key of events_of_kind alone, and the other way round it
+// is no key at all: a link is found by itself. An EXISTS would be answered by a hash of every delivery there is.
 const LIST_EVENTS: &str = "SELECT e.position, e.body, e.webhook FROM events e \
-    WHERE e.app_id = $1 AND e.environment = $2 AND e.position > $3 AND ($4::TEXT IS NULL OR e.kind = $4) \
-    AND ($5::BIGINT IS NULL OR e.at >= $5) AND ($6::BIGINT IS NULL OR e.at < $6) AND ($7::TEXT IS NULL OR EXISTS \
-    (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = $7)) \
-    ORDER BY e.position LIMIT $8";
-// The positions of a link's events rise with their sequence.
+    WHERE e.app_id = $1 AND e.environment = $2 AND e.position > $3 AND e.position <= $4 \
+    AND ($5::BIGINT IS NULL OR e.at >= $5) AND ($6::BIGINT IS NULL OR e.at < $6) AND ($7::TEXT IS NULL OR 0 < \
+    (SELECT COUNT(*) FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = $7)) \
+    AND ($9::TEXT IS NULL OR e.kind = $9) ORDER BY e.position LIMIT $8";
 const LIST_EVENTS_OF_LINK: &str = "SELECT e.position, e.body, e.webhook FROM events e \
-    WHERE e.app_id = $1 AND e.environment = $2 AND e.position > $3 AND ($4::TEXT IS NULL OR e.kind = $4) \
-    AND ($5::BIGINT IS NULL OR e.at >= $5) AND ($6::BIGINT IS NULL OR e.at < $6) AND ($7::TEXT IS NULL OR EXISTS \
-    (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = $7)) \
-    AND e.link_id = $9 ORDER BY e.sequence LIMIT $8";
+    WHERE e.link_id = $1 AND (e.environment || ' ' || e.app_id) = $2 AND e.position > $3 AND e.position <= $4 \
+    AND ($5::BIGINT IS NULL OR e.at >= $5) AND ($6::BIGINT IS NULL OR e.at < $6) AND ($7::TEXT IS NULL OR 0 < \
+    (SELECT COUNT(*) FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = $7)) \
+    AND ($9::TEXT IS NULL OR e.kind = $9) ORDER BY e.position LIMIT $8";
+const LIST_EVENTS_OF_KIND: &str = "SELECT e.position, e.body, e.webhook FROM events e \
+    WHERE (e.app_id || ' ' || e.environment) = $1 AND e.kind = $2 AND e.position > $3 AND e.position <= $4 \
+    AND ($5::BIGINT IS NULL OR e.at >= $5) AND ($6::BIGINT IS NULL OR e.at < $6) AND ($7::TEXT IS NULL OR 0 < \
+    (SELECT COUNT(*) FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = $7)) \
+    AND ($9::TEXT IS NULL OR e.kind = $9) ORDER BY e.position LIMIT $8";
+const FIND_END: &str = "SELECT e.position FROM events e WHERE e.app_id = $1 AND e.environment = $2 \
+    AND e.position > $3 ORDER BY e.position LIMIT 1 OFFSET $4";
+const FIND_END_OF_LINK: &str = "SELECT e.position FROM events e WHERE e.link_id = $1 AND (e.environment || ' ' || e.app_id) = $2 \
+    AND e.position > $3 ORDER BY e.position LIMIT 1 OFFSET $4";
+const FIND_END_OF_KIND: &str = "SELECT e.position FROM events e WHERE (e.app_id || ' ' || e.environment) = $1 AND e.kind = $2 \
+    AND e.position > $3 ORDER BY e.position LIMIT 1 OFFSET $4";
 const FIND_EVENTS: &str = "SELECT e.position, e.body, e.webhook FROM events e \
     WHERE e.event_id = ANY($1) AND e.app_id = $2 AND e.environment = $3 ORDER BY e.position";
 const LIST_DELIVERIES: &str = "SELECT d.link_id, d.sequence, d.token, a.url, d.state, d.attempts, d.app_due_at, \
@@ -306,25 +318,40 @@ pub(super) async fn list_events(
     tenant: &Tenant,
     filter: &EventFilter,
     limit: u32,
-) -> Result<Vec<LedgerEvent>, StoreError> {
-    let mut values = values![
-        tenant.app_id.as_str(),
-        tenant.environment.as_str(),
-        number(filter.after),
-        filter.kind.as_deref(),
+) -> Result<LedgerPage, StoreError> {
+    // Before the rest: whatever gets its position from now on is for the next page.
+    let newest = newest_position(readers, tenant).await?;
+    if filter.after >= newest {
+        return Ok(LedgerPage::of(Vec::new(), limit, filter.after, newest, newest));
+    }
+    let (index, first, second) = filter.index(tenant);
+    let (list, find_end) = match index {
+        LedgerIndex::Tenant => (LIST_EVENTS, FIND_END),
+        LedgerIndex::Link => (LIST_EVENTS_OF_LINK, FIND_END_OF_LINK),
+        LedgerIndex::Kind => (LIST_EVENTS_OF_KIND, FIND_END_OF_KIND),
+    };
+    let after = number(filter.after);
+    let end = match filter.passes_over() {
+        true => readers.point(find_end, values![&first, &second, after, i64::from(PASSED_OVER_MAX - 1)]).await?,
+        false => None,
+    };
+    let end = end.map(|row| Columns { row: &row, table: "events", key: &first }.integer(0, "position")).transpose()?;
+    let up_to = end.unwrap_or(newest);
+    let values = values![
+        &first,
+        &second,
+        after,
+        number(up_to),
         filter.from.map(micros),
         filter.to.map(micros),
         filter.delivery.map(|state| state.as_str()),
         limit,
+        // Where the kind is the index, it is compared once.
+        filter.kind.as_deref().filter(|_| index != LedgerIndex::Kind),
     ];
-    let found = match &filter.link_id {
-        Some(link) => {
-            values.extend(values![link.as_str()]);
-            readers.scan(LIST_EVENTS_OF_LINK, values).await?
-        }
-        None => readers.scan(LIST_EVENTS, values).await?,
-    };
-    with_deliveries(readers, found.iter().map(rows::ledger_event).collect::<Result<_, _>>()?).await
+    let found = readers.scan(list, values).await?;
+    let events = with_deliveries(readers, found.iter().map(rows::ledger_event).collect::<Result<_, _>>()?).await?;
+    Ok(LedgerPage::of(events, limit, filter.after, up_to, newest))
 }
 
 pub(super) async fn find_events(

@@ -78,7 +78,7 @@ use crate::{
     port::{
         AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
         EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
         StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
         UserTransactionFilter,
     },
@@ -349,12 +349,7 @@ impl Store for PostgresStore {
         deliveries::next_delivery_at(&self.readers).await
     }
 
-    async fn list_events(
-        &self,
-        tenant: &Tenant,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<Vec<LedgerEvent>, StoreError> {
+    async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError> {
         deliveries::list_events(&self.readers, tenant, filter, limit).await
     }
 

@@ -155,8 +155,13 @@ impl Keys {
     /// matches; pass no hashes for an unknown client, so that it costs about as much as a known one.
     #[must_use]
     pub fn client_secret_matches(&self, secret: &str, hashes: &[[u8; 32]]) -> bool {
-        let given = self.hash_client_secret(secret);
-        hashes.iter().fold(false, |found, hash| verify_slices_are_equal(&given, hash).is_ok() | found)
+        Self::client_secret_hash_matches(&self.hash_client_secret(secret), hashes)
+    }
+
+    /// The same for a secret that was hashed before.
+    #[must_use]
+    pub fn client_secret_hash_matches(given: &[u8; 32], hashes: &[[u8; 32]]) -> bool {
+        hashes.iter().fold(false, |found, hash| verify_slices_are_equal(given, hash).is_ok() | found)
     }
 
     /// A keyed hash of an account number or the like, as hexadecimal digits: equal texts of one tenant have equal

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     port::{
-        AddressStatus, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent, NewDelivery,
-        NextAttempt, UndispatchedEvent,
+        AddressStatus, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent, LedgerIndex,
+        LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX, UndispatchedEvent,
     },
     stored::{
         columns::Columns,
@@ -257,32 +257,60 @@ pub(super) fn list_events(
     tenant: &Tenant,
     filter: &EventFilter,
     limit: u32,
-) -> Result<Vec<LedgerEvent>, ReadError> {
-    const ALL: &str = "SELECT e.position, e.body, e.webhook FROM events e \
-        WHERE e.app_id = ?1 AND e.environment = ?2 AND e.position > ?3 AND (?4 IS NULL OR e.kind = ?4) \
-        AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 \
+) -> Result<LedgerPage, ReadError> {
+    const OF_TENANT: &str = "SELECT e.position, e.body, e.webhook FROM events e \
+        WHERE e.app_id = ?1 AND e.environment = ?2 AND e.position > ?3 AND e.position <= ?4 \
+        AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR 0 < (SELECT COUNT(*) \
         FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = ?7)) \
-        ORDER BY e.position LIMIT ?8";
-    // The positions of a link's events rise with their sequence.
+        AND (?9 IS NULL OR e.kind = ?9) ORDER BY e.position LIMIT ?8";
     const OF_LINK: &str = "SELECT e.position, e.body, e.webhook FROM events e \
-        WHERE e.app_id = ?1 AND e.environment = ?2 AND e.position > ?3 AND (?4 IS NULL OR e.kind = ?4) \
-        AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 \
+        WHERE e.link_id = ?1 AND (e.environment || ' ' || e.app_id) = ?2 AND e.position > ?3 AND e.position <= ?4 \
+        AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR 0 < (SELECT COUNT(*) \
         FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = ?7)) \
-        AND e.link_id = ?9 ORDER BY e.sequence LIMIT ?8";
-    let (app, environment, after) = (tenant.app_id.as_str(), tenant.environment.as_str(), number(filter.after));
-    let (kind, state) = (filter.kind.as_deref(), filter.delivery.map(|state| state.as_str()));
-    let (from, to) = (filter.from.map(micros), filter.to.map(micros));
-    let mut events = Vec::new();
-    let mut statement = connection.prepare_cached(if filter.link_id.is_some() { OF_LINK } else { ALL })?;
-    let mut found = match &filter.link_id {
-        Some(link) => statement.query(params![app, environment, after, kind, from, to, state, limit, link.as_str()])?,
-        None => statement.query(params![app, environment, after, kind, from, to, state, limit])?,
-    };
-    while let Some(row) = found.next()? {
-        events.push(rows::ledger_event(row)?);
+        AND (?9 IS NULL OR e.kind = ?9) ORDER BY e.position LIMIT ?8";
+    const OF_KIND: &str = "SELECT e.position, e.body, e.webhook FROM events e \
+        WHERE (e.app_id || ' ' || e.environment) = ?1 AND e.kind = ?2 AND e.position > ?3 AND e.position <= ?4 \
+        AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR 0 < (SELECT COUNT(*) \
+        FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = ?7)) \
+        AND (?9 IS NULL OR e.kind = ?9) ORDER BY e.position LIMIT ?8";
+    const END_IN_TENANT: &str = "SELECT e.position FROM events e WHERE e.app_id = ?1 AND e.environment = ?2 \
+        AND e.position > ?3 ORDER BY e.position LIMIT 1 OFFSET ?4";
+    const END_IN_LINK: &str = "SELECT e.position FROM events e WHERE e.link_id = ?1 \
+        AND (e.environment || ' ' || e.app_id) = ?2 AND e.position > ?3 ORDER BY e.position LIMIT 1 OFFSET ?4";
+    const END_IN_KIND: &str = "SELECT e.position FROM events e WHERE (e.app_id || ' ' || e.environment) = ?1 \
+        AND e.kind = ?2 AND e.position > ?3 ORDER BY e.position LIMIT 1 OFFSET ?4";
+    // Before the rest: whatever gets its position from now on is for the next page.
+    let newest = newest_position(connection, tenant)?;
+    if filter.after >= newest {
+        return Ok(LedgerPage::of(Vec::new(), limit, filter.after, newest, newest));
     }
-    add_deliveries(connection, &mut events)?;
-    Ok(events)
+    let (index, first_key, second_key) = filter.index(tenant);
+    let (events, end) = match index {
+        LedgerIndex::Tenant => (OF_TENANT, END_IN_TENANT),
+        LedgerIndex::Link => (OF_LINK, END_IN_LINK),
+        LedgerIndex::Kind => (OF_KIND, END_IN_KIND),
+    };
+    let after = number(filter.after);
+    let end = match filter.passes_over() {
+        true => first(connection, end, params![first_key, second_key, after, PASSED_OVER_MAX - 1], |row| {
+            Ok(Columns { row, table: "events", key: first_key.as_str() }.integer(0, "position")?)
+        })?,
+        false => None,
+    };
+    let up_to = end.unwrap_or(newest);
+    // Where the kind is the index, it is compared once.
+    let kind = filter.kind.as_deref().filter(|_| index != LedgerIndex::Kind);
+    let (from, to) = (filter.from.map(micros), filter.to.map(micros));
+    let state = filter.delivery.map(|state| state.as_str());
+    let mut found = Vec::new();
+    let mut statement = connection.prepare_cached(events)?;
+    let mut matching =
+        statement.query(params![first_key, second_key, after, number(up_to), from, to, state, limit, kind])?;
+    while let Some(row) = matching.next()? {
+        found.push(rows::ledger_event(row)?);
+    }
+    add_deliveries(connection, &mut found)?;
+    Ok(LedgerPage::of(found, limit, filter.after, up_to, newest))
 }
 
 pub(super) fn find_events(

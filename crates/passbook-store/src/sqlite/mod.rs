@@ -74,7 +74,7 @@ use crate::{
     port::{
         AddressStatus, AnswerKey, App, AppInstitution, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
         EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
+        LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
         StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
         UserTransactionFilter,
     },
@@ -354,12 +354,7 @@ impl Store for SqliteStore {
         self.readers.point(deliveries::next_delivery_at)
     }
 
-    async fn list_events(
-        &self,
-        tenant: &Tenant,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<Vec<LedgerEvent>, StoreError> {
+    async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
         self.readers.scan(move |connection| deliveries::list_events(connection, &tenant, &filter, limit)).await
     }

@@ -11,7 +11,7 @@ use passbook_core::{
 };
 use passbook_store::port::{
     Address, Changes, ClockWrite, DeliveryState, DispatchedEvent, EndedAttempt, EventFilter, LeasedDelivery,
-    LedgerEvent, NewDelivery, NextAttempt, Store,
+    LedgerEvent, NewDelivery, NextAttempt, PASSED_OVER_MAX, Store,
 };
 
 use crate::examples::*;
@@ -28,6 +28,8 @@ crate::on_every_store! {
     a_replay_is_due_at_once_and_keeps_counting,
     a_clock_change_moves_deliveries_of_the_sandbox,
     events_are_found_by_filter_and_by_id,
+    a_narrowed_read_passes_over_a_bounded_part_and_says_how_far_it_came,
+    a_filter_matches_in_memory_what_it_finds_in_the_store,
     parallel_dispatchers_leave_no_gap,
     what_is_over_is_cleaned_up_with_its_deliveries,
 }
@@ -101,7 +103,7 @@ fn again(seconds: i64) -> NextAttempt {
 }
 
 async fn ledger(store: &Arc<dyn Store>) -> Vec<LedgerEvent> {
-    store.list_events(&tenant(), &EventFilter::default(), 1_000).await.unwrap()
+    store.list_events(&tenant(), &EventFilter::default(), 1_000).await.unwrap().events
 }
 
 async fn events_are_dispatched_once_and_get_rising_positions(store: Arc<dyn Store>) {
@@ -123,7 +125,7 @@ async fn events_are_dispatched_once_and_get_rising_positions(store: Arc<dyn Stor
     assert_eq!(store.newest_position(&tenant()).await.unwrap(), 5);
     for stranger in strangers() {
         assert_eq!(store.newest_position(&stranger).await.unwrap(), 0);
-        assert!(store.list_events(&stranger, &EventFilter::default(), 10).await.unwrap().is_empty());
+        assert!(store.list_events(&stranger, &EventFilter::default(), 10).await.unwrap().events.is_empty());
     }
 }
 
@@ -273,7 +275,7 @@ async fn events_are_found_by_filter_and_by_id(store: Arc<dyn Store>) {
     dispatch(&store, "a").await;
     let leased = lease(&store, 100).await;
     store.end_attempt(ended(&leased[0], NextAttempt::Dead)).await.unwrap();
-    let count = async |filter: EventFilter| store.list_events(&tenant(), &filter, 100).await.unwrap().len();
+    let count = async |filter: EventFilter| store.list_events(&tenant(), &filter, 100).await.unwrap().events.len();
     let all = EventFilter::default;
     assert_eq!(count(EventFilter { after: 4, ..all() }).await, 2);
     assert_eq!(count(EventFilter { link_id: Some(LinkId::from_bits(2)), ..all() }).await, 3);
@@ -290,6 +292,64 @@ async fn events_are_found_by_filter_and_by_id(store: Arc<dyn Store>) {
     assert_eq!(found.iter().map(|one| one.event.clone()).collect::<Vec<_>>(), [event(1, 2)]);
     for stranger in strangers() {
         assert!(store.find_events(&stranger, &ids).await.unwrap().is_empty());
+    }
+}
+
+async fn a_narrowed_read_passes_over_a_bounded_part_and_says_how_far_it_came(store: Arc<dyn Store>) {
+    let many = u64::from(PASSED_OVER_MAX) + 500;
+    linked(&store, 1, many - 1).await;
+    while !store.list_undispatched(1).await.unwrap().is_empty() {
+        dispatch(&store, "a").await;
+    }
+    linked(&store, 2, 1).await;
+    dispatch(&store, "a").await;
+    let read = async |filter: &EventFilter| {
+        let page = store.list_events(&tenant(), filter, 10).await.unwrap();
+        (page.events.iter().map(|one| one.position).collect::<Vec<_>>(), page.read_to, page.is_last)
+    };
+    let all = EventFilter::default;
+    // Nothing is dead: looked at in parts, one after the other.
+    let dead = EventFilter { delivery: Some(DeliveryState::Dead), ..all() };
+    assert_eq!(read(&dead).await, (vec![], u64::from(PASSED_OVER_MAX), false));
+    let behind = EventFilter { after: u64::from(PASSED_OVER_MAX), ..dead };
+    assert_eq!(read(&behind).await, (vec![], many, true));
+    // A link and a kind have an index: nothing else is passed over.
+    let of_link = EventFilter { link_id: Some(LinkId::from_bits(2)), ..all() };
+    for filter in
+        [of_link.clone(), EventFilter { kind: Some("link.state_changed".into()), to: Some(second(99)), ..of_link }]
+    {
+        assert_eq!(read(&filter).await, (vec![many], many, true), "{filter:?}");
+    }
+    let of_kind = EventFilter { kind: Some("nothing".into()), ..all() };
+    assert_eq!(read(&of_kind).await, (vec![], many, true));
+    // A full page says where its last event stands, an empty one behind the end where it began.
+    assert_eq!(read(&all()).await, ((1..=10).collect(), 10, false));
+    assert_eq!(read(&EventFilter { after: many - 10, ..all() }).await, ((many - 9..=many).collect(), many, true));
+    assert_eq!(read(&EventFilter { after: many + 7, ..all() }).await, (vec![], many + 7, true));
+}
+
+async fn a_filter_matches_in_memory_what_it_finds_in_the_store(store: Arc<dyn Store>) {
+    linked(&store, 1, 4).await;
+    linked(&store, 2, 3).await;
+    dispatch(&store, "a").await;
+    let leased = lease(&store, 100).await;
+    store.end_attempt(ended(&leased[0], NextAttempt::Dead)).await.unwrap();
+    let everything = ledger(&store).await;
+    let link_ids = [None, Some(LinkId::from_bits(1)), Some(LinkId::from_bits(9))];
+    let kinds = [None, Some("link.state_changed".to_owned()), Some("nothing".to_owned())];
+    let (times, states) = ([None, Some(second(2)), Some(second(4))], [None, Some(DeliveryState::Dead)]);
+    for (link_id, kind) in link_ids.iter().flat_map(|id| kinds.iter().map(move |kind| (id.clone(), kind.clone()))) {
+        for (from, to) in times.iter().flat_map(|from| times.iter().map(move |to| (*from, *to))) {
+            for (after, delivery) in [0, 3].iter().flat_map(|after| states.iter().map(move |state| (*after, *state))) {
+                let filter = EventFilter { after, link_id: link_id.clone(), kind: kind.clone(), from, to, delivery };
+                let found = store.list_events(&tenant(), &filter, 100).await.unwrap().events;
+                let positions = |events: &mut dyn Iterator<Item = &LedgerEvent>| -> Vec<u64> {
+                    events.map(|one| one.position).collect()
+                };
+                let matching = positions(&mut everything.iter().filter(|one| filter.matches(one)));
+                assert_eq!(positions(&mut found.iter()), matching, "{filter:?}");
+            }
+        }
     }
 }
 
