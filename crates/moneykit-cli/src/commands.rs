@@ -166,14 +166,19 @@ async fn list_transactions(client: &Client, arguments: Transactions) -> anyhow::
 }
 
 async fn list_events(client: &Client, arguments: Events) -> anyhow::Result<Answer> {
-    let query = GetEventsQuery {
+    let mut query = GetEventsQuery {
         cursor: arguments.after.map(|position| position.to_string()),
         limit: Some(arguments.limit),
         link_id: arguments.link.map(Into::into),
         delivery_state: arguments.dead.then_some(DeliveryState::Dead),
         ..GetEventsQuery::default()
     };
-    let answer = client.events().get_events(&query).await?;
+    let mut answer = client.events().get_events(&query).await?;
+    // A page may be empty and not the last: the server looks at a part of the ledger for each.
+    while answer.events.is_empty() && answer.cursors.next.is_some() {
+        query.cursor = answer.cursors.next.take();
+        answer = client.events().get_events(&query).await?;
+    }
     let mut table = Table::new(&["POSITION", "TIME", "EVENT", "LINK", "ID", "DELIVERY"]);
     for event in &answer.events {
         let delivery = |delivery: &EventDelivery| format!("{} ({})", delivery.state, delivery.attempts);

@@ -289,7 +289,7 @@ pub(super) fn decode<T: DeserializeOwned>(
 }
 
 /// Takes what it can from an error body; a body of another kind (a proxy's page) gives nothing.
-fn error_body(bytes: &[u8]) -> Body {
+pub(super) fn error_body(bytes: &[u8]) -> Body {
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
     let validation_errors = body.get("validation_errors").cloned().unwrap_or_default();
