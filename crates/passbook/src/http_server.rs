@@ -8,7 +8,7 @@
 //! | sends part of a request head (HTTP/1) | [`Bounds::header_timeout`], counted from the head's first bytes |
 //! | keeps a connection without a request | [`Bounds::header_timeout`] on HTTP/1, [`Bounds::idle_timeout`] on HTTP/2 |
 //! | sends a body slowly | the API's own deadline for bodies |
-//! | does not read its answer | [`Bounds::write_timeout`] |
+//! | does not read its answer | [`Bounds::write_timeout`]: of the connection, or of one HTTP/2 stream |
 //! | opens very many connections | [`Bounds::connections_per_peer_max`] |
 //! | stalls in a TLS handshake, or speaks something else | [`Bounds::header_timeout`], counted from the accept |
 //! | speaks plain HTTP from another machine that is no named proxy | closed at once |
@@ -21,6 +21,7 @@
 //! The protocol is found out here. `hyper-util` can do it too, but waits for the first bytes without a time-out.
 
 mod activity;
+mod answer_body;
 mod peers;
 mod socket;
 pub mod tls;
@@ -84,7 +85,7 @@ pub struct Bounds {
     pub header_timeout: Duration,
     /// For the next request of an HTTP/2 connection that had one.
     pub idle_timeout: Duration,
-    /// For the client to read something while an answer waits.
+    /// For the client to read something while an answer waits: while the socket is full, or an HTTP/2 stream's window.
     pub write_timeout: Duration,
     /// Connections served at once.
     pub connections_max: usize,
@@ -259,10 +260,9 @@ impl Server {
             let service = service_fn(|request: Request<Incoming>| {
                 let running = activity.clone().begin();
                 let answering = self.answer(request, peer);
+                let patience = self.edge.bounds.write_timeout;
                 async move {
-                    let answer = answering.await;
-                    drop(running);
-                    answer
+                    Ok::<_, Infallible>(answering.await?.map(|body| answer_body::watched(body, running, patience)))
                 }
             });
             let idle = activity.idle(self.edge.bounds.header_timeout, self.edge.bounds.idle_timeout);

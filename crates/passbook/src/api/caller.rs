@@ -16,6 +16,7 @@ use super::{
     errors::{ApiError, Problem},
     operation::{Narrow, Operation},
     path,
+    standing::{AskedBy, Standing},
 };
 use crate::{
     http_server::ClientAddress,
@@ -27,7 +28,14 @@ use crate::{
 use passbook_core::tenant::Environment;
 
 /// A recognised caller who may call this operation.
-pub struct Caller(Arc<Recognised>);
+pub struct Caller(Standing);
+
+impl Caller {
+    /// Who this is, to be asked again by whoever works for it for long.
+    pub fn standing(&self) -> &Standing {
+        &self.0
+    }
+}
 
 /// A request in a version that is not spoken, about a link that must be looked at first; see [`path::LinkPath`].
 #[derive(Clone)]
@@ -49,7 +57,7 @@ impl std::ops::Deref for Caller {
     type Target = Actor;
 
     fn deref(&self) -> &Actor {
-        &self.0.actor
+        self.0.actor()
     }
 }
 
@@ -74,12 +82,10 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if operation.sandbox_only() && !(api.sandbox && actor.tenant.environment == Environment::Sandbox) {
             return Err(ApiError::route_not_found());
         }
-        let scopes = [operation.scope(), operation.further_scope()];
-        if scopes.into_iter().flatten().any(|scope| !actor.may(scope)) {
-            return Err(match operation.concerns_link() {
-                true => ApiError::out_of_scope(),
-                false => ApiError::unauthorized("The client's scope does not cover this call"),
-            });
+        check_scope(operation, actor)?;
+        let standing = Standing::new(recognised.clone(), operation);
+        if let Some(asked_by) = parts.extensions.get::<AskedBy>() {
+            asked_by.note(&standing);
         }
         match check_version(&parts.headers) {
             // A link that is unknown or deleted comes before anything wrong with the request.
@@ -88,7 +94,20 @@ impl FromRequestParts<Arc<Api>> for Caller {
             }
             checked => checked?,
         }
-        Ok(Self(recognised))
+        Ok(Self(standing))
+    }
+}
+
+/// Whether the scopes of `actor` cover the operation.
+///
+/// # Errors
+/// The 401 answer.
+pub fn check_scope(operation: Operation, actor: &Actor) -> Result<(), ApiError> {
+    let scopes = [operation.scope(), operation.further_scope()];
+    match scopes.into_iter().flatten().all(|scope| actor.may(scope)) {
+        true => Ok(()),
+        false if operation.concerns_link() => Err(ApiError::out_of_scope()),
+        false => Err(ApiError::unauthorized("The client's scope does not cover this call")),
     }
 }
 

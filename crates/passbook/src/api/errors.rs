@@ -193,11 +193,39 @@ impl ApiError {
             .header(header::RETRY_AFTER, UNAVAILABLE_RETRY_SECONDS.into())
     }
 
+    /// The end of a stream whose place another caller got.
+    pub fn stream_displaced() -> Self {
+        let message = "Every place was held, and another caller was below its share; try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stream_error.displaced", message)
+    }
+
+    /// The end of a stream whose time is over.
+    pub fn stream_lifetime_over() -> Self {
+        let message = "A stream lasts 15 minutes; open another one";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stream_error.lifetime_over", message)
+    }
+
+    /// The end of a stream of a server that drains.
+    pub fn stream_server_stopping() -> Self {
+        let message = "The server stops; open another stream";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stream_error.server_stopping", message)
+    }
+
     /// 503 of a request whose idempotency key was taken over by another one.
     fn key_taken_over() -> Self {
         let mut error = Self::unavailable();
         error.0.lost_its_key = true;
         error
+    }
+
+    /// Whether it is no fault of the client's.
+    pub fn is_server_error(&self) -> bool {
+        self.0.status.is_server_error()
+    }
+
+    /// The JSON body.
+    pub fn body(&self) -> &[u8] {
+        &self.0.body
     }
 
     /// Whether the request lost its idempotency key to another one, whose answer is the one to give.

@@ -1,6 +1,11 @@
 //! The event ledger: `GET /passbook/events`, `GET /passbook/events/stream`, `POST /passbook/events/replay`.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Json,
@@ -11,7 +16,7 @@ use axum::{
     },
 };
 use futures_util::{Stream, StreamExt as _, stream};
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use moneykit::models::{
     EventCursors, GetEventsResponse, LedgerEvent, ReplayEvents, ReplayEventsResponse, SignedWebhook,
 };
@@ -25,9 +30,12 @@ use super::{
     caller::Caller,
     errors::ApiError,
     query::Query,
+    standing::Standing,
+    streams::Place,
 };
 use crate::{
-    services::{Actor, Fault, events::Replay},
+    http_server::ClientAddress,
+    services::{Fault, events::Replay, ledgers::Tail},
     views,
 };
 
@@ -35,10 +43,15 @@ use crate::{
 const NAMED_MAX: usize = 1_000;
 /// Events that a stream reads at once.
 const STREAM_PAGE: u32 = 100;
-/// How long a stream lasts. Its reader comes again, with credentials that are looked at again.
+/// How long a stream lasts, so that streams spread over the replicas there are.
 const STREAM_MAX: Duration = Duration::from_secs(15 * 60);
-/// How often a stream looks for events that other processes dispatched, and whether the server stops.
-const STREAM_POLL: Duration = Duration::from_secs(1);
+/// How often a stream asks who its caller is and whether the server stops. An answer may be a second old
+/// ([`CACHED_FOR`](crate::services::access::CACHED_FOR)); together that is less than two.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a stream that has nothing to send waits for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// The name of the last message of a stream.
+const ENDED: &str = "stream.ended";
 
 /// A page of the ledger.
 pub async fn get_events(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
@@ -46,8 +59,8 @@ pub async fn get_events(Extract(api): State, caller: Caller, request: Request) -
     let limit = query.number("limit", 1, 1_000, 50) as u32;
     let filter = filter_of(&mut query);
     query.finish()?;
-    let (page, more) = api.services.list_events(&caller, &filter, limit).await?;
-    let next = page.last().filter(|_| more).map(|last| last.position.to_string());
+    let (page, next) = api.services.list_events(&caller, &filter, limit).await?;
+    let next = next.map(|position| position.to_string());
     let derivation = api.services.derivation.clone();
     let make = move || GetEventsResponse {
         events: page.iter().map(|one| views::webhooks::ledger_event(one, &derivation)).collect(),
@@ -67,20 +80,26 @@ pub async fn stream_events(Extract(api): State, caller: Caller, request: Request
         None if begins => {}
         None => filter.after = api.services.store.newest_position(&caller.tenant).await.map_err(Fault::from)?,
     }
-    let Ok(permit) = Arc::clone(&api.streams).try_acquire_owned() else { return Err(ApiError::unavailable()) };
-    let reader = Reader {
-        moved: api.services.ledger_moved.subscribe(),
-        actor: caller.clone(),
+    let tail = api.services.follow_ledger(&caller).await?;
+    let address = address_of(request.extensions());
+    let place = api.streams.open(&caller.tenant, address).map_err(|_| ApiError::unavailable())?;
+    let follower = Follower {
+        moved: tail.moved(),
+        tail,
+        standing: caller.standing().clone(),
         ends_at: Instant::now() + STREAM_MAX,
+        looked_at: Instant::now(),
+        place,
         api,
         filter,
         signed,
     };
-    let messages = reader.messages().map(move |message| {
-        let _held_while_streaming = &permit;
-        message
-    });
-    Ok(Sse::new(messages).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))).into_response())
+    Ok(Sse::new(follower.messages()).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
+}
+
+/// Where the request comes from; requests that no connection brought come from nowhere.
+fn address_of(extensions: &Extensions) -> IpAddr {
+    extensions.get::<ClientAddress>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0)
 }
 
 /// Sends events again.
@@ -88,6 +107,7 @@ pub async fn replay_events(Extract(api): State, caller: Caller, request: Request
     let (parts, body) = request.into_parts();
     let bytes = body::read(body, body::JSON_MAX).await?;
     let replay = replay_of(body::parse(&parts.headers, &bytes)?)?;
+    caller.standing().check_withdrawal(&api.services).await?;
     let deliveries = api.services.replay(&caller, replay).await? as u64;
     Ok((StatusCode::ACCEPTED, Json(ReplayEventsResponse { deliveries })).into_response())
 }
@@ -147,56 +167,99 @@ fn replay_of(body: ReplayEvents) -> Result<Replay, ApiError> {
 }
 
 /// Reads the ledger for one stream.
-struct Reader {
+struct Follower {
     api: Arc<Api>,
-    actor: Actor,
+    standing: Standing,
+    place: Place,
+    tail: Arc<Tail>,
+    moved: watch::Receiver<()>,
     filter: EventFilter,
     signed: bool,
-    moved: watch::Receiver<u64>,
     ends_at: Instant,
+    looked_at: Instant,
 }
 
-impl Reader {
+impl Follower {
+    /// Events, and at the end a message that says why it ends. Who comes again goes on behind the last position it was
+    /// told.
     fn messages(self) -> impl Stream<Item = Result<Message, Infallible>> {
-        // A stream that cannot go on ends; its reader comes again and goes on behind the last event it saw.
-        stream::unfold(self, |mut reader| async move { Some((reader.next_page().await?, reader)) })
-            .flat_map(|page| stream::iter(page.into_iter().map(Ok)))
+        stream::unfold(Some(self), |follower| async move {
+            let mut follower = follower?;
+            match follower.next_page().await {
+                Ok(messages) => Some((messages, Some(follower))),
+                Err(reason) => Some((vec![follower.last_message(&reason)], None)),
+            }
+        })
+        .flat_map(|messages| stream::iter(messages.into_iter().map(Ok)))
     }
 
-    /// The next events, when there are some; `None` at the end of the stream.
-    async fn next_page(&mut self) -> Option<Vec<Message>> {
+    /// The next events, when there are some, or how far was read without finding any.
+    ///
+    /// # Errors
+    /// Why the stream ends.
+    async fn next_page(&mut self) -> Result<Vec<Message>, ApiError> {
         loop {
-            if Instant::now() >= self.ends_at || self.api.readiness.is_draining() {
-                return None;
-            }
+            self.look().await?;
             self.moved.borrow_and_update();
-            let read = self.api.services.list_events(&self.actor, &self.filter, STREAM_PAGE).await;
-            let page =
-                read.inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "a stream ends"));
-            let (page, _) = page.ok()?;
-            if let Some(last) = page.last() {
-                self.filter.after = last.position;
-                return self.render(&page).await;
+            let services = &self.api.services;
+            let page = services.read_on(self.standing.actor(), &self.tail, &self.filter, STREAM_PAGE).await?;
+            self.filter.after = page.read_to;
+            if !page.events.is_empty() {
+                return self.render(&page.events).await;
             }
-            let _rung = tokio::time::timeout(STREAM_POLL, self.moved.changed()).await;
+            if !page.is_last {
+                // An id without data: who comes again need not have this part looked through again.
+                return Ok(vec![Message::default().id(page.read_to.to_string())]);
+            }
+            tokio::select! {
+                _rung = self.moved.changed() => {}
+                () = self.place.displaced() => {}
+                () = tokio::time::sleep_until(self.looked_at + LOOK_EVERY) => {}
+            }
         }
     }
 
-    async fn render(&self, page: &[port::LedgerEvent]) -> Option<Vec<Message>> {
+    /// Whether the stream may go on.
+    async fn look(&mut self) -> Result<(), ApiError> {
+        if self.place.is_displaced() {
+            return Err(ApiError::stream_displaced());
+        }
+        let now = Instant::now();
+        if now < self.looked_at + LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked_at = now;
+        if self.api.readiness.is_draining() {
+            return Err(ApiError::stream_server_stopping());
+        }
+        if now >= self.ends_at {
+            return Err(ApiError::stream_lifetime_over());
+        }
+        self.standing.check(&self.api.services).await
+    }
+
+    fn last_message(&self, reason: &ApiError) -> Message {
+        let body = String::from_utf8_lossy(reason.body());
+        Message::default().id(self.filter.after.to_string()).event(ENDED).data(body)
+    }
+
+    async fn render(&self, page: &[port::LedgerEvent]) -> Result<Vec<Message>, ApiError> {
         let services = &self.api.services;
         let mut messages = Vec::with_capacity(page.len());
         for one in page {
             let mut event: LedgerEvent = views::webhooks::ledger_event(one, &services.derivation);
             if self.signed {
                 let body = views::webhooks::webhook_body(&one.event, &services.derivation);
-                let signature = services.sign_webhook(self.actor.tenant.environment, &body).await.ok()?;
+                let environment = self.standing.actor().tenant.environment;
+                let signature = services.sign_webhook(environment, &body).await?;
                 let url = one.event.webhook.as_deref().unwrap_or_default();
                 let delivery_token = one.event.delivery_token(&services.derivation, url);
-                event.signed = Some(SignedWebhook { signature, delivery_token, body: String::from_utf8(body).ok()? });
+                let body = String::from_utf8(body).map_err(|_| ApiError::internal())?;
+                event.signed = Some(SignedWebhook { signature, delivery_token, body });
             }
             let message = Message::default().id(one.position.to_string()).event(&event.webhook_event);
-            messages.push(message.json_data(&event).ok()?);
+            messages.push(message.json_data(&event).map_err(|_| ApiError::internal())?);
         }
-        Some(messages)
+        Ok(messages)
     }
 }

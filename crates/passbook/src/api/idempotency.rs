@@ -39,7 +39,10 @@ pub async fn answer_once(
     body: &[u8],
     work: impl AsyncFnOnce(Held) -> Result<Answer, ApiError>,
 ) -> Result<Response, ApiError> {
-    let Some(key) = idempotency_key(&request.headers)? else {
+    let key = idempotency_key(&request.headers)?;
+    // The body may have taken its time.
+    caller.standing().check_withdrawal(&api.services).await?;
+    let Some(key) = key else {
         return Ok(response(work(Held::default()).await?));
     };
     let operation = request.extensions.get::<Operation>().copied().unwrap_or(Operation::Unknown);
@@ -47,7 +50,7 @@ pub async fn answer_once(
     let mut work = Some(work);
     loop {
         match (api.services.begin_once(&keyed).await?, work.take()) {
-            (Begun::Mine(held), Some(work)) => match work(held.clone()).await {
+            (Begun::Mine(held), Some(work)) => match work_for(api, caller, held.clone(), work).await {
                 Ok(answer) => return Ok(response(held.finish(answer).await)),
                 // Another call took the key over and has an answer, or will have one.
                 Err(refusal) if refusal.lost_its_key() => {}
@@ -66,6 +69,17 @@ pub async fn answer_once(
             (Begun::StillRunning, _) => return Ok(by_another(ApiError::unavailable().into_response())),
         }
     }
+}
+
+/// Works, if the caller is still welcome: it may have waited for another call with its key.
+async fn work_for(
+    api: &Api,
+    caller: &Caller,
+    held: Held,
+    work: impl AsyncFnOnce(Held) -> Result<Answer, ApiError>,
+) -> Result<Answer, ApiError> {
+    caller.standing().check_withdrawal(&api.services).await?;
+    work(held).await
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {

@@ -35,6 +35,8 @@ mod query;
 mod sandbox;
 mod sandbox_edits;
 pub mod shed;
+pub mod standing;
+pub mod streams;
 mod transactions;
 mod transactions_sync;
 mod users;
@@ -63,16 +65,13 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The sandbox control calls exist.
     pub sandbox: bool,
-    /// Streams of events that may be open at once.
-    pub streams: Arc<tokio::sync::Semaphore>,
+    /// The places of event streams.
+    pub streams: Arc<streams::Streams>,
     /// Whether this process should get requests.
     pub readiness: Readiness,
     /// Makes request ids.
     pub request_ids: observe::RequestIds,
 }
-
-/// How many streams of events may be open at once.
-pub const STREAMS_MAX: usize = 256;
 
 /// The state type of every handler.
 pub type State = axum::extract::State<Arc<Api>>;

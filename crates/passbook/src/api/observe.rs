@@ -23,6 +23,7 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{
     Api, allowance::Counted, errors::ApiError, idempotency::AnsweredByAnother, operation::Operation, shed::Refused,
+    standing::AskedBy,
 };
 use crate::system::{hex, random_bits};
 
@@ -78,6 +79,8 @@ where
             if let Some(counted) = &counted {
                 request.extensions_mut().insert(counted.clone());
             }
+            let (asked_by, is_safe) = (AskedBy::default(), request.method().is_safe());
+            request.extensions_mut().insert(asked_by.clone());
             api.metrics.in_flight.inc();
             let mut response = match api.shedder.admit(operation) {
                 Ok(admitted) => {
@@ -99,6 +102,14 @@ where
                     ApiError::unavailable().into_response()
                 }
             };
+            // What was withdrawn while the call waited gets no answer; what it did stays done. A fault tells nothing.
+            if let Some(standing) = asked_by.standing().filter(|_| !response.status().is_server_error())
+                && let Err(withdrawn) = standing.check_withdrawal(&api.services).await
+            {
+                // That the store cannot be asked does not undo what was done.
+                let refusal = if is_safe || !withdrawn.is_server_error() { withdrawn } else { ApiError::internal() };
+                response = refusal.into_response();
+            }
             api.metrics.in_flight.dec();
             let status = response.status();
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());

@@ -212,6 +212,7 @@ pub async fn set_sandbox_clock(Extract(api): State, caller: Caller, request: Req
     let mut problems = Problems::default();
     problems.require(changes.len() == 1, "", "give exactly one of advance_seconds, freeze_at and unfreeze: true");
     problems.finish()?;
+    caller.standing().check_withdrawal(&api.services).await?;
     Ok(clock_answer(api.services.change_clock(&caller, changes[0]).await?))
 }
 

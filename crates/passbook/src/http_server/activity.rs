@@ -1,8 +1,9 @@
 //! Whether an HTTP/2 connection is in use.
 //!
 //! What counts is requests, not bytes: a client that sends a frame a minute, or trickles a request head, keeps bytes
-//! moving for ever. A request counts from its head until its answer's head; what is then left of the answer is in
-//! memory, and a client that will not take it must not hold the connection with it.
+//! moving for ever. A request counts from its head until the last byte of its answer was handed on
+//! ([`answer_body`](super::answer_body)), so that an answer may last as long as its handler wants; one that the client
+//! does not take stops counting.
 
 use std::{sync::Arc, time::Duration};
 

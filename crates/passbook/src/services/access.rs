@@ -3,6 +3,9 @@
 //! A token is 256 random bits, opaque, stored as its SHA-256 only. Known-good tokens are answered from memory for at
 //! most a second, so that a revocation reaches every replica within that. Only valid tokens enter the cache, so a flood
 //! of bad ones cannot push good ones out.
+//!
+//! Whoever works for a caller for longer than that asks again, by the [`Proof`] that the caller gave: what was withdrawn
+//! ends, whatever it was in the middle of.
 
 use std::{
     sync::Arc,
@@ -11,7 +14,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use passbook_core::tenant::{Scope, ScopeSet};
-use passbook_store::port::{Changes, Client, NewToken, Token};
+use passbook_store::{
+    port::{Changes, Client, NewToken, Token},
+    sealing::Keys,
+};
 
 use super::{Actor, Fault, Outcome, Services};
 use crate::system::{random_hex, sha256};
@@ -19,11 +25,44 @@ use crate::system::{random_hex, sha256};
 /// Life of an access token (contract, section 1).
 pub const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 /// How long a recognised token is answered from memory.
-const CACHED_FOR: Duration = Duration::from_secs(1);
+pub const CACHED_FOR: Duration = Duration::from_secs(1);
 /// Tokens kept in memory. A busy application uses a handful.
 const CACHED_MAX: usize = 4_096;
 /// How long the row of an expired token is kept, so that it is called expired and not unknown.
 const KEPT_AFTER_EXPIRY: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// What a caller proved itself with, in a form that can be asked about again and is no secret itself.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The SHA-256 of a bearer token.
+    Token([u8; 32]),
+    /// A client and the keyed hash of the secret that it gave.
+    Secret {
+        /// Who says so.
+        client_id: String,
+        /// As the store has it.
+        hash: [u8; 32],
+    },
+}
+
+impl Proof {
+    /// Its name in the cache.
+    fn key(&self) -> [u8; 32] {
+        match self {
+            Self::Token(hash) => *hash,
+            Self::Secret { client_id, hash } => sha256(&[client_id.as_bytes(), b"\n", hash].concat()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::Secret { .. } => "Secret",
+        })
+    }
+}
 
 /// A recognised caller and how long the recognition holds.
 #[derive(Debug)]
@@ -32,7 +71,16 @@ pub struct Recognised {
     pub actor: Actor,
     /// The row behind it.
     pub token: Option<Token>,
+    /// By what.
+    pub proof: Proof,
     seen_at: Instant,
+}
+
+impl Recognised {
+    /// Whether the store said so less than [`CACHED_FOR`] ago.
+    pub fn is_fresh(&self) -> bool {
+        self.seen_at.elapsed() < CACHED_FOR
+    }
 }
 
 /// See the module page.
@@ -110,9 +158,13 @@ impl Services {
     /// # Errors
     /// When the store failed.
     pub async fn verify_client(&self, client_id: &str, client_secret: &str) -> Result<Option<Client>, Fault> {
+        self.verify_client_hash(client_id, &self.keys.hash_client_secret(client_secret)).await
+    }
+
+    async fn verify_client_hash(&self, client_id: &str, hash: &[u8; 32]) -> Result<Option<Client>, Fault> {
         let client = self.store.lookup_client(client_id).await?;
         let hashes = client.as_ref().map(|client| client.secret_hashes.as_slice()).unwrap_or_default();
-        let matches = self.keys.client_secret_matches(client_secret, hashes);
+        let matches = Keys::client_secret_hash_matches(hash, hashes);
         let now = self.store.now();
         Ok(client.filter(|client| matches && client.disabled_at.is_none_or(|at| at > now)))
     }
@@ -126,28 +178,7 @@ impl Services {
         if token.len() != 64 || !token.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(AccessRefusal::Unauthorized);
         }
-        let hash = sha256(token.as_bytes());
-        let recognised = match self.token_cache.0.get(&hash) {
-            Some(known) if known.seen_at.elapsed() < CACHED_FOR => known,
-            _ => {
-                // Before the read: what a slow store answers is older than its answer.
-                let seen_at = Instant::now();
-                let row = self.store.find_token_by_hash(&hash).await.map_err(Fault::from)?;
-                let Some(row) = row else {
-                    self.token_cache.0.remove(&hash);
-                    return Err(AccessRefusal::Unauthorized);
-                };
-                let actor = Actor { tenant: row.tenant.clone(), client_id: row.client_id.clone(), scopes: row.scopes };
-                let fresh = Arc::new(Recognised { actor, token: Some(row), seen_at });
-                self.token_cache.0.insert(hash, fresh.clone());
-                fresh
-            }
-        };
-        let now = self.now(&recognised.actor.tenant).await?;
-        match &recognised.token {
-            Some(row) if row.expires_at <= now => Err(AccessRefusal::Expired),
-            _ => Ok(recognised),
-        }
+        self.recognise(&Proof::Token(sha256(token.as_bytes()))).await
     }
 
     /// Recognises the header pair `X-Client-Id` and `X-Client-Secret`.
@@ -155,16 +186,53 @@ impl Services {
     /// # Errors
     /// [`AccessRefusal`].
     pub async fn recognise_client(&self, client_id: &str, secret: &str) -> Result<Arc<Recognised>, AccessRefusal> {
-        let key = sha256(format!("{}:{client_id}:{secret}", client_id.len()).as_bytes());
-        if let Some(known) = self.token_cache.0.get(&key).filter(|known| known.seen_at.elapsed() < CACHED_FOR) {
-            return Ok(known);
+        let hash = self.keys.hash_client_secret(secret);
+        self.recognise(&Proof::Secret { client_id: client_id.to_owned(), hash }).await
+    }
+
+    /// Recognises whoever gave this proof, now or earlier: from memory for at most [`CACHED_FOR`], else by the store.
+    ///
+    /// # Errors
+    /// [`AccessRefusal`].
+    pub async fn recognise(&self, proof: &Proof) -> Result<Arc<Recognised>, AccessRefusal> {
+        let key = proof.key();
+        let recognised = match self.token_cache.0.get(&key) {
+            Some(known) if known.is_fresh() => known,
+            _ => match self.look_up(proof).await? {
+                Some(fresh) => {
+                    let fresh = Arc::new(fresh);
+                    self.token_cache.0.insert(key, fresh.clone());
+                    fresh
+                }
+                None => {
+                    self.token_cache.0.remove(&key);
+                    return Err(AccessRefusal::Unauthorized);
+                }
+            },
+        };
+        if let Some(row) = &recognised.token
+            && row.expires_at <= self.now(&recognised.actor.tenant).await?
+        {
+            return Err(AccessRefusal::Expired);
         }
+        Ok(recognised)
+    }
+
+    async fn look_up(&self, proof: &Proof) -> Result<Option<Recognised>, Fault> {
+        // Before the read: what a slow store answers is older than its answer.
         let seen_at = Instant::now();
-        let client = self.verify_client(client_id, secret).await?.ok_or(AccessRefusal::Unauthorized)?;
-        let actor = Actor { tenant: client.tenant, client_id: client.client_id, scopes: client.scopes };
-        let fresh = Arc::new(Recognised { actor, token: None, seen_at });
-        self.token_cache.0.insert(key, fresh.clone());
-        Ok(fresh)
+        let (actor, token) = match proof {
+            Proof::Token(hash) => {
+                let Some(row) = self.store.find_token_by_hash(hash).await? else { return Ok(None) };
+                let (tenant, client_id) = (row.tenant.clone(), row.client_id.clone());
+                (Actor { tenant, client_id, scopes: row.scopes }, Some(row))
+            }
+            Proof::Secret { client_id, hash } => {
+                let Some(client) = self.verify_client_hash(client_id, hash).await? else { return Ok(None) };
+                (Actor { tenant: client.tenant, client_id: client.client_id, scopes: client.scopes }, None)
+            }
+        };
+        Ok(Some(Recognised { actor, token, proof: proof.clone(), seen_at }))
     }
 
     /// Client, scope and application of a recognised caller.

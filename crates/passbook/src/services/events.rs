@@ -1,7 +1,10 @@
 //! Events on their way to the apps: positions and deliveries for those that were just committed, the ledger that apps
 //! read, and what is sent again.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use passbook_core::{
@@ -10,10 +13,10 @@ use passbook_core::{
     tenant::{Environment, Tenant},
 };
 use passbook_store::port::{
-    Address, DispatchedEvent, EventFilter, LedgerEvent, NewDelivery, StoreError, UndispatchedEvent,
+    Address, DispatchedEvent, EventFilter, LedgerEvent, LedgerPage, NewDelivery, StoreError, UndispatchedEvent,
 };
 
-use super::{Actor, Fault, Services};
+use super::{Actor, Fault, Services, ledgers::Tail};
 use crate::{
     system::{hex, sha256},
     views::webhooks::webhook_body,
@@ -59,9 +62,10 @@ impl Services {
             let app_now = self.clocks.now(&tenant).await?;
             events.push(self.dispatched(tenant, &event, url.as_deref(), now, app_now));
         }
+        let tenants: HashSet<Tenant> = events.iter().map(|event| event.tenant.clone()).collect();
         // Lost to another process, which then did it.
         let was_first = self.store.dispatch_events(events).await?;
-        self.ledger_moved.send_modify(|count| *count += 1);
+        tenants.iter().for_each(|tenant| self.ledgers.ring(tenant));
         Ok(is_full || !was_first)
     }
 
@@ -96,7 +100,8 @@ impl Services {
         }
     }
 
-    /// A page of the ledger, and whether more may follow.
+    /// A page of the ledger, and the position behind which the next one begins; `None` when this one is the last. A page
+    /// may be empty and not the last: one read looks at a bounded part of the ledger.
     ///
     /// # Errors
     /// A fault.
@@ -105,11 +110,41 @@ impl Services {
         actor: &Actor,
         filter: &EventFilter,
         limit: u32,
-    ) -> Result<(Vec<LedgerEvent>, bool), Fault> {
-        let mut page = self.store.list_events(&actor.tenant, filter, limit + 1).await?;
-        let more = page.len() > limit as usize;
-        page.truncate(limit as usize);
-        Ok((page, more))
+    ) -> Result<(Vec<LedgerEvent>, Option<u64>), Fault> {
+        let LedgerPage { mut events, read_to, is_last } =
+            self.store.list_events(&actor.tenant, filter, limit + 1).await?;
+        let has_more = events.len() > limit as usize;
+        events.truncate(limit as usize);
+        let next = match has_more {
+            true => events.last().map(|last| last.position),
+            false => (!is_last).then_some(read_to),
+        };
+        Ok((events, next))
+    }
+
+    /// The newest part of the caller's ledger, for whoever follows it.
+    ///
+    /// # Errors
+    /// A fault.
+    pub async fn follow_ledger(&self, actor: &Actor) -> Result<Arc<Tail>, Fault> {
+        Ok(self.ledgers.follow(&self.store, &actor.tenant).await?)
+    }
+
+    /// The next events of a follower: of the newest part, or of the store for one that is further behind.
+    ///
+    /// # Errors
+    /// A fault.
+    pub async fn read_on(
+        &self,
+        actor: &Actor,
+        tail: &Tail,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<LedgerPage, Fault> {
+        match tail.read(filter, limit as usize) {
+            Some(page) => Ok(page),
+            None => Ok(self.store.list_events(&actor.tenant, filter, limit).await?),
+        }
     }
 
     /// Sends events again, to the webhook that their link has now; one without any, deleted ones among them, to where each
@@ -128,12 +163,11 @@ impl Services {
                 let mut sent = 0;
                 // What happens from here on is not part of it.
                 let newest = self.store.newest_position(&actor.tenant).await?;
-                while sent < REPLAY_MAX {
+                while sent < REPLAY_MAX && filter.after < newest {
                     let mut page = self.store.list_events(&actor.tenant, &filter, REPLAY_BATCH).await?;
-                    page.retain(|one| one.position <= newest);
-                    let Some(last) = page.last() else { break };
-                    filter.after = last.position;
-                    sent += self.send_again(actor, page).await?;
+                    filter.after = page.read_to;
+                    page.events.retain(|one| one.position <= newest);
+                    sent += self.send_again(actor, page.events).await?;
                 }
                 Ok(sent)
             }

@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod import_links;
 pub mod imports;
 pub mod investments;
+pub mod ledgers;
 pub mod link_changes;
 pub mod links;
 pub mod refresh;
@@ -75,8 +76,8 @@ pub struct Services {
     pub job_ended: Arc<tokio::sync::watch::Sender<u64>>,
     /// Rung when an event was committed or a delivery became due.
     pub event_bell: Arc<Notify>,
-    /// Rung when the ledger has more to read.
-    pub ledger_moved: Arc<tokio::sync::watch::Sender<u64>>,
+    /// The ledgers that somebody follows.
+    pub ledgers: ledgers::Ledgers,
     /// Where webhooks may go, and which are sent.
     pub webhooks: Webhooks,
     /// What signs them.

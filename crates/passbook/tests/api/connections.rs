@@ -2,7 +2,9 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Body, routing::get};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use passbook::http_server::{Bounds, serve_within};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,6 +24,11 @@ const ACK: u8 = 1;
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 /// `GET http://x/slow` as the only request of stream 1: END_STREAM and END_HEADERS; static table, two literals.
 const GET_SLOW: &[u8] = b"\0\0\x0c\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x05/slow";
+/// The same for `/drip` and `/held`.
+const GET_DRIP: &[u8] = b"\0\0\x0c\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x05/drip";
+const GET_HELD: &[u8] = b"\0\0\x0c\x01\x05\0\0\0\x01\x82\x86\x41\x01x\x44\x05/held";
+/// Pieces of `/drip`, one each time the time-outs have run out.
+const DRIPS: usize = 6;
 /// The time-out under test; long enough for a busy machine to answer a ping.
 const SHORT: Duration = Duration::from_millis(150);
 /// How long a slow handler takes: every time-out would have run out several times.
@@ -35,10 +42,29 @@ struct Server {
     address: SocketAddr,
     stop: DropGuard,
     ended: JoinHandle<()>,
+    /// Cancelled once the answer of `/held` is dropped.
+    held: CancellationToken,
+}
+
+/// An answer that comes bit by bit, each time after every time-out has run out.
+fn drip() -> Body {
+    Body::from_stream(stream::iter(0..DRIPS).then(async |_| {
+        sleep(SHORT * 2).await;
+        Ok::<_, io::Error>(Bytes::from_static(b"drop "))
+    }))
+}
+
+/// An answer without an end, which holds something.
+fn endless(held: DropGuard) -> Body {
+    Body::from_stream(stream::repeat_with(move || {
+        let _held = &held;
+        Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 1_000]))
+    }))
 }
 
 impl Server {
     async fn start(bounds: Bounds) -> Self {
+        let held = CancellationToken::new();
         let router = Router::new()
             .route("/", get(async || "hello"))
             .route(
@@ -48,12 +74,20 @@ impl Server {
                     "done"
                 }),
             )
+            .route("/drip", get(async || drip()))
+            .route(
+                "/held",
+                get({
+                    let held = held.clone();
+                    async move || endless(held.drop_guard())
+                }),
+            )
             .route("/large", get(async || vec![b'x'; LARGE]));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let ended = tokio::spawn(serve_within(bounds, listener, router, stop.clone()));
-        Self { address, stop: stop.drop_guard(), ended }
+        Self { address, stop: stop.drop_guard(), ended, held }
     }
 
     async fn open(&self, sent: &[u8]) -> TcpStream {
@@ -145,6 +179,43 @@ async fn a_request_may_run_longer_than_every_time_out() {
         }
     };
     assert_eq!(answered, b"done");
+}
+
+#[tokio::test]
+async fn an_answer_may_go_on_longer_than_every_time_out_in_both_versions() {
+    let server = Server::start(short()).await;
+    let answer = server.get("/drip").await;
+    assert_eq!(answer.matches("drop ").count(), DRIPS);
+
+    let mut client = server.open(&[PREFACE, EMPTY_SETTINGS, GET_DRIP].concat()).await;
+    let mut answered = Vec::new();
+    while answered.len() < DRIPS * "drop ".len() {
+        match timeout(PATIENCE, acknowledge(&mut client)).await.expect("a frame").expect("the connection holds") {
+            (DATA, payload) => answered.extend(payload),
+            (kind, _) => assert_ne!(kind, GOAWAY, "the connection was given up"),
+        }
+    }
+    assert_eq!(answered, "drop ".repeat(DRIPS).as_bytes());
+}
+
+#[tokio::test]
+async fn an_http2_answer_that_nobody_takes_is_dropped_while_its_connection_lives() {
+    let server = Server::start(Bounds { idle_timeout: PATIENCE, ..short() }).await;
+    let mut client = server.open(&[PREFACE, EMPTY_SETTINGS, GET_HELD].concat()).await;
+    let reading = async {
+        let mut received = 0;
+        // Reads whatever comes, and never says that there is room for more.
+        while let Ok((kind, payload)) = acknowledge(&mut client).await {
+            assert_ne!(kind, GOAWAY, "the connection was given up");
+            received += if kind == DATA { payload.len() } else { 0 };
+            // The window that every stream begins with (RFC 9113, section 6.9.2).
+            assert!(received <= 65_535, "{received}");
+        }
+    };
+    tokio::select! {
+        () = reading => panic!("the connection ended"),
+        dropped = timeout(PATIENCE, server.held.cancelled()) => dropped.expect("the answer is dropped"),
+    }
 }
 
 #[tokio::test]

@@ -169,7 +169,7 @@ fn every_error_code_has_a_paragraph_in_the_docs() {
         .split('"')
         .filter(|text| {
             let family = text.split('.').next().unwrap_or_default();
-            let families = ["api_error", "link_error", "link_session_error", "institution_error"];
+            let families = ["api_error", "link_error", "link_session_error", "institution_error", "stream_error"];
             families.contains(&family) && text.contains('.')
         })
         .collect();

@@ -4,10 +4,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::Request;
+use passbook_core::{
+    event::{Event, EventKind},
+    ids::LinkId,
+    tenant::ScopeSet,
+};
+use passbook_store::port::{Changes, Client as ClientRow};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::support::{Client, TestServer, UNKNOWN_LINK};
+
+/// Far above what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn events(server: &TestServer, client: &Client, query: &str) -> Vec<Value> {
     let page = server.get(client, &format!("/passbook/events{query}")).await.ok(200);
@@ -111,7 +120,15 @@ impl Stream {
         if let Some(last) = last_id {
             request = request.header("last-event-id", last.to_string());
         }
-        let request = request.body(axum::body::Body::empty()).unwrap();
+        Self::of(server, request.body(axum::body::Body::empty()).unwrap()).await
+    }
+
+    async fn bearer(server: &TestServer, token: &str) -> Self {
+        let request = Request::get("/passbook/events/stream").header("authorization", format!("Bearer {token}"));
+        Self::of(server, request.body(axum::body::Body::empty()).unwrap()).await
+    }
+
+    async fn of(server: &TestServer, request: Request<axum::body::Body>) -> Self {
         let response = server.router.clone().oneshot(request).await.unwrap();
         assert_eq!(
             (response.status().as_u16(), &response.headers()["content-type"]),
@@ -120,15 +137,33 @@ impl Stream {
         Self { body: response.into_body().into_data_stream(), text: String::new() }
     }
 
-    /// The next message: its id and its data.
+    /// The next event: its id and its data.
     async fn next(&mut self) -> (u64, Value) {
+        let (name, id, data) = self.next_message().await;
+        assert_eq!(Some(name.as_str()), data["webhook_event"].as_str());
+        (id, data)
+    }
+
+    /// The code with which the stream ends, and that nothing follows.
+    async fn end(mut self) -> String {
+        let (name, _, data) = self.next_message().await;
+        assert_eq!(name, "stream.ended", "{data}");
+        let mut keys: Vec<_> = data.as_object().unwrap().keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["documentation_url", "error_code", "error_message"]);
+        let rest = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("an end");
+        assert!(rest.is_none() && self.text.is_empty());
+        data["error_code"].as_str().unwrap().to_owned()
+    }
+
+    /// The next message with data: its name, id and data.
+    async fn next_message(&mut self) -> (String, u64, Value) {
         loop {
             if let Some((message, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                let parsed = field("id:").zip(field("data:")).map(|(id, data)| {
-                    let data: Value = serde_json::from_str(data).unwrap();
-                    assert_eq!(field("event:"), data["webhook_event"].as_str());
-                    (id.parse().unwrap(), data)
+                let parsed = field("data:").map(|data| {
+                    let id = field("id:").expect("an id").parse().unwrap();
+                    (field("event:").expect("a name").to_owned(), id, serde_json::from_str(data).unwrap())
                 });
                 self.text = rest.to_owned();
                 // Otherwise a sign of life.
@@ -137,8 +172,7 @@ impl Stream {
                 }
                 continue;
             }
-            let chunk =
-                tokio::time::timeout(Duration::from_secs(30), self.body.next()).await.expect("a message in time");
+            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("a message in time");
             self.text.push_str(std::str::from_utf8(&chunk.expect("an open stream").unwrap()).unwrap());
         }
     }
@@ -192,4 +226,154 @@ async fn a_stream_shows_nothing_of_other_tenants() {
     let own = linked(&server, &server.b).await;
     let (position, event) = all.next().await;
     assert_eq!((position, &event["link_id"]), (1, &json!(own)));
+}
+
+/// Changes the row of A's client.
+async fn change_client(server: &TestServer, change: impl FnOnce(&mut ClientRow)) {
+    let mut client = server.services.store.lookup_client(&server.a.id).await.unwrap().expect("a client");
+    change(&mut client);
+    server.services.store.commit(Changes { client: Some(client), ..Changes::default() }).await.unwrap();
+}
+
+/// A stream of the header pair and one of a token.
+async fn both_streams(server: &TestServer) -> [Stream; 2] {
+    let token = server.token(&server.a).await;
+    [Stream::open(server, "", None).await, Stream::bearer(server, &token).await]
+}
+
+#[tokio::test]
+async fn a_stream_of_a_revoked_client_ends_and_says_why() {
+    let server = TestServer::start().await;
+    let streams = both_streams(&server).await;
+    let revoked_at = server.services.store.now();
+    change_client(&server, |client| client.disabled_at = Some(revoked_at)).await;
+    for stream in streams {
+        assert_eq!(stream.end().await, "api_error.auth.unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_a_withdrawn_secret_ends_and_says_why() {
+    let server = TestServer::start().await;
+    let streams = both_streams(&server).await;
+    let another = server.services.keys.hash_client_secret("another");
+    change_client(&server, |client| client.secret_hashes.push(another)).await;
+    let mut still_there = Stream::open(&server, "?cursor=0", None).await;
+    linked(&server, &server.a).await;
+    still_there.next().await;
+    // The one that the streams were opened with goes, and with it every token.
+    change_client(&server, |client| client.secret_hashes = vec![another]).await;
+    for stream in streams {
+        assert_eq!(last_code(stream).await, "api_error.auth.unauthorized");
+    }
+}
+
+/// The code of the end, behind whatever events come before it.
+async fn last_code(mut stream: Stream) -> String {
+    loop {
+        let (name, _, data) = stream.next_message().await;
+        if name == "stream.ended" {
+            return data["error_code"].as_str().unwrap().to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_whose_scope_was_taken_ends_and_says_why() {
+    let server = TestServer::start().await;
+    let streams = both_streams(&server).await;
+    let others = ScopeSet::requested("links accounts", ScopeSet::all()).unwrap();
+    change_client(&server, |client| client.scopes = others).await;
+    for stream in streams {
+        assert_eq!(stream.end().await, "api_error.auth.unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_an_expired_token_ends_by_the_clock_of_the_app() {
+    let server = TestServer::start().await;
+    let [mut of_pair, of_token] = both_streams(&server).await;
+    server.post(&server.a, "/sandbox/clock", &json!({"advance_seconds": 3_600})).await.ok(200);
+    assert_eq!(of_token.end().await, "api_error.auth.expired_access_token");
+    linked(&server, &server.a).await;
+    of_pair.next().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_after_a_quarter_of_an_hour_and_says_why() {
+    let server = TestServer::start().await;
+    let stream = Stream::open(&server, "", None).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(15 * 60)).await;
+    tokio::time::resume();
+    assert_eq!(stream.end().await, "stream_error.lifetime_over");
+}
+
+#[tokio::test]
+async fn nobody_is_told_anything_once_the_stream_has_ended() {
+    let server = TestServer::start().await;
+    let stream = Stream::open(&server, "", None).await;
+    let revoked_at = server.services.store.now();
+    change_client(&server, |client| client.disabled_at = Some(revoked_at)).await;
+    assert_eq!(stream.end().await, "api_error.auth.unauthorized");
+    let answer = server.call(&server.a, "GET", "/passbook/events/stream").send().await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn a_page_that_found_nothing_yet_says_where_to_go_on() {
+    let server = TestServer::start().await;
+    let link = linked(&server, &server.a).await;
+    ledger_of(&server, &link, 2_100).await;
+    let (mut pages, mut cursor) = (0, "0".to_owned());
+    loop {
+        let page =
+            server.get(&server.a, &format!("/passbook/events?delivery_state=dead&cursor={cursor}")).await.ok(200);
+        assert_eq!(page["events"], json!([]));
+        pages += 1;
+        let Some(next) = page["cursors"]["next"].as_str() else { break };
+        assert!(next.parse::<u64>().unwrap() > cursor.parse().unwrap());
+        next.clone_into(&mut cursor);
+    }
+    assert_eq!(pages, 2);
+    // A stream that looks for the same tells how far it came, so that the next one need not look there again.
+    let mut stream = Stream::open(&server, "?delivery_state=dead&cursor=0", None).await;
+    let chunk = tokio::time::timeout(PATIENCE, stream.body.next()).await.expect("a message in time");
+    assert_eq!(chunk.expect("an open stream").unwrap(), "id: 2000\n\n");
+}
+
+/// So many more events of a link, dispatched.
+async fn ledger_of(server: &TestServer, link: &str, count: u64) {
+    let store = &server.services.store;
+    let link_id = LinkId::parse(link).unwrap();
+    let event = |number| Event {
+        link_id: link_id.clone(),
+        // Behind those that the link has.
+        sequence: 10_000 + number,
+        at: store.now(),
+        tags: Vec::new(),
+        kind: EventKind::TransactionsUpdatesAvailable,
+        webhook: None,
+    };
+    let events = (1..=count).map(event).collect();
+    store.commit(Changes { events, ..Changes::default() }).await.unwrap();
+    while server.services.dispatch().await.unwrap() {}
+}
+
+#[tokio::test]
+async fn streams_of_one_tenant_do_not_shut_out_another() {
+    let server = TestServer::start().await;
+    let mut of_a = Vec::new();
+    for _ in 0..passbook::api::streams::STREAMS_MAX {
+        of_a.push(Stream::open(&server, "", None).await);
+    }
+    let refused = server.call(&server.a, "GET", "/passbook/events/stream").send().await;
+    assert_eq!(refused.status, 503, "alone it had them all");
+    let mut of_b = Stream::open_as(&server, &server.b, "?cursor=0", None).await;
+    let newest = of_a.pop().expect("a stream");
+    assert_eq!(newest.end().await, "stream_error.displaced");
+    linked(&server, &server.b).await;
+    of_b.next().await;
+    drop(of_a);
+    Stream::open(&server, "", None).await;
 }

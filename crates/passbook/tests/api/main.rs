@@ -46,3 +46,4 @@ mod transactions_sync;
 mod updates;
 mod users;
 mod webhooks;
+mod withdrawn;
