@@ -26,6 +26,7 @@ mod replicas;
 mod signing_keys;
 mod store_files;
 mod store_restarts;
+mod streams;
 mod sync;
 mod trace;
 mod webhooks;
@@ -75,6 +76,8 @@ pub enum Experiment {
     SigningKeys(SigningKeysOptions),
     /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
     Webhooks(WebhooksOptions),
+    /// Follow the ledger from two tenants, withdraw access, wait in silence; streams are shared, end with a reason, cost nothing.
+    Streams(StreamsOptions),
 }
 
 /// What every experiment needs.
@@ -329,6 +332,22 @@ pub struct WebhooksOptions {
     kills: u64,
 }
 
+/// Options of `torture streams`.
+#[derive(Args)]
+pub struct StreamsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Events in the ledger that silent streams look through.
+    #[arg(long, default_value_t = 60_000)]
+    events: u64,
+    /// Seconds over which their cost is measured.
+    #[arg(long, default_value_t = 20)]
+    quiet_secs: u64,
+    /// Seconds that a stream on HTTP/2 must live; 0 leaves it out.
+    #[arg(long, default_value_t = 120)]
+    alive_secs: u64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -348,5 +367,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Backups(options) => backups::run(options).await,
         Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
+        Experiment::Streams(options) => streams::run(options).await,
     }
 }

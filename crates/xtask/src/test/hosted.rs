@@ -45,6 +45,11 @@ pub fn webhooks(_: &Context) -> Result<Outcome> {
     on_postgres(&["webhooks", "--store", "postgres", "--events", "300", "--receivers", "10", "--kills", "3"])
 }
 
+pub fn streams(_: &Context) -> Result<Outcome> {
+    let options = ["--events", "4000", "--quiet-secs", "4", "--alive-secs", "0"];
+    on_postgres(&[&["streams", "--store", "postgres"], &options[..]].concat())
+}
+
 pub fn replicas(_: &Context) -> Result<Outcome> {
     on_postgres(&["replicas", "--jobs", "300", "--zombies", "3"])
 }

@@ -80,6 +80,11 @@ pub fn webhooks(_: &Context) -> Result<Outcome> {
     short(&["webhooks", "--events", "600", "--receivers", "20", "--kills", "8"])
 }
 
+/// Withdrawals, shares and silence, without the two minutes of waiting.
+pub fn streams(_: &Context) -> Result<Outcome> {
+    short(&["streams", "--events", "6000", "--quiet-secs", "4", "--alive-secs", "0"])
+}
+
 /// Whether a process may be traced here; containers often forbid it.
 fn traced(context: &Context) -> Result<Option<Outcome>> {
     if let Some(skipped) = provide(&[STRACE], context.ci)? {
