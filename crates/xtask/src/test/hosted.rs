@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::rust::has_postgres;
-use super::{Context, conformance};
+use super::{Context, conformance, torture::NEIGHBOUR_WEBHOOKS};
 use crate::command::{command, run};
 use crate::pipeline::Outcome;
 use crate::proof::{built, server};
@@ -43,6 +43,10 @@ pub fn kill(_: &Context) -> Result<Outcome> {
 
 pub fn webhooks(_: &Context) -> Result<Outcome> {
     on_postgres(&["webhooks", "--store", "postgres", "--events", "300", "--receivers", "10", "--kills", "3"])
+}
+
+pub fn neighbour_webhooks(_: &Context) -> Result<Outcome> {
+    on_postgres(&[NEIGHBOUR_WEBHOOKS, &["--store", "postgres"]].concat())
 }
 
 pub fn replicas(_: &Context) -> Result<Outcome> {

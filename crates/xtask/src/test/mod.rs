@@ -71,6 +71,11 @@ const STEPS: &[Step<Context>] = &[
         run: torture::signing_keys,
     },
     Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
+    Step {
+        name: "torture-neighbour-webhooks",
+        about: "short form of `cargo xtask torture neighbour-webhooks`",
+        run: torture::neighbour_webhooks,
+    },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",
@@ -80,6 +85,11 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "torture-sync", about: "short form of `cargo xtask torture sync`", run: hosted::sync },
     Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
     Step { name: "torture-webhooks-postgres", about: "`torture webhooks --store postgres`", run: hosted::webhooks },
+    Step {
+        name: "torture-neighbour-webhooks-postgres",
+        about: "`torture neighbour-webhooks --store postgres`",
+        run: hosted::neighbour_webhooks,
+    },
     Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
     Step {
         name: "torture-store-restarts",
