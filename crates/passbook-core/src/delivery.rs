@@ -1,15 +1,18 @@
 //! When a webhook is tried, tried again, and given up; and when its address is.
 //!
 //! An attempt succeeded when the receiver answered 2xx, and never otherwise. Everything else is tried again by a
-//! schedule of about three days, measured by the app's clock. An address that does not succeed for five days, or that
-//! answers 410, is switched off until somebody switches it on.
+//! schedule of about three days, measured by the app's clock. An address that answers 410, or that has failed for five
+//! days and in ten attempts, is switched off until somebody switches it on. The app moves its sandbox clock, so days
+//! alone prove nothing: attempts are calls that were really made.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// Attempts before a delivery is given up.
 pub const ATTEMPTS_MAX: u32 = 10;
-/// How long an address may go without a success before it is switched off.
+/// How long an address may go without a success before it is switched off, by the app's clock.
 pub const ADDRESS_PATIENCE: SignedDuration = SignedDuration::from_hours(5 * 24);
+/// Attempts that must have failed since the last success before an address is switched off, however long ago that was.
+pub const ADDRESS_FAILURES: u32 = 10;
 
 /// Pauses before attempts 2 to 10; the first is made at once.
 const PAUSES: [SignedDuration; ATTEMPTS_MAX as usize - 1] = [
@@ -84,15 +87,26 @@ pub fn judge(attempt: Attempt, tries: u32, luck: u128) -> Verdict {
     Verdict::Again(spread(*pause, luck).max(asked.min(*pause * ASKED_PAUSE_FACTOR)))
 }
 
-/// Whether an address that fails since `failing_since` is to be switched off now that an attempt came to this.
+/// What is known of an address that does not succeed. The default is one that does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failing {
+    /// When its first attempt since the last success failed, by the app's clock.
+    pub since: Option<Timestamp>,
+    /// Attempts that failed since the last success; counted up to [`ADDRESS_FAILURES`].
+    pub attempts: u32,
+}
+
+/// Whether an address is to be switched off now that an attempt came to this. `failing` is what was known of it before
+/// the attempt; `now` is of the app's clock.
 #[must_use]
-pub fn judge_address(attempt: Attempt, failing_since: Option<Timestamp>, now: Timestamp) -> Option<SwitchedOff> {
+pub fn judge_address(attempt: Attempt, failing: Failing, now: Timestamp) -> Option<SwitchedOff> {
     match attempt {
         Attempt::Succeeded => None,
         Attempt::Unwanted => Some(SwitchedOff::Unwanted),
         Attempt::Failed(_) => {
-            let since = failing_since?;
-            (now.duration_since(since) >= ADDRESS_PATIENCE).then_some(SwitchedOff::Failing)
+            let since = failing.since?;
+            let is_over = now.duration_since(since) >= ADDRESS_PATIENCE && failing.attempts + 1 >= ADDRESS_FAILURES;
+            is_over.then_some(SwitchedOff::Failing)
         }
     }
 }
@@ -143,14 +157,23 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_switched_off_after_five_days_without_a_success() {
+    fn an_address_is_switched_off_after_five_days_and_ten_attempts_without_a_success() {
         let now = Timestamp::from_second(1_700_000_000).unwrap();
-        let before = |seconds| Some(now - SignedDuration::from_secs(seconds));
-        assert_eq!(judge_address(FAILED, None, now), None);
-        assert_eq!(judge_address(FAILED, before(5 * 86_400 - 1), now), None);
-        assert_eq!(judge_address(FAILED, before(5 * 86_400), now), Some(SwitchedOff::Failing));
-        assert_eq!(judge_address(Attempt::Succeeded, before(9 * 86_400), now), None);
-        assert_eq!(judge_address(Attempt::Unwanted, None, now), Some(SwitchedOff::Unwanted));
+        let failing = |seconds, attempts| Failing { since: Some(now - SignedDuration::from_secs(seconds)), attempts };
+        assert_eq!(judge_address(FAILED, Failing::default(), now), None);
+        assert_eq!(judge_address(FAILED, failing(5 * 86_400 - 1, 10), now), None);
+        assert_eq!(judge_address(FAILED, failing(5 * 86_400, 9), now), Some(SwitchedOff::Failing));
+        assert_eq!(judge_address(Attempt::Succeeded, failing(9 * 86_400, 10), now), None);
+        assert_eq!(judge_address(Attempt::Unwanted, Failing::default(), now), Some(SwitchedOff::Unwanted));
+    }
+
+    #[test]
+    fn a_clock_that_is_moved_switches_no_address_off_by_itself() {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        for attempts in 0..9 {
+            let failing = Failing { since: Some(now - SignedDuration::from_hours(24 * 365)), attempts };
+            assert_eq!(judge_address(FAILED, failing, now), None, "after {attempts} attempts");
+        }
     }
 
     proptest! {

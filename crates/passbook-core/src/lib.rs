@@ -10,6 +10,7 @@ pub mod account;
 pub mod account_numbers;
 pub mod change_log;
 pub mod delivery;
+pub mod delivery_shares;
 pub mod enrichment;
 pub mod event;
 pub mod failure;

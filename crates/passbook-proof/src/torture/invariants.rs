@@ -76,6 +76,16 @@ const RULES: &[Rule] = &[
          AND e.position IS NOT NULL WHERE e.link_id IS NULL",
     ),
     always(
+        "I5: a delivery that waits for nothing",
+        "SELECT COUNT(*) FROM deliveries AS d WHERE d.stage = 'blocked' AND NOT EXISTS (SELECT 1 FROM deliveries AS o
+         WHERE o.link_id = d.link_id AND o.address_id = d.address_id AND o.sequence < d.sequence
+         AND o.state = 'waiting' AND o.tries = 0)",
+    ),
+    always(
+        "I5: a delivery that waits and has no stage, or has one and does not wait",
+        "SELECT COUNT(*) FROM deliveries AS d WHERE (d.state = 'waiting') <> (d.stage IS NOT NULL)",
+    ),
+    always(
         "I5: positions that are not numbered without a gap",
         "SELECT COUNT(*) FROM (SELECT app_id, environment, COUNT(*) AS held, MAX(position) AS newest FROM events
          WHERE position IS NOT NULL GROUP BY app_id, environment) AS e WHERE held <> newest",

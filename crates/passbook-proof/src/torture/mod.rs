@@ -22,6 +22,7 @@ mod journal;
 mod kill;
 mod memory;
 mod model;
+mod neighbour_webhooks;
 mod neighbours;
 mod overload;
 mod power_cut;
@@ -92,6 +93,9 @@ pub enum Experiment {
     Surroundings(SurroundingsOptions),
     /// Follow the ledger from two tenants, withdraw access, wait in silence; streams are shared, end with a reason, cost nothing.
     Streams(StreamsOptions),
+    /// Hang hundreds of receivers of one tenant, and kill some that have thousands of events waiting; webhooks to the
+    /// others are attempted as soon as ever.
+    NeighbourWebhooks(NeighbourWebhooksOptions),
 }
 
 /// What every experiment needs.
@@ -445,6 +449,37 @@ pub struct StreamsOptions {
     alive_secs: u64,
 }
 
+/// Options of `torture neighbour-webhooks`.
+#[derive(Args)]
+pub struct NeighbourWebhooksOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Receivers of one tenant that take connections and never answer, beside another tenant's.
+    #[arg(long, default_value_t = 320)]
+    hanging: usize,
+    /// Receivers that never answer, beside others of the same tenant.
+    #[arg(long, default_value_t = 10)]
+    dead: usize,
+    /// Those others.
+    #[arg(long, default_value_t = 90)]
+    healthy: usize,
+    /// Events that wait for each of the dead ones.
+    #[arg(long, default_value_t = 5_000)]
+    backlog: u64,
+    /// Seconds for which events are timed, in each scene.
+    #[arg(long, default_value_t = 20)]
+    secs: u64,
+    /// Timed events in a second.
+    #[arg(long, default_value_t = 100)]
+    rate: u32,
+    /// What 99 of 100 first attempts of the other tenant may take.
+    #[arg(long, default_value_t = 100.0)]
+    bystander_p99_ms_max: f64,
+    /// The same beside dead receivers.
+    #[arg(long, default_value_t = 250.0)]
+    others_p99_ms_max: f64,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -469,5 +504,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Webhooks(options) => webhooks::run(options).await,
         Experiment::Surroundings(options) => surroundings::run(options).await,
         Experiment::Streams(options) => streams::run(options).await,
+        Experiment::NeighbourWebhooks(options) => neighbour_webhooks::run(options).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use passbook_core::{
+    delivery::Failing,
     event::Event,
     ids::{EventId, LinkId},
     tenant::Tenant,
@@ -57,6 +58,30 @@ pub struct Address {
     pub id: String,
     /// The URL. It may hold a secret of the app.
     pub url: String,
+    /// Host and port of the URL.
+    pub host: String,
+}
+
+/// Which ready deliveries are asked for: of each tenant those to the first addresses, or to the next ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadyFilter {
+    /// Most addresses of one tenant.
+    pub addresses: u32,
+    /// Most deliveries that are counted for one address.
+    pub per_address: u32,
+    /// Tenants of which only addresses behind this one are looked at.
+    pub after: Vec<(Tenant, String)>,
+}
+
+/// How many deliveries to one address are to be leased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRequest {
+    /// Whose address it is.
+    pub tenant: Tenant,
+    /// The address.
+    pub address_id: String,
+    /// How many, at most.
+    pub count: u32,
 }
 
 /// A delivery under lease: one attempt is to be made.
@@ -76,8 +101,8 @@ pub struct LeasedDelivery {
     pub attempts: u32,
     /// The same since the delivery was made or replayed.
     pub tries: u32,
-    /// Since when the address has not succeeded, by the app's clock.
-    pub failing_since: Option<Timestamp>,
+    /// What is known of the address.
+    pub failing: Failing,
 }
 
 /// Proof of a lease: only the newest fence may end the attempt.
@@ -101,6 +126,8 @@ impl DeliveryLease {
 pub struct EndedAttempt {
     /// The lease under which it was made.
     pub lease: DeliveryLease,
+    /// The link it is about.
+    pub link_id: LinkId,
     /// The address that was called.
     pub address_id: String,
     /// What becomes of the delivery.
@@ -111,7 +138,8 @@ pub struct EndedAttempt {
     pub error: Option<&'static str>,
     /// When it ended, by the app's clock.
     pub app_ended_at: Timestamp,
-    /// Why the address is switched off now; every waiting delivery to it becomes a dead letter.
+    /// Why the address is switched off now. Deliveries that wait for it become dead letters, the first of them at once;
+    /// see [`Store::bury_deliveries`].
     pub switch_off: Option<&'static str>,
 }
 

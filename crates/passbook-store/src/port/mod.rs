@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
+    delivery_shares::ReadyQueue,
     ids::{AppId, EventId, JobId, LinkId, SessionId},
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
@@ -38,8 +39,8 @@ pub use self::{
     },
     deliveries::{
         Address, AddressStatus, DeliveryLease, DeliveryState, DeliveryStatus, DispatchedEvent, EndedAttempt,
-        EventFilter, LeasedDelivery, LedgerEvent, LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX,
-        UndispatchedEvent,
+        EventFilter, LeaseRequest, LeasedDelivery, LedgerEvent, LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX,
+        ReadyFilter, UndispatchedEvent,
     },
     errors::{CommitError, Guard, StoreError},
     records::{
@@ -200,18 +201,26 @@ pub trait Store: Send + Sync + 'static {
     /// is switched off is a dead letter at once. `false` when somebody else dispatched one of them; then look again.
     async fn dispatch_events(&self, events: Vec<DispatchedEvent>) -> Result<bool, StoreError>;
 
-    /// Leases up to `limit` due deliveries to `owner` until `until`, at most `per_address` to one address and none to
-    /// the addresses in `busy`. A delivery that was never tried waits until the one before it, of the same link to the
-    /// same address, was: a receiver that is well has a link's events in their order.
+    /// Deliveries that can be attempted now, by address; those of addresses that are switched off are left out. A
+    /// delivery that was never tried is among them once the one before it, of the same link to the same address, was: a
+    /// receiver that is well has a link's events in their order. Deliveries that wait for anything are not looked at.
+    async fn list_ready_deliveries(&self, filter: &ReadyFilter) -> Result<Vec<ReadyQueue>, StoreError>;
+
+    /// Leases ready deliveries to `owner` until `until`: to each address the oldest, as many as are asked for and
+    /// there.
     async fn lease_deliveries(
         &self,
         owner: &str,
-        now: Timestamp,
         until: Timestamp,
-        limit: u32,
-        per_address: u32,
-        busy: &[String],
+        requests: Vec<LeaseRequest>,
     ) -> Result<Vec<LeasedDelivery>, StoreError>;
+
+    /// Makes up to `limit` scheduled deliveries ready whose time came at or before `now`, the oldest first: retries,
+    /// and those whose lease ran out. Gives how many.
+    async fn wake_deliveries(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+
+    /// Makes up to `limit` deliveries dead letters that wait for an address that is switched off. Gives how many.
+    async fn bury_deliveries(&self, limit: u32) -> Result<u64, StoreError>;
 
     /// Stores how an attempt ended; `false` when its lease was lost.
     async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError>;
@@ -220,7 +229,8 @@ pub trait Store: Send + Sync + 'static {
     /// attempt become due now.
     async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError>;
 
-    /// When the next waiting delivery is due or its lease ends (real time); `None` when there is none.
+    /// When the next scheduled delivery is due or its lease ends (real time); `None` when there is none. Ready
+    /// deliveries do not count.
     async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Up to `limit` (at least 1) events of the tenant, by position. Looks at no more than [`PASSED_OVER_MAX`] events

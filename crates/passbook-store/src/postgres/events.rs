@@ -23,17 +23,15 @@ const CLEANUP_TOKENS: &str = "DELETE FROM access_tokens WHERE token_hash IN \
     (SELECT token_hash FROM access_tokens WHERE purge_after < $1 LIMIT $2)";
 const CLEANUP_JOBS: &str = "DELETE FROM jobs WHERE job_id IN \
     (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < $1 LIMIT $2)";
-const CLEANUP_DELIVERIES: &str = "DELETE FROM deliveries WHERE token IN (SELECT d.token FROM deliveries d \
-    JOIN events e ON e.link_id = d.link_id AND e.sequence = d.sequence \
-    WHERE e.positioned_at IS NOT NULL AND e.positioned_at < $1 LIMIT $2)";
-const CLEANUP_EVENTS: &str = "DELETE FROM events WHERE (link_id, sequence) IN \
+/// Deletes events whose retention ended before $1 and that have no deliveries, at most $2.
+pub(super) const CLEANUP_EVENTS: &str = "DELETE FROM events WHERE (link_id, sequence) IN \
     (SELECT e.link_id, e.sequence FROM events e WHERE e.positioned_at IS NOT NULL AND e.positioned_at < $1 \
     AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence) LIMIT $2)";
 /// Deletes kept answers whose life ended at or before $1, at most $2.
 pub(super) const CLEANUP_ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
     (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at <= $1 LIMIT $2)";
 /// Each deletes rows of one kind whose retention ended before $1, at most $2.
-pub(super) const CLEANUP: [&str; 4] = [CLEANUP_TOKENS, CLEANUP_JOBS, CLEANUP_DELIVERIES, CLEANUP_EVENTS];
+pub(super) const CLEANUP: [&str; 2] = [CLEANUP_TOKENS, CLEANUP_JOBS];
 
 /// Adds events; a sequence that exists already means that the link was changed by somebody else.
 pub(super) fn add_events(events: &[Event]) -> Option<Step<'_>> {

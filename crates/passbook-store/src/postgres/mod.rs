@@ -53,6 +53,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
+    delivery_shares::ReadyQueue,
     ids::{AppId, EventId, JobId, LinkId, SessionId},
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
@@ -68,7 +69,7 @@ use self::{
     answers::Reserve,
     apply::Commit,
     deletions::Deletions,
-    deliveries::{Dispatch, EndAttempt, LeaseDeliveries, Replay},
+    deliveries::{Bury, CleanupDeliveries, Dispatch, EndAttempt, LeaseDeliveries, Replay},
     failure::{WriteError, unavailable},
     instance::TakeOrdinal,
     jobs::Lease,
@@ -78,11 +79,11 @@ use self::{
 };
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
-        EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
-        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
-        UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
+        DispatchedEvent, EndedAttempt, EventFilter, Guard, InvestmentTransactionPage, JobState, LeaseRef, LeaseRequest,
+        LeasedDelivery, LeasedJob, LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, ReadyFilter,
+        Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
+        TransactionPage, UndispatchedEvent, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -327,21 +328,29 @@ impl Store for PostgresStore {
         }
     }
 
+    async fn list_ready_deliveries(&self, filter: &ReadyFilter) -> Result<Vec<ReadyQueue>, StoreError> {
+        deliveries::list_ready(&self.readers, filter).await
+    }
+
     async fn lease_deliveries(
         &self,
         owner: &str,
-        now: Timestamp,
         until: Timestamp,
-        limit: u32,
-        per_address: u32,
-        busy: &[String],
+        requests: Vec<LeaseRequest>,
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
-        let (owner, busy) = (owner.to_owned(), busy.to_vec());
-        Ok(self.writers.transact(LeaseDeliveries { owner, now, until, limit, per_address, busy }).await?)
+        Ok(self.writers.transact(LeaseDeliveries { owner: owner.to_owned(), until, requests }).await?)
+    }
+
+    async fn wake_deliveries(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.writers.execute(deliveries::WAKE_DELIVERIES, values![micros(now), limit]).await
+    }
+
+    async fn bury_deliveries(&self, limit: u32) -> Result<u64, StoreError> {
+        Ok(self.writers.transact(Bury { now: self.now(), limit }).await?)
     }
 
     async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError> {
-        match self.writers.transact(EndAttempt(ended)).await {
+        match self.writers.transact(EndAttempt { ended, now: self.now() }).await {
             Ok(()) => Ok(true),
             Err(WriteError::Conflict(_)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -349,7 +358,7 @@ impl Store for PostgresStore {
     }
 
     async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError> {
-        Ok(self.writers.transact(Replay(events)).await?)
+        Ok(self.writers.transact(Replay { events, now: self.now() }).await?)
     }
 
     async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -460,6 +469,9 @@ impl Store for PostgresStore {
         for sql in events::CLEANUP {
             deleted += self.writers.execute(sql, values![micros(before), limit]).await?;
         }
+        deleted += self.writers.transact(CleanupDeliveries { before, now: self.now(), limit }).await?;
+        // Once their deliveries are gone.
+        deleted += self.writers.execute(events::CLEANUP_EVENTS, values![micros(before), limit]).await?;
         self.writers.cleanup_marks(limit).await?;
         Ok(deleted)
     }

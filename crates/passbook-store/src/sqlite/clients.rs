@@ -130,7 +130,7 @@ pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result
     ])?;
     one_row(changed, Guard::Clock)?;
     retime_jobs(connection, &write.app_id, &write.clock)?;
-    retime_deliveries(connection, &write.app_id, &write.clock)
+    retime_deliveries(connection, &write.app_id, &write.clock, write.now)
 }
 
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow

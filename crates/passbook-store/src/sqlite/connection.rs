@@ -21,7 +21,7 @@ const PAGE_BYTES: i64 = 8_192;
 /// The write-ahead log is cut back to this after a checkpoint that emptied it.
 const WAL_BYTES_KEPT: i64 = 16 << 20;
 /// Distinct statements of the store; all stay prepared.
-const STATEMENTS_KEPT: usize = 96;
+const STATEMENTS_KEPT: usize = 128;
 
 /// Holds the lock on the file for the whole process and keeps the index of the write-ahead log in memory. Reads then
 /// need no file locks, which halves the cost of a point read (3.0 instead of 6.4 microseconds, `tests/sqlite/speed.rs`),

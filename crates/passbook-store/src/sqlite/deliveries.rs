@@ -1,9 +1,19 @@
 //! Events on their way to the apps: the positions of the `events` table, and the `deliveries` and `webhook_addresses`
 //! tables.
+//!
+//! A delivery that waits is in one of three stages. The head of a *line*, the untried deliveries of a link to an
+//! address, is
+//! `ready`; those behind it are `blocked`, and whatever takes the head out of the line calls [`unblock`]. `scheduled` are
+//! leased ones and retries; [`wake`] makes them ready when their time comes. So whoever looks for work finds it by one
+//! index, and never looks at what waits for something else.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use passbook_core::{
-    ids::{AppId, EventId},
+    delivery::ADDRESS_FAILURES,
+    delivery_shares::ReadyQueue,
+    ids::{AppId, EventId, LinkId},
     tenant::{Environment, Tenant},
     time::AppClock,
 };
@@ -15,8 +25,8 @@ use super::{
 };
 use crate::{
     port::{
-        AddressStatus, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeasedDelivery, LedgerEvent, LedgerIndex,
-        LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX, UndispatchedEvent,
+        AddressStatus, DispatchedEvent, EndedAttempt, EventFilter, Guard, LeaseRequest, LeasedDelivery, LedgerEvent,
+        LedgerIndex, LedgerPage, NewDelivery, NextAttempt, PASSED_OVER_MAX, ReadyFilter, UndispatchedEvent,
     },
     stored::{
         columns::Columns,
@@ -26,6 +36,33 @@ use crate::{
 };
 
 const TABLE: &str = "deliveries";
+/// Deliveries to an address that was switched off which become dead letters in one commit, so that a long line holds up
+/// no other write.
+const BURIED_AT_ONCE: u32 = 500;
+
+// What every round of a courier runs; a test counts what they look at.
+const NEXT_TENANT: &str = "SELECT app_id, environment FROM deliveries INDEXED BY deliveries_waiting \
+    WHERE stage IS NOT NULL AND (app_id, environment) > (?1, ?2) ORDER BY app_id, environment LIMIT 1";
+const NEXT_ADDRESS: &str = "SELECT address_id FROM deliveries INDEXED BY deliveries_waiting \
+    WHERE app_id = ?1 AND environment = ?2 AND stage = 'ready' AND address_id > ?3 ORDER BY address_id LIMIT 1";
+// The innermost query stops at the limit; no row when the address is switched off, or what was ready is gone.
+const COUNT_READY: &str = "SELECT a.app_id, a.environment, a.address_id, a.host, a.failing_since, r.count, r.due_at \
+    FROM webhook_addresses a JOIN (SELECT COUNT(*) AS count, MIN(due_at) AS due_at FROM (SELECT due_at \
+    FROM deliveries INDEXED BY deliveries_waiting WHERE app_id = ?1 AND environment = ?2 AND stage = 'ready' \
+    AND address_id = ?3 ORDER BY due_at LIMIT ?4)) r WHERE a.address_id = ?3 AND a.switched_off IS NULL \
+    AND r.count > 0";
+const CHOOSE_READY: &str = "SELECT d.token, d.app_id, d.environment, d.link_id, d.address_id, a.url, a.host, d.body, \
+    d.attempts, d.tries, d.fence, a.failing_since, a.failures \
+    FROM webhook_addresses a CROSS JOIN deliveries d INDEXED BY deliveries_waiting \
+    WHERE a.address_id = ?3 AND a.switched_off IS NULL AND d.app_id = ?1 AND d.environment = ?2 \
+    AND d.stage = 'ready' AND d.address_id = ?3 ORDER BY d.due_at LIMIT ?4";
+const WAKE: &str = "UPDATE deliveries SET stage = CASE WHEN state = 'waiting' THEN 'ready' END WHERE token IN \
+    (SELECT token FROM deliveries INDEXED BY deliveries_scheduled WHERE stage = 'scheduled' AND due_at <= ?1 \
+    ORDER BY due_at LIMIT ?2)";
+const UNBLOCK: &str = "UPDATE deliveries SET stage = CASE WHEN due_at <= ?3 THEN 'ready' ELSE 'scheduled' END \
+    WHERE token = (SELECT token FROM deliveries INDEXED BY deliveries_lines WHERE link_id = ?1 \
+    AND address_id = ?2 AND state = 'waiting' AND tries = 0 ORDER BY sequence LIMIT 1) AND stage = 'blocked'";
+const NEXT_AT: &str = "SELECT MIN(due_at) FROM deliveries INDEXED BY deliveries_scheduled WHERE stage = 'scheduled'";
 
 pub(super) fn list_undispatched(connection: &Connection, limit: u32) -> Result<Vec<UndispatchedEvent>, ReadError> {
     const SQL: &str = "SELECT app_id, environment, body, webhook FROM events WHERE position IS NULL \
@@ -60,7 +97,7 @@ pub(super) fn dispatch_events(
         one_row(changed, Guard::Unique)?;
         if let Some(delivery) = &event.delivery {
             add_address(connection, event, delivery)?;
-            add_delivery(connection, event, delivery)?;
+            add_delivery(connection, event, delivery, now)?;
         }
     }
     Ok(())
@@ -71,21 +108,31 @@ fn take_position(connection: &Connection, tenant: &Tenant) -> Result<u64, WriteE
 }
 
 fn add_address(connection: &Connection, event: &DispatchedEvent, delivery: &NewDelivery) -> Result<(), WriteError> {
-    const SQL: &str = "INSERT INTO webhook_addresses (address_id, app_id, environment, url) VALUES (?1, ?2, ?3, ?4) \
-        ON CONFLICT (address_id) DO NOTHING";
+    const SQL: &str = "INSERT INTO webhook_addresses (address_id, app_id, environment, url, host) \
+        VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (address_id) DO UPDATE SET host = excluded.host WHERE host IS NULL";
     connection.prepare_cached(SQL)?.execute(params![
         delivery.address.id,
         event.tenant.app_id.as_str(),
         event.tenant.environment.as_str(),
         delivery.address.url,
+        delivery.address.host,
     ])?;
     Ok(())
 }
 
-fn add_delivery(connection: &Connection, event: &DispatchedEvent, delivery: &NewDelivery) -> Result<(), WriteError> {
+fn add_delivery(
+    connection: &Connection,
+    event: &DispatchedEvent,
+    delivery: &NewDelivery,
+    now: Timestamp,
+) -> Result<(), WriteError> {
     const SQL: &str = "INSERT INTO deliveries (token, link_id, sequence, address_id, app_id, environment, body, state, \
-        attempts, tries, due_at, app_due_at, fence) SELECT ?1, ?2, ?3, a.address_id, a.app_id, a.environment, ?5, \
-        CASE WHEN a.switched_off IS NULL THEN 'waiting' ELSE 'dead' END, 0, 0, ?6, ?7, 0 \
+        attempts, tries, due_at, app_due_at, fence, stage) \
+        SELECT ?1, ?2, ?3, a.address_id, a.app_id, a.environment, ?5, \
+        CASE WHEN a.switched_off IS NULL THEN 'waiting' ELSE 'dead' END, 0, 0, ?6, ?7, 0, \
+        CASE WHEN a.switched_off IS NOT NULL THEN NULL WHEN EXISTS (SELECT 1 FROM deliveries o \
+        INDEXED BY deliveries_lines WHERE o.link_id = ?2 AND o.address_id = ?4 AND o.sequence < ?3 \
+        AND o.state = 'waiting' AND o.tries = 0) THEN 'blocked' WHEN ?6 <= ?8 THEN 'ready' ELSE 'scheduled' END \
         FROM webhook_addresses a WHERE a.address_id = ?4 \
         ON CONFLICT (link_id, sequence, address_id) DO NOTHING";
     connection.prepare_cached(SQL)?.execute(params![
@@ -96,35 +143,53 @@ fn add_delivery(connection: &Connection, event: &DispatchedEvent, delivery: &New
         delivery.body,
         due_micros(delivery.due_at),
         micros(delivery.app_due_at),
+        micros(now),
     ])?;
     Ok(())
+}
+
+/// Goes from tenant to tenant and from address to address by the index of waiting deliveries, so that it costs as much
+/// as there are addresses with ready deliveries, however many wait behind those.
+pub(super) fn list_ready(connection: &Connection, filter: &ReadyFilter) -> Result<Vec<ReadyQueue>, ReadError> {
+    let mut next_tenant = connection.prepare_cached(NEXT_TENANT)?;
+    let mut next_address = connection.prepare_cached(NEXT_ADDRESS)?;
+    let mut queue = connection.prepare_cached(COUNT_READY)?;
+    let (mut queues, mut last) = (Vec::new(), (String::new(), String::new()));
+    loop {
+        let mut found = next_tenant.query(params![last.0, last.1])?;
+        let Some(row) = found.next()? else { return Ok(queues) };
+        let columns = Columns { row, table: TABLE, key: "" };
+        last = (columns.text(0, "app_id")?.to_owned(), columns.text(1, "environment")?.to_owned());
+        let (app, environment) = (&last.0, &last.1);
+        let is_this = |tenant: &Tenant| tenant.app_id.as_str() == app && tenant.environment.as_str() == environment;
+        let after = filter.after.iter().find(|(tenant, _)| is_this(tenant));
+        let mut address = after.map(|(_, address)| address.clone()).unwrap_or_default();
+        for _ in 0..filter.addresses {
+            let mut found = next_address.query(params![app, environment, address])?;
+            let Some(row) = found.next()? else { break };
+            address = Columns { row, table: TABLE, key: "" }.text(0, "address_id")?.to_owned();
+            let mut found = queue.query(params![app, environment, address, filter.per_address])?;
+            if let Some(row) = found.next()? {
+                queues.push(rows::ready_queue(row)?);
+            }
+        }
+    }
 }
 
 pub(super) fn lease_deliveries(
     connection: &Connection,
     owner: &str,
-    now: Timestamp,
     until: Timestamp,
-    limit: u32,
-    per_address: u32,
-    busy: &[String],
+    requests: &[LeaseRequest],
 ) -> Result<Vec<LeasedDelivery>, WriteError> {
-    const DUE: &str = "SELECT d.token, d.app_id, d.environment, d.link_id, d.address_id, a.url, d.body, d.attempts, \
-        d.tries, d.fence, a.failing_since FROM deliveries d JOIN webhook_addresses a ON a.address_id = d.address_id \
-        WHERE d.address_id = ?1 AND a.switched_off IS NULL AND d.state = 'waiting' AND d.due_at <= ?2 AND (d.tries > 0 OR NOT EXISTS \
-        (SELECT 1 FROM deliveries o WHERE o.link_id = d.link_id AND o.address_id = d.address_id \
-        AND o.sequence < d.sequence AND o.state = 'waiting' AND o.tries = 0)) \
-        ORDER BY d.due_at, d.link_id, d.sequence LIMIT ?3";
-    const LEASE: &str = "UPDATE deliveries SET fence = ?2, lease_owner = ?3, due_at = ?4 WHERE token = ?1";
+    const LEASE: &str =
+        "UPDATE deliveries SET fence = ?2, lease_owner = ?3, due_at = ?4, stage = 'scheduled' WHERE token = ?1";
     let mut leased = Vec::new();
-    let mut due = connection.prepare_cached(DUE)?;
-    for address in due_addresses(connection, now)?.iter().filter(|address| !busy.contains(address)) {
-        let room = per_address.min(limit.saturating_sub(u32::try_from(leased.len()).unwrap_or(limit)));
-        if room == 0 {
-            break;
-        }
-        let mut waiting = due.query(params![address, micros(now), room])?;
-        while let Some(row) = waiting.next()? {
+    let mut ready = connection.prepare_cached(CHOOSE_READY)?;
+    for request in requests {
+        let (app, environment) = (request.tenant.app_id.as_str(), request.tenant.environment.as_str());
+        let mut found = ready.query(params![app, environment, request.address_id, request.count])?;
+        while let Some(row) = found.next()? {
             leased.push(rows::delivery_to_lease(row)?);
         }
     }
@@ -135,39 +200,84 @@ pub(super) fn lease_deliveries(
     Ok(leased)
 }
 
-/// Addresses to which something is due, by when it first was. Goes from one address with waiting deliveries to the next by
-/// their index, so that it costs as much as there are, however many deliveries wait and however many addresses are known.
-fn due_addresses(connection: &Connection, now: Timestamp) -> Result<Vec<String>, ReadError> {
-    const NEXT: &str = "SELECT address_id, due_at FROM deliveries WHERE state = 'waiting' AND address_id > ?1 \
-        ORDER BY address_id, due_at LIMIT 1";
-    let mut statement = connection.prepare_cached(NEXT)?;
-    let (mut found, mut last) = (Vec::new(), String::new());
-    loop {
-        let mut rows = statement.query([&last])?;
-        let Some(row) = rows.next()? else { break };
-        let columns = Columns { row, table: TABLE, key: "" };
-        last = columns.text(0, "address_id")?.to_owned();
-        let due_at: i64 = columns.integer(1, "due_at")?;
-        if due_at <= micros(now) {
-            found.push((due_at, last.clone()));
-        }
+/// Makes scheduled deliveries ready whose time has come.
+pub(super) fn wake(connection: &Connection, now: Timestamp, limit: u32) -> Result<u64, WriteError> {
+    Ok(connection.prepare_cached(WAKE)?.execute(params![micros(now), limit])? as u64)
+}
+
+/// Gives up what waits for addresses that are switched off.
+pub(super) fn bury(connection: &Connection, now: Timestamp, limit: u32) -> Result<u64, WriteError> {
+    const OFF: &str = "SELECT address_id FROM webhook_addresses INDEXED BY webhook_addresses_off \
+        WHERE switched_off IS NOT NULL";
+    let off: Vec<String> =
+        connection.prepare_cached(OFF)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut buried = 0;
+    for address in off {
+        let left = limit.saturating_sub(u32::try_from(buried).unwrap_or(limit));
+        buried += bury_some(connection, &address, now, left)?;
     }
-    found.sort_unstable();
-    Ok(found.into_iter().map(|(_, address)| address).collect())
+    Ok(buried)
+}
+
+/// Gives up some of what waits for one address. The rest keeps its order, for the address may be switched on again.
+fn bury_some(connection: &Connection, address_id: &str, now: Timestamp, limit: u32) -> Result<u64, WriteError> {
+    const SQL: &str = "UPDATE deliveries SET state = 'dead', stage = NULL, lease_owner = NULL, fence = fence + 1 \
+        WHERE token IN (SELECT token FROM deliveries INDEXED BY deliveries_lines \
+        WHERE address_id = ?1 AND state = 'waiting' LIMIT ?2) RETURNING link_id";
+    let (mut links, mut buried) = (BTreeSet::new(), 0);
+    let mut statement = connection.prepare_cached(SQL)?;
+    let mut found = statement.query(params![address_id, limit])?;
+    while let Some(row) = found.next()? {
+        links.insert(Columns { row, table: TABLE, key: "" }.text(0, "link_id")?.to_owned());
+        buried += 1;
+    }
+    links.iter().try_for_each(|link| unblock(connection, link, address_id, now))?;
+    Ok(buried)
+}
+
+/// The head of a line may be attempted, once what was before it was tried or is gone.
+fn unblock(connection: &Connection, link_id: &str, address_id: &str, now: Timestamp) -> Result<(), WriteError> {
+    connection.prepare_cached(UNBLOCK)?.execute(params![link_id, address_id, micros(now)])?;
+    Ok(())
+}
+
+/// Deletes deliveries whose event's retention ended before `before`, and addresses that have none left.
+pub(super) fn cleanup(connection: &Connection, before: i64, now: Timestamp, limit: u32) -> Result<u64, WriteError> {
+    const DELIVERIES: &str = "DELETE FROM deliveries WHERE token IN (SELECT d.token FROM deliveries d JOIN events e \
+        ON e.link_id = d.link_id AND e.sequence = d.sequence \
+        WHERE e.positioned_at IS NOT NULL AND e.positioned_at < ?1 LIMIT ?2) RETURNING link_id, address_id";
+    const ADDRESS: &str = "DELETE FROM webhook_addresses WHERE address_id = ?1 AND NOT EXISTS \
+        (SELECT 1 FROM deliveries d WHERE d.address_id = ?1)";
+    let mut lines = BTreeSet::new();
+    let mut deleted = 0;
+    let mut deliveries = connection.prepare_cached(DELIVERIES)?;
+    let mut found = deliveries.query(params![before, limit])?;
+    while let Some(row) = found.next()? {
+        let columns = Columns { row, table: TABLE, key: "" };
+        lines.insert((columns.text(1, "address_id")?.to_owned(), columns.text(0, "link_id")?.to_owned()));
+        deleted += 1;
+    }
+    for (address, link) in &lines {
+        unblock(connection, link, address, now)?;
+    }
+    let mut unused = connection.prepare_cached(ADDRESS)?;
+    for address in lines.iter().map(|(address, _)| address).collect::<BTreeSet<_>>() {
+        unused.execute([address])?;
+    }
+    Ok(deleted)
 }
 
 /// `false` when the lease was lost.
-pub(super) fn end_attempt(connection: &Connection, ended: &EndedAttempt) -> Result<bool, WriteError> {
+pub(super) fn end_attempt(connection: &Connection, ended: &EndedAttempt, now: Timestamp) -> Result<bool, WriteError> {
     const END: &str = "UPDATE deliveries SET state = ?3, attempts = attempts + 1, tries = tries + 1, due_at = ?4, \
-        app_due_at = ?5, last_status = ?6, last_error = ?7, lease_owner = NULL \
+        app_due_at = ?5, last_status = ?6, last_error = ?7, lease_owner = NULL, \
+        stage = CASE WHEN ?3 = 'waiting' THEN 'scheduled' END \
         WHERE token = ?1 AND fence = ?2 AND lease_owner IS NOT NULL";
-    const WELL: &str =
-        "UPDATE webhook_addresses SET failing_since = NULL WHERE address_id = ?1 AND failing_since IS NOT NULL";
-    const FAILING: &str =
-        "UPDATE webhook_addresses SET failing_since = ?2 WHERE address_id = ?1 AND failing_since IS NULL";
+    const WELL: &str = "UPDATE webhook_addresses SET failing_since = NULL, failures = 0 \
+        WHERE address_id = ?1 AND failing_since IS NOT NULL";
+    const FAILING: &str = "UPDATE webhook_addresses SET failing_since = COALESCE(failing_since, ?2), \
+        failures = failures + 1 WHERE address_id = ?1 AND (failing_since IS NULL OR failures < ?3)";
     const SWITCH_OFF: &str = "UPDATE webhook_addresses SET switched_off = ?2 WHERE address_id = ?1";
-    const GIVE_UP: &str = "UPDATE deliveries SET state = 'dead', lease_owner = NULL, fence = fence + 1 \
-        WHERE address_id = ?1 AND state = 'waiting'";
     let (due_at, app_due_at) = due_columns(ended);
     let changed = connection.prepare_cached(END)?.execute(params![
         ended.lease.token,
@@ -183,31 +293,42 @@ pub(super) fn end_attempt(connection: &Connection, ended: &EndedAttempt) -> Resu
     }
     match ended.next {
         NextAttempt::Delivered => connection.prepare_cached(WELL)?.execute([&ended.address_id])?,
-        _ => connection.prepare_cached(FAILING)?.execute(params![ended.address_id, micros(ended.app_ended_at)])?,
+        _ => connection.prepare_cached(FAILING)?.execute(params![
+            ended.address_id,
+            micros(ended.app_ended_at),
+            ADDRESS_FAILURES
+        ])?,
     };
     if let Some(reason) = ended.switch_off {
         connection.prepare_cached(SWITCH_OFF)?.execute(params![ended.address_id, reason])?;
-        connection.prepare_cached(GIVE_UP)?.execute([&ended.address_id])?;
+        bury_some(connection, &ended.address_id, now, BURIED_AT_ONCE)?;
     }
+    unblock(connection, ended.link_id.as_str(), &ended.address_id, now)?;
     Ok(true)
 }
 
 pub(super) fn switch_on(connection: &Connection, address_id: &str) -> Result<(), WriteError> {
-    const SQL: &str = "UPDATE webhook_addresses SET switched_off = NULL, failing_since = NULL WHERE address_id = ?1";
+    const SQL: &str =
+        "UPDATE webhook_addresses SET switched_off = NULL, failing_since = NULL, failures = 0 WHERE address_id = ?1";
     connection.prepare_cached(SQL)?.execute([address_id])?;
     Ok(())
 }
 
 /// Makes deliveries due again, or for the first time.
-pub(super) fn replay_deliveries(connection: &Connection, events: &[DispatchedEvent]) -> Result<(), WriteError> {
-    const AGAIN: &str = "UPDATE deliveries SET state = 'waiting', tries = 0, due_at = ?4, app_due_at = ?5 \
-        WHERE link_id = ?1 AND sequence = ?2 AND address_id = ?3 AND lease_owner IS NULL";
+pub(super) fn replay_deliveries(
+    connection: &Connection,
+    events: &[DispatchedEvent],
+    now: Timestamp,
+) -> Result<(), WriteError> {
+    const AGAIN: &str = "UPDATE deliveries SET state = 'waiting', tries = 0, due_at = ?4, app_due_at = ?5, \
+        stage = 'scheduled' WHERE link_id = ?1 AND sequence = ?2 AND address_id = ?3 AND lease_owner IS NULL";
     let mut again = connection.prepare_cached(AGAIN)?;
+    let mut lines = BTreeSet::new();
     for event in events {
         let Some(delivery) = &event.delivery else { continue };
         add_address(connection, event, delivery)?;
         switch_on(connection, &delivery.address.id)?;
-        add_delivery(connection, event, delivery)?;
+        add_delivery(connection, event, delivery, now)?;
         again.execute(params![
             event.link_id.as_str(),
             number(event.sequence),
@@ -215,27 +336,54 @@ pub(super) fn replay_deliveries(connection: &Connection, events: &[DispatchedEve
             due_micros(delivery.due_at),
             micros(delivery.app_due_at),
         ])?;
+        lines.insert((&event.link_id, &delivery.address.id));
     }
+    lines.into_iter().try_for_each(|(link, address)| line_up(connection, link, address, now))
+}
+
+/// Puts a line in order into which older deliveries came back. Leased ones stay as they are.
+fn line_up(connection: &Connection, link_id: &LinkId, address_id: &str, now: Timestamp) -> Result<(), WriteError> {
+    const SQL: &str = "UPDATE deliveries INDEXED BY deliveries_lines SET stage = CASE WHEN EXISTS (SELECT 1 \
+        FROM deliveries o INDEXED BY deliveries_lines WHERE o.link_id = ?1 AND o.address_id = ?2 \
+        AND o.sequence < deliveries.sequence \
+        AND o.state = 'waiting' AND o.tries = 0) THEN 'blocked' WHEN due_at <= ?3 THEN 'ready' ELSE 'scheduled' END \
+        WHERE link_id = ?1 AND address_id = ?2 AND state = 'waiting' AND tries = 0 AND lease_owner IS NULL \
+        AND stage <> 'blocked'";
+    connection.prepare_cached(SQL)?.execute(params![link_id.as_str(), address_id, micros(now)])?;
     Ok(())
 }
 
 /// Ends every lease: after a restart of the only process that can hold one, nobody does.
 pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.execute("UPDATE deliveries SET lease_owner = NULL, due_at = 0 WHERE lease_owner IS NOT NULL", [])
+    const SQL: &str =
+        "UPDATE deliveries SET lease_owner = NULL, due_at = 0, stage = 'ready' WHERE lease_owner IS NOT NULL";
+    connection.execute(SQL, [])
 }
 
 pub(super) fn next_delivery_at(connection: &Connection) -> Result<Option<Timestamp>, ReadError> {
-    const SQL: &str = "SELECT MIN(due_at) FROM deliveries WHERE state = 'waiting'";
     let next =
-        first(connection, SQL, [], |row| Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at")?))?;
+        first(
+            connection,
+            NEXT_AT,
+            [],
+            |row| Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at")?),
+        )?;
     // A time out of range is as good as never.
     Ok(next.flatten().filter(|due| *due < NEVER).and_then(|due| Timestamp::from_microsecond(due).ok()))
 }
 
-/// Recomputes the real due times of the application's sandbox deliveries. Live ones follow real time.
-pub(super) fn retime_deliveries(connection: &Connection, app: &AppId, clock: &AppClock) -> Result<(), WriteError> {
-    const WAITING: &str = "SELECT token, app_due_at FROM deliveries \
-        WHERE app_id = ?1 AND environment = ?2 AND state = 'waiting' AND lease_owner IS NULL";
+/// Recomputes the real due times of the application's sandbox deliveries. Live ones follow real time; blocked ones are
+/// due when they are unblocked, whatever the clock says.
+pub(super) fn retime_deliveries(
+    connection: &Connection,
+    app: &AppId,
+    clock: &AppClock,
+    now: Timestamp,
+) -> Result<(), WriteError> {
+    const WAITING: &str = "SELECT token, app_due_at FROM deliveries INDEXED BY deliveries_waiting \
+        WHERE app_id = ?1 AND environment = ?2 AND stage IN ('ready', 'scheduled') AND lease_owner IS NULL";
+    const RETIME: &str = "UPDATE deliveries SET due_at = ?2, \
+        stage = CASE WHEN ?2 <= ?3 THEN 'ready' ELSE 'scheduled' END WHERE token = ?1";
     let mut waiting = Vec::new();
     {
         let mut statement = connection.prepare_cached(WAITING)?;
@@ -245,9 +393,9 @@ pub(super) fn retime_deliveries(connection: &Connection, app: &AppId, clock: &Ap
             waiting.push((columns.text(0, "token")?.to_owned(), columns.instant(1, "app_due_at")?));
         }
     }
-    let mut update = connection.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE token = ?1")?;
+    let mut update = connection.prepare_cached(RETIME)?;
     for (token, app_due_at) in waiting {
-        update.execute(params![token, clock.real_due(app_due_at).map_or(NEVER, due_micros)])?;
+        update.execute(params![token, clock.real_due(app_due_at).map_or(NEVER, due_micros), micros(now)])?;
     }
     Ok(())
 }
@@ -364,4 +512,87 @@ pub(super) fn list_failing_addresses(connection: &Connection) -> Result<Vec<Addr
         addresses.push(rows::address_status(row)?);
     }
     Ok(addresses)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    const NOW: i64 = 1_000;
+
+    /// A store's tables, where each of ten addresses has a head that is under way and so many deliveries behind it,
+    /// and each of ninety has one that is ready.
+    fn database(behind: u32) -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.set_prepared_statement_cache_capacity(64);
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+        let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+        let version = |path: &std::path::PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            name[1..].split("__").next().unwrap().parse::<u32>().unwrap()
+        };
+        files.sort_by_key(version);
+        for file in files {
+            connection.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+        }
+        let app = AppId::from_bits(1);
+        for address in 0..100 {
+            let id = format!("{address:032}");
+            let new = "INSERT INTO webhook_addresses (address_id, app_id, environment, url, host) VALUES (?1, ?2, 'live', '', '')";
+            connection.execute(new, [&id, app.as_str()]).unwrap();
+            let waiting = if address < 10 { behind + 1 } else { 1 };
+            for sequence in 0..waiting {
+                let (stage, due_at) = match (address < 10, sequence) {
+                    (true, 0) => ("scheduled", NOW + 1),
+                    (true, _) => ("blocked", NOW - 1),
+                    (false, _) => ("ready", NOW - 1),
+                };
+                let new = "INSERT INTO deliveries (token, link_id, sequence, address_id, app_id, environment, body, state, \
+                    attempts, tries, due_at, app_due_at, fence, stage) \
+                    VALUES (?1, ?2, ?3, ?4, ?5, 'live', '', 'waiting', 0, 0, ?6, 0, 0, ?7)";
+                let token = format!("{address}/{sequence}");
+                let link = LinkId::from_bits(address);
+                connection
+                    .execute(new, params![token, link.as_str(), sequence, id, app.as_str(), due_at, stage])
+                    .unwrap();
+            }
+        }
+        connection
+    }
+
+    /// Steps of SQLite's machine for everything that a round and the end of an attempt look at.
+    fn steps(behind: u32) -> i32 {
+        let connection = database(behind);
+        let now = Timestamp::from_microsecond(NOW).unwrap();
+        let queues = list_ready(&connection, &ReadyFilter { addresses: 256, per_address: 8, after: vec![] }).unwrap();
+        assert_eq!(queues.len(), 90);
+        assert_eq!(next_delivery_at(&connection).unwrap(), Timestamp::from_microsecond(NOW + 1).ok());
+        let requests: Vec<_> = queues
+            .iter()
+            .map(|queue| LeaseRequest {
+                tenant: queue.destination.tenant.clone(),
+                address_id: queue.destination.address_id.clone(),
+                count: 8,
+            })
+            .collect();
+        assert_eq!(lease_deliveries(&connection, "courier", now, &requests).unwrap().len(), 90);
+        assert_eq!(wake(&connection, Timestamp::from_microsecond(NOW + 1).unwrap(), 500).unwrap(), 100);
+        connection.execute("UPDATE deliveries SET tries = 1 WHERE token = '3/0'", []).unwrap();
+        unblock(&connection, LinkId::from_bits(3).as_str(), &format!("{:032}", 3), now).unwrap();
+        let stage = "SELECT stage FROM deliveries WHERE token = '3/1'";
+        assert_eq!(connection.query_row(stage, [], |row| row.get::<_, String>(0)).unwrap(), "ready");
+        [NEXT_TENANT, NEXT_ADDRESS, COUNT_READY, CHOOSE_READY, WAKE, UNBLOCK, NEXT_AT]
+            .into_iter()
+            .map(|sql| connection.prepare_cached(sql).unwrap().get_status(StatementStatus::VmStep))
+            .inspect(|steps| assert!(*steps > 0, "the statement has run"))
+            .sum()
+    }
+
+    #[test]
+    fn deliveries_that_wait_behind_others_are_not_looked_at() {
+        let (few, many) = (steps(10), steps(5_000));
+        assert_eq!(few, many, "steps with 100 and with 50,000 deliveries behind others");
+    }
 }

@@ -1,9 +1,13 @@
 //! The `events` and `audit` tables.
 
+use jiff::Timestamp;
 use passbook_core::event::Event;
 use rusqlite::{Connection, params};
 
-use super::failure::{WriteError, constraint_as, one_row};
+use super::{
+    deliveries,
+    failure::{WriteError, constraint_as, one_row},
+};
 use crate::{
     port::{AuditEntry, Guard},
     sealing::random_bytes,
@@ -46,24 +50,24 @@ pub(super) fn add_audit_entry(connection: &Connection, entry: &AuditEntry) -> Re
 }
 
 /// Deletes up to `limit` rows of each kind whose retention ended before `before`, and kept answers whose life has ended.
-pub(super) fn cleanup(connection: &Connection, before: i64, now: i64, limit: u32) -> Result<u64, WriteError> {
-    const EXPIRED: [&str; 4] = [
+pub(super) fn cleanup(connection: &Connection, before: i64, now: Timestamp, limit: u32) -> Result<u64, WriteError> {
+    const EXPIRED: [&str; 2] = [
         "DELETE FROM access_tokens WHERE token_hash IN \
          (SELECT token_hash FROM access_tokens WHERE purge_after < ?1 LIMIT ?2)",
         "DELETE FROM jobs WHERE job_id IN \
          (SELECT job_id FROM jobs WHERE state <> 'open' AND finished_at < ?1 LIMIT ?2)",
-        "DELETE FROM deliveries WHERE token IN (SELECT d.token FROM deliveries d JOIN events e \
-         ON e.link_id = d.link_id AND e.sequence = d.sequence \
-         WHERE e.positioned_at IS NOT NULL AND e.positioned_at < ?1 LIMIT ?2)",
-        "DELETE FROM events WHERE (link_id, sequence) IN \
-         (SELECT e.link_id, e.sequence FROM events e WHERE e.positioned_at IS NOT NULL AND e.positioned_at < ?1 \
-         AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence) LIMIT ?2)",
     ];
+    // Once its deliveries are gone.
+    const EVENTS: &str = "DELETE FROM events WHERE (link_id, sequence) IN \
+        (SELECT e.link_id, e.sequence FROM events e WHERE e.positioned_at IS NOT NULL AND e.positioned_at < ?1 \
+        AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence) LIMIT ?2)";
     const ANSWERS: &str = "DELETE FROM kept_answers WHERE (app_id, environment, key_hash) IN \
         (SELECT app_id, environment, key_hash FROM kept_answers WHERE expires_at <= ?1 LIMIT ?2)";
-    let mut deleted = connection.prepare_cached(ANSWERS)?.execute(params![now, limit])? as u64;
+    let mut deleted = connection.prepare_cached(ANSWERS)?.execute(params![micros(now), limit])? as u64;
     for sql in EXPIRED {
         deleted += connection.prepare_cached(sql)?.execute(params![before, limit])? as u64;
     }
+    deleted += deliveries::cleanup(connection, before, now, limit)?;
+    deleted += connection.prepare_cached(EVENTS)?.execute(params![before, limit])? as u64;
     Ok(deleted)
 }

@@ -54,6 +54,7 @@ use async_trait::async_trait;
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     change_log::LoggedChange,
+    delivery_shares::ReadyQueue,
     ids::{AppId, EventId, JobId, LinkId, SessionId},
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
@@ -77,11 +78,11 @@ use self::{
 pub use crate::stored::ledger::LedgerError;
 use crate::{
     port::{
-        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError, DispatchedEvent,
-        EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeasedDelivery, LeasedJob,
-        LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, Reservation, Store, StoreError, StoredLink,
-        StoredSecrets, StoredSession, Token, TransactionFilter, TransactionPage, UndispatchedEvent,
-        UserTransactionFilter,
+        AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
+        DispatchedEvent, EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeaseRequest,
+        LeasedDelivery, LeasedJob, LedgerEvent, LedgerPage, LinkAnswer, LinkPosition, NumbersAnswer, ReadyFilter,
+        Reservation, Store, StoreError, StoredLink, StoredSecrets, StoredSession, Token, TransactionFilter,
+        TransactionPage, UndispatchedEvent, UserTransactionFilter,
     },
     sealing::Keys,
     stored::{
@@ -335,28 +336,39 @@ impl Store for SqliteStore {
         }
     }
 
+    async fn list_ready_deliveries(&self, filter: &ReadyFilter) -> Result<Vec<ReadyQueue>, StoreError> {
+        let filter = filter.clone();
+        self.readers.aside(move |connection| deliveries::list_ready(connection, &filter)).await
+    }
+
     async fn lease_deliveries(
         &self,
         owner: &str,
-        now: Timestamp,
         until: Timestamp,
-        limit: u32,
-        per_address: u32,
-        busy: &[String],
+        requests: Vec<LeaseRequest>,
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
-        let (owner, busy) = (owner.to_owned(), busy.to_vec());
-        let lease = move |connection: &_, _: &mut _| {
-            deliveries::lease_deliveries(connection, &owner, now, until, limit, per_address, &busy)
-        };
+        let owner = owner.to_owned();
+        let lease = move |connection: &_, _: &mut _| deliveries::lease_deliveries(connection, &owner, until, &requests);
         Ok(self.writer.submit(lease).await?)
     }
 
+    async fn wake_deliveries(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        Ok(self.writer.submit(move |connection, _| deliveries::wake(connection, now, limit)).await?)
+    }
+
+    async fn bury_deliveries(&self, limit: u32) -> Result<u64, StoreError> {
+        let now = self.now();
+        Ok(self.writer.submit(move |connection, _| deliveries::bury(connection, now, limit)).await?)
+    }
+
     async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError> {
-        Ok(self.writer.submit(move |connection, _| deliveries::end_attempt(connection, &ended)).await?)
+        let now = self.now();
+        Ok(self.writer.submit(move |connection, _| deliveries::end_attempt(connection, &ended, now)).await?)
     }
 
     async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError> {
-        Ok(self.writer.submit(move |connection, _| deliveries::replay_deliveries(connection, &events)).await?)
+        let now = self.now();
+        Ok(self.writer.submit(move |connection, _| deliveries::replay_deliveries(connection, &events, now)).await?)
     }
 
     async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -475,7 +487,7 @@ impl Store for SqliteStore {
     }
 
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let (before, now) = (before.as_microsecond(), self.now().as_microsecond());
+        let (before, now) = (before.as_microsecond(), self.now());
         Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, now, limit)).await?)
     }
 

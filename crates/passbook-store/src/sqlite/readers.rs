@@ -31,7 +31,7 @@ const LONG_READERS_MAX: usize = 2;
 
 /// All reading connections of a store.
 pub(super) struct Readers {
-    points: Pool,
+    points: Arc<Pool>,
     scans: Arc<Pool>,
 }
 
@@ -40,7 +40,7 @@ impl Readers {
         let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
         let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX), met)?;
         let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX), met)?;
-        Ok(Self { points, scans: Arc::new(scans) })
+        Ok(Self { points: Arc::new(points), scans: Arc::new(scans) })
     }
 
     /// Runs a point read here and now.
@@ -55,6 +55,15 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let scans = Arc::clone(&self.scans);
         tokio::task::spawn_blocking(move || scans.with(read)).await.map_err(unavailable)?
+    }
+
+    /// Runs a read on the blocking pool that may take a few milliseconds and must not wait for long reads.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let points = Arc::clone(&self.points);
+        tokio::task::spawn_blocking(move || points.with(read)).await.map_err(unavailable)?
     }
 
     /// Closes every connection; later reads fail.

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 use passbook_core::{
     change_log::{Change, ChangeKind, LoggedChange},
+    delivery::Failing,
+    delivery_shares::{Destination, ReadyQueue},
     event::Event,
     ids::{AppId, InvestmentTransactionId, LinkId, SecurityId, TransactionId},
     investment::{InvestmentTransaction, Portfolio},
@@ -244,20 +246,42 @@ pub(crate) fn ledger_event(row: &impl StoredRow) -> Result<LedgerEvent, StoreErr
     Ok(LedgerEvent { position: columns.integer(0, "position")?, event: event_of(row, 1)?, deliveries: Vec::new() })
 }
 
-/// `token, app_id, environment, link_id, address_id, url, body, attempts, tries, fence, failing_since`.
+/// `token, app_id, environment, link_id, address_id, url, host, body, attempts, tries, fence, failing_since, failures`.
 pub(crate) fn delivery_to_lease(row: &impl StoredRow) -> Result<LeasedDelivery, StoreError> {
     let columns = Columns { row, table: DELIVERIES, key: "" };
-    let fence: u64 = columns.integer(9, "fence")?;
+    let fence: u64 = columns.integer(10, "fence")?;
+    let id = columns.text(4, "address_id")?.to_owned();
     Ok(LeasedDelivery {
         lease: DeliveryLease { token: columns.text(0, "token")?.to_owned(), fence: fence + 1 },
         tenant: columns.tenant(1)?,
         link_id: columns.link_id(3)?,
-        address: Address { id: columns.text(4, "address_id")?.to_owned(), url: columns.text(5, "url")?.to_owned() },
-        body: columns.text(6, "body")?.to_owned(),
-        attempts: columns.integer(7, "attempts")?,
-        tries: columns.integer(8, "tries")?,
-        failing_since: columns.optional_instant(10, "failing_since")?,
+        address: Address { url: columns.text(5, "url")?.to_owned(), host: host_or_address(&columns, 6, &id)?, id },
+        body: columns.text(7, "body")?.to_owned(),
+        attempts: columns.integer(8, "attempts")?,
+        tries: columns.integer(9, "tries")?,
+        failing: Failing {
+            since: columns.optional_instant(11, "failing_since")?,
+            attempts: columns.integer(12, "failures")?,
+        },
     })
+}
+
+/// `app_id, environment, address_id, host, failing_since, count, due_at`: deliveries that are ready.
+pub(crate) fn ready_queue(row: &impl StoredRow) -> Result<ReadyQueue, StoreError> {
+    let columns = Columns { row, table: DELIVERIES, key: "" };
+    let address_id = columns.text(2, "address_id")?.to_owned();
+    let destination = Destination {
+        tenant: columns.tenant(0)?,
+        host: host_or_address(&columns, 3, &address_id)?,
+        is_failing: columns.optional_integer(4, "failing_since")?.is_some(),
+        address_id,
+    };
+    Ok(ReadyQueue { destination, count: columns.integer(5, "count")?, due_at: columns.instant(6, "due_at")? })
+}
+
+/// An address whose host is not known is a host of its own.
+fn host_or_address<R: StoredRow>(columns: &Columns<'_, R>, index: usize, id: &str) -> Result<String, StoreError> {
+    Ok(columns.optional_text(index, "host")?.unwrap_or(id).to_owned())
 }
 
 /// `link_id, sequence, token, url, state, attempts, app_due_at, last_status, last_error`: of which event, and its delivery.

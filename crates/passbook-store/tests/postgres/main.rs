@@ -5,6 +5,7 @@
 mod authority;
 mod database;
 mod deletion;
+mod delivery_plans;
 #[path = "../behaviour/examples.rs"]
 mod examples;
 mod inconsistent;

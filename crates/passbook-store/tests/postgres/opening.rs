@@ -37,7 +37,8 @@ async fn five_that_start_at_once_on_an_empty_database_agree() {
     let raw = home.raw().await;
     let applied = raw.query("SELECT version FROM refinery_schema_history", &[]).await.unwrap().len();
     let (stored, known) = PostgresStore::schema_version(&home.database.url(), None).await.unwrap();
-    assert_eq!((applied, stored), (usize::try_from(known).unwrap(), known));
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres")).unwrap().count();
+    assert_eq!((applied, stored), (migrations, known));
     for store in stores {
         store.close().await;
     }

@@ -53,14 +53,18 @@ const HOT: &[(&str, &str)] = &[
     ("GIVE_POSITIONS", "events.link_id = n.link_id"),
     ("ADD_ADDRESSES", "INTO webhook_addresses (address_id,"),
     ("ADD_DELIVERIES", "INTO deliveries (token, link_id,"),
+    ("LOCK_LINES", "o.link_id = n.link_id AND o.address_id = n.address_id"),
     ("REPLAY_DELIVERIES", "deliveries.link_id = n.link_id"),
+    ("LINE_UP", "deliveries.link_id = n.link_id"),
+    ("UNBLOCK", "o.link_id = n.link_id AND o.address_id = n.address_id"),
+    ("CHOOSE_DELIVERIES", "c.app_id = n.app_id"),
     ("SWITCH_ON", "WHERE address_id = ANY($1)"),
     ("LEASE_DELIVERIES", "WHERE token = ANY($1)"),
     ("END_ATTEMPT", "WHERE token = $1"),
     ("MARK_WELL", "WHERE address_id = $1"),
     ("MARK_FAILING", "WHERE address_id = $1"),
     ("SWITCH_OFF", "WHERE address_id = $1"),
-    ("GIVE_UP", "WHERE address_id = $1"),
+    ("GIVE_UP", "WHERE o.address_id = n.address_id"),
     ("LIST_EVENTS", "WHERE e.app_id = $1"),
     ("LIST_EVENTS_OF_LINK", "WHERE e.link_id = $1"),
     ("LIST_EVENTS_OF_KIND", "WHERE (e.app_id || ' ' || e.environment) = $1"),
@@ -111,9 +115,9 @@ const HOT: &[(&str, &str)] = &[
 const COLD: &[&str] = &[
     "ADD_FENCE_MARK",
     "ADD_GUARD",
-    "CHOOSE_DELIVERIES",
     "CHOOSE_JOBS",
     "CLAIM_CLIENT",
+    "CLEANUP_ADDRESSES",
     "CLEANUP_ANSWERS",
     "CLEANUP_DELIVERIES",
     "CLEANUP_EVENTS",
@@ -143,6 +147,8 @@ const COLD: &[&str] = &[
     "LIST_MASTER_KEY_USES",
     "LIST_OLD_DATA_KEYS",
     "LIST_OLD_INSTANCE_VALUES",
+    "LIST_READY",
+    "LIST_SWITCHED_OFF",
     "LIST_TIMED_JOBS",
     "LIST_UNDISPATCHED",
     "LIST_UNSCHEDULED_LINKS",
@@ -178,6 +184,7 @@ const COLD: &[&str] = &[
     "SHOW_VERSION",
     "TAKE_GUARD",
     "UPDATE_CLIENT",
+    "WAKE_DELIVERIES",
     "WIPE_EXPIRED_SESSIONS",
     "WRITE_APP",
 ];
@@ -297,6 +304,12 @@ fn literal_text(literal: &str) -> (String, &str) {
             rest = &rest[1..];
         }
     }
+}
+
+/// The statement that a constant holds.
+pub(super) fn statement(name: &str) -> String {
+    let found = statements().into_iter().find(|statement| statement.name == name);
+    found.unwrap_or_else(|| panic!("no statement {name}")).text
 }
 
 fn statements() -> Vec<Statement> {

@@ -2,15 +2,28 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Addresses at which clouds give secrets to whoever asks from inside. Never called, whatever the operator allows.
-const METADATA: [IpAddr; 6] = [
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
-    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+/// Where clouds give secrets to whoever asks from inside, as first address and prefix. Never called, whatever the
+/// operator allows. IPv4: all link-local addresses (metadata of nearly every cloud, ECS and EKS credentials among
+/// them), Alibaba, Azure's WireServer, Oracle Cloud at Customer.
+const METADATA_V4: [([u8; 4], u32); 4] =
+    [([169, 254, 0, 0], 16), ([100, 100, 100, 200], 32), ([168, 63, 129, 16], 32), ([192, 0, 0, 192], 32)];
+
+/// The same in IPv6: link-local (OpenStack and others at `fe80::a9fe:a9fe`), the range of AWS (metadata at `::254`, EKS
+/// credentials at `::23`), Google, Oracle, Alibaba, Akamai, Scaleway.
+const METADATA_V6: [(Ipv6Addr, u32); 7] = [
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128),
+    (Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe), 128),
+    (Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200), 128),
+    (Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1), 128),
+    (Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128),
 ];
+
+/// Prefixes behind which translators find an IPv4 address in the last 32 bits: IPv4-compatible addresses and NAT64 (RFC
+/// 6052, RFC 8215), and 6to4 (RFC 3056), which has it right behind its own 16 bits.
+const CARRIES_V4: [(u128, u32); 3] = [(0, 96), (0x0064_ff9b << 96, 96), (0x0064_ff9b_0001 << 80, 48)];
+const SIX_TO_FOUR: (u128, u32) = (0x2002 << 112, 16);
 
 /// IPv4 ranges that are not public: first address and prefix.
 const SPECIAL_V4: [([u8; 4], u32); 15] = [
@@ -37,9 +50,32 @@ const GLOBAL_V6: (u128, u32) = (0x2000 << 112, 3);
 const SPECIAL_V6: [(u128, u32); 4] =
     [(0x2001 << 112, 23), (0x2001_0db8 << 96, 32), (0x2002 << 112, 16), (0x3fff << 112, 20)];
 
-/// Whether clouds give secrets there.
+/// Whether clouds give secrets there, be the address written as IPv6 or carried in one.
 pub(super) fn is_metadata(address: IpAddr) -> bool {
-    METADATA.contains(&address.to_canonical())
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_metadata_v4(address),
+        IpAddr::V6(address) => {
+            METADATA_V6.iter().any(|(first, prefix)| is_in_v6(address, (first.to_bits(), *prefix)))
+                || carried_v4(address).is_some_and(is_metadata_v4)
+        }
+    }
+}
+
+fn is_metadata_v4(address: Ipv4Addr) -> bool {
+    METADATA_V4.iter().any(|(first, prefix)| shared_bits_v4(address, Ipv4Addr::from(*first)) >= *prefix)
+}
+
+/// The IPv4 address to which a translator would send what goes to this one.
+fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = address.to_bits();
+    if is_in_v6(address, SIX_TO_FOUR) {
+        return Some(Ipv4Addr::from_bits((bits >> 80) as u32));
+    }
+    CARRIES_V4.iter().any(|range| is_in_v6(address, *range)).then(|| Ipv4Addr::from_bits(bits as u32))
+}
+
+fn is_in_v6(address: Ipv6Addr, (first, prefix): (u128, u32)) -> bool {
+    (address.to_bits() ^ first).leading_zeros() >= prefix
 }
 
 /// Whether it is an address of the public internet. IPv4 written as IPv6 is IPv4.
@@ -49,8 +85,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
             !SPECIAL_V4.iter().any(|(first, prefix)| shared_bits_v4(address, Ipv4Addr::from(*first)) >= *prefix)
         }
         IpAddr::V6(address) => {
-            let is_in = |(first, prefix): (u128, u32)| (address.to_bits() ^ first).leading_zeros() >= prefix;
-            is_in(GLOBAL_V6) && !SPECIAL_V6.iter().any(|range| is_in(*range))
+            is_in_v6(address, GLOBAL_V6) && !SPECIAL_V6.iter().any(|range| is_in_v6(address, *range))
         }
     }
 }
@@ -149,9 +184,49 @@ mod tests {
 
     #[test]
     fn metadata_is_known_however_it_is_written() {
-        for metadata in ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "100.100.100.200"] {
+        for metadata in [
+            // EC2 and nearly everybody else, ECS, EKS, Scaleway, Tencent.
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.170.23",
+            "169.254.42.42",
+            "169.254.0.23",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            // EC2, EKS, Google, Oracle, Alibaba, Akamai, Scaleway, OpenStack.
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:100::100:200",
+            "fd00:a9fe:a9fe::1",
+            "fd00:42::42",
+            "fe80::a9fe:a9fe",
+            // Written as IPv6, and behind translators.
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::169.254.170.23",
+            "64:ff9b:1::169.254.169.254",
+            "2002:a9fe:a9fe::1",
+            "64:ff9b::168.63.129.16",
+        ] {
             assert!(is_metadata(address(metadata)), "{metadata}");
         }
-        assert!(!is_metadata(address("169.254.169.253")));
+        for other in [
+            "169.253.255.255",
+            "169.255.0.0",
+            "100.100.100.199",
+            "168.63.129.17",
+            "192.0.0.191",
+            "fd00:ec3::254",
+            "fd20:ce::253",
+            "fec0::1",
+            "64:ff9b::8.8.8.8",
+            "2002:808:808::1",
+            "10.0.0.1",
+        ] {
+            assert!(!is_metadata(address(other)), "{other}");
+        }
     }
 }

@@ -121,3 +121,35 @@ fn is_this_machine(host: &Host<&str>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_network_of_the_operator_opens_the_metadata_of_a_cloud() {
+        let networks = ["0.0.0.0/1", "128.0.0.0/1", "::/1", "8000::/1"].map(|range| range.parse().unwrap());
+        let policy = Policy { plain_http: true, networks: networks.to_vec(), ..Policy::default() };
+        for metadata in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.170.23",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+            "[fd00:ec2::254]",
+            "[fd00:ec2::23]",
+            "[fd20:ce::254]",
+            "[fd00:c1::a9fe:a9fe]",
+            "[fe80::a9fe:a9fe]",
+            "[64:ff9b::169.254.169.254]",
+        ] {
+            for url in [format!("https://{metadata}/"), format!("http://{metadata}/latest/meta-data/")] {
+                assert_eq!(policy.check(&url), Err(UrlRefusal::Address), "{url}");
+            }
+        }
+        for inside in ["https://10.0.0.1/", "https://[fd00::1]/", "http://192.168.1.1/"] {
+            assert!(policy.check(inside).is_ok(), "{inside}");
+        }
+    }
+}

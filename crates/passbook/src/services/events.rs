@@ -41,7 +41,15 @@ pub enum Replay {
 pub fn address(tenant: &Tenant, url: &str) -> Address {
     // The parts before the URL cannot hold a line break, so no two tenants share an address.
     let text = format!("{}\n{}\n{url}", tenant.app_id, tenant.environment.as_str());
-    Address { id: hex(&sha256(text.as_bytes())[..16]), url: url.to_owned() }
+    let id = hex(&sha256(text.as_bytes())[..16]);
+    Address { host: host_of(url).unwrap_or_else(|| id.clone()), url: url.to_owned(), id }
+}
+
+/// Host and port of a URL; `None` when it has none, which the guard of outbound calls refuses.
+fn host_of(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let (host, port) = (url.host_str()?, url.port_or_known_default()?);
+    Some(format!("{}:{port}", host.trim_end_matches('.')))
 }
 
 impl Services {
@@ -204,5 +212,20 @@ impl Services {
     pub async fn sign_webhook(&self, environment: Environment, body: &[u8]) -> Result<String, Fault> {
         let now = self.clocks.real_now();
         self.signing_keys.sign(environment, body, now).await.map_err(|error| Fault::Unavailable(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_one_host_and_port_have_one_host() {
+        for url in ["https://App.example/a", "https://app.example:443/b?c#d", "https://app.example./"] {
+            assert_eq!(host_of(url).as_deref(), Some("app.example:443"), "{url}");
+        }
+        assert_eq!(host_of("http://[::1]:8080/").as_deref(), Some("[::1]:8080"));
+        assert_ne!(host_of("https://app.example:8443/"), host_of("https://app.example/"));
+        assert_eq!(host_of("not a URL"), None);
     }
 }

@@ -4,11 +4,12 @@
 //! *attempted* (nothing of the store is held meanwhile) → *ended*. A crash anywhere repeats at most the last stage, so a
 //! receiver may see an attempt twice, with the same number. When and how often is `passbook_core::delivery`'s rule.
 //!
-//! One address gets a few attempts at once and no more, so that a dead one holds up nobody but itself.
+//! Whose delivery is attempted next is decided by `passbook_core::delivery_shares`, from what is ready in the store
+//! and what runs in this process: receivers that hang hold up nobody but their own tenant, and hardly that.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,11 +19,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
 use passbook_core::{
     delivery::{Attempt, SwitchedOff, Verdict, judge, judge_address},
+    delivery_shares::{Destination, PER_ADDRESS, ReadyQueue, RunningAttempts, SLOTS},
     secret::SecretBytes,
+    tenant::Tenant,
     time::AppClock,
 };
-use passbook_store::port::{EndedAttempt, LeasedDelivery, NextAttempt, StoreError};
-use tokio::sync::Semaphore;
+use passbook_store::port::{EndedAttempt, LeaseRequest, LeasedDelivery, NextAttempt, ReadyFilter, StoreError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{PAUSE_AFTER_FAULT, POLL_EVERY, pause};
@@ -33,16 +35,19 @@ use crate::{
     system::{hex, random_bits},
 };
 
-/// Attempts that run at once in one process.
-const RUNNING_MAX: usize = 256;
-/// Attempts that one process leases for one address at once; and as soon as so many run, it leases no more for it.
-const PER_ADDRESS: u32 = 8;
+/// Addresses of one tenant that a round looks at. A tenant with more has them looked at in turn, so that it costs no
+/// other tenant's time.
+const ADDRESSES_PER_TENANT: u32 = 256;
+/// Scheduled deliveries that become ready in one commit, and dead letters that are made in one.
+const BATCH: u32 = 500;
 /// How long a lease holds: longer than an attempt may take.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
 /// How long running attempts get to end after a stop. One that is cut off is made again.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
-/// Shortest wait when deliveries are due that cannot be leased yet; what they wait for rings.
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+/// Pause before the next look when a tenant has more addresses than the last one saw, and nothing could be leased.
+const LOOK_ON_AFTER: Duration = Duration::from_millis(50);
+/// Shortest wait for a delivery that is nearly due.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
 const SIGNATURE: HeaderName = HeaderName::from_static("moneykit-signature");
 const DELIVERY_TOKEN: HeaderName = HeaderName::from_static("moneykit-delivery-token");
@@ -54,9 +59,9 @@ pub struct Courier {
     services: Arc<Services>,
     outbound: Outbound,
     owner: String,
-    slots: Arc<Semaphore>,
-    /// Running attempts by address.
-    running: Mutex<HashMap<String, u32>>,
+    running: Mutex<RunningAttempts>,
+    /// Where the next look at a tenant's addresses begins, for tenants with too many for one look.
+    looked_at: Mutex<HashMap<Tenant, String>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -69,8 +74,8 @@ impl Courier {
             services,
             outbound,
             owner: hex(&random_bits().to_be_bytes()[..8]),
-            slots: Arc::new(Semaphore::new(RUNNING_MAX)),
             running: Mutex::default(),
+            looked_at: Mutex::default(),
             tasks: TaskTracker::new(),
             stop,
         }
@@ -78,6 +83,7 @@ impl Courier {
 
     /// Dispatches and delivers until stopped.
     pub async fn run(self: Arc<Self>) {
+        self.bury().await;
         while !self.stop.is_cancelled() {
             match self.round().await {
                 Ok(true) => {}
@@ -97,35 +103,62 @@ impl Courier {
     /// Whether there may be more to do at once.
     async fn round(self: &Arc<Self>) -> Result<bool, StoreError> {
         let mut more = self.services.dispatch().await?;
-        let free = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
         let store = &self.services.store;
         let now = store.now();
-        // A look costs a read; only when something is due is a lease, which is a synced write, worth it.
-        if free == 0 || store.next_delivery_at().await?.is_none_or(|due| due > now) {
+        // A look costs a read; only when something is due is it worth a write.
+        if store.next_delivery_at().await?.is_some_and(|due| due <= now) {
+            more |= store.wake_deliveries(now, BATCH).await? == u64::from(BATCH);
+        }
+        if lock(&self.running).total() >= SLOTS {
             return Ok(more);
         }
-        let leased =
-            store.lease_deliveries(&self.owner, now, later(now, LEASE), free, PER_ADDRESS, &self.busy()).await?;
+        let filter = ReadyFilter {
+            addresses: ADDRESSES_PER_TENANT,
+            per_address: PER_ADDRESS,
+            after: lock(&self.looked_at).iter().map(|(tenant, address)| (tenant.clone(), address.clone())).collect(),
+        };
+        let queues = store.list_ready_deliveries(&filter).await?;
+        self.note_places(&filter, &queues);
+        let requests = requests(&queues, &lock(&self.running).pick(&queues));
+        if requests.is_empty() {
+            return Ok(more);
+        }
+        let failing: HashSet<&str> = queues
+            .iter()
+            .filter(|queue| queue.destination.is_failing)
+            .map(|queue| queue.destination.address_id.as_str())
+            .collect();
+        let leased = store.lease_deliveries(&self.owner, later(now, LEASE), requests).await?;
         more |= !leased.is_empty();
         for delivery in leased {
-            self.start(delivery);
+            let is_failing = failing.contains(delivery.address.id.as_str());
+            self.start(delivery, is_failing);
         }
         Ok(more)
     }
 
-    /// Addresses that have enough attempts running.
-    fn busy(&self) -> Vec<String> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().filter(|(_, count)| **count >= PER_ADDRESS).map(|(address, _)| address.clone()).collect()
+    /// Remembers where the next look begins at tenants that have more than this one saw.
+    fn note_places(&self, filter: &ReadyFilter, queues: &[ReadyQueue]) {
+        let mut seen: HashMap<&Tenant, (u32, &str)> = HashMap::new();
+        for Destination { tenant, address_id, .. } in queues.iter().map(|queue| &queue.destination) {
+            let (count, last) = seen.entry(tenant).or_default();
+            *count += 1;
+            *last = (*last).max(address_id);
+        }
+        let full = seen.into_iter().filter(|(_, (count, _))| *count >= filter.addresses);
+        let places = full.map(|(tenant, (_, last))| (tenant.clone(), last.to_owned())).collect();
+        *lock(&self.looked_at) = places;
     }
 
     async fn wait_for_work(&self) {
         let now = self.services.store.now();
         let due_in = match self.services.store.next_delivery_at().await {
-            // Due and not leased: its address is busy, or an earlier one of its link is on its way. Their end rings.
             Ok(Some(due)) => Duration::try_from(due.duration_since(now)).unwrap_or(POLL_EVERY),
             _ => POLL_EVERY,
         };
+        let due_in = if lock(&self.looked_at).is_empty() { due_in } else { due_in.min(LOOK_ON_AFTER) };
+        // What is ready and not leased waits for a slot or for another delivery of its link. The end of an attempt
+        // rings.
         tokio::select! {
             () = self.services.event_bell.notified() => {}
             () = tokio::time::sleep(due_in.clamp(SHORTEST_WAIT, POLL_EVERY)) => {}
@@ -133,12 +166,16 @@ impl Courier {
         }
     }
 
-    fn start(self: &Arc<Self>, delivery: LeasedDelivery) {
-        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
-            // Leases are only taken for free slots; should that ever fail, the lease runs out.
-            return;
-        };
-        let running = Running::begin(self, &delivery.address.id);
+    fn start(self: &Arc<Self>, delivery: LeasedDelivery, is_failing: bool) {
+        let running = Running::begin(
+            self,
+            Destination {
+                tenant: delivery.tenant.clone(),
+                host: delivery.address.host.clone(),
+                address_id: delivery.address.id.clone(),
+                is_failing,
+            },
+        );
         self.tasks.spawn(async move {
             let courier = &running.courier;
             if let Err(fault) = courier.attempt(delivery).await {
@@ -148,16 +185,22 @@ impl Courier {
                     "a delivery was interrupted; it is made again"
                 );
             }
-            drop((permit, running));
+            drop(running);
         });
     }
 
-    fn count(&self, address: &str, change: i32) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = running.entry(address.to_owned()).or_default();
-        *count = count.saturating_add_signed(change);
-        if *count == 0 {
-            running.remove(address);
+    /// Makes dead letters of what waits for addresses that are switched off.
+    async fn bury(&self) {
+        while !self.stop.is_cancelled() {
+            match self.services.store.bury_deliveries(BATCH).await {
+                Ok(buried) if buried >= u64::from(BATCH) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    self.services.metrics.store_failed(metrics::StoreError::Delivery);
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot give up webhooks");
+                    pause(PAUSE_AFTER_FAULT, &self.stop).await;
+                }
+            }
         }
     }
 
@@ -178,6 +221,7 @@ impl Courier {
             services.metrics.webhooks_switched_off.inc();
             // The URL may hold a secret of the app.
             tracing::error!(app.id = %delivery.tenant.app_id, link.id = %delivery.link_id, reason, "a webhook was switched off");
+            self.bury().await;
         }
         Ok(())
     }
@@ -220,12 +264,13 @@ impl Courier {
                 NextAttempt::At { due_at: clock.real_due(app_due_at).unwrap_or(Timestamp::MAX), app_due_at }
             }
         };
-        let switch_off = judge_address(attempt, delivery.failing_since, app_now).map(|reason| match reason {
+        let switch_off = judge_address(attempt, delivery.failing, app_now).map(|reason| match reason {
             SwitchedOff::Unwanted => "unwanted",
             SwitchedOff::Failing => "failing",
         });
         EndedAttempt {
             lease: delivery.lease.clone(),
+            link_id: delivery.link_id.clone(),
             address_id: delivery.address.id.clone(),
             next,
             status,
@@ -236,22 +281,38 @@ impl Courier {
     }
 }
 
+/// How many deliveries of each queue are leased.
+fn requests(queues: &[ReadyQueue], picked: &[u32]) -> Vec<LeaseRequest> {
+    let picked = queues.iter().zip(picked).filter(|(_, count)| **count > 0);
+    picked
+        .map(|(queue, count)| LeaseRequest {
+            tenant: queue.destination.tenant.clone(),
+            address_id: queue.destination.address_id.clone(),
+            count: *count,
+        })
+        .collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// An attempt that runs; counted until it ends, however that is.
 struct Running {
     courier: Arc<Courier>,
-    address: String,
+    destination: Destination,
 }
 
 impl Running {
-    fn begin(courier: &Arc<Courier>, address: &str) -> Self {
-        courier.count(address, 1);
-        Self { courier: courier.clone(), address: address.to_owned() }
+    fn begin(courier: &Arc<Courier>, destination: Destination) -> Self {
+        lock(&courier.running).begin(&destination);
+        Self { courier: courier.clone(), destination }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.courier.count(&self.address, -1);
+        lock(&self.courier.running).end(&self.destination);
         self.courier.services.event_bell.notify_one();
     }
 }

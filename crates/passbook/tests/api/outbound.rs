@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::support::{REDIRECT, Receiver, TestServer, USER};
 
 /// URLs that lead inside, each in one of the ways in which that can be written. `PORT` is a trap's.
-const INWARD: [&str; 80] = [
+const INWARD: [&str; 86] = [
     // This machine.
     "https://127.0.0.1:PORT/",
     "https://127.0.0.1/",
@@ -74,6 +74,8 @@ const INWARD: [&str; 80] = [
     "https://169.254.1.1/",
     "https://169.254.169.254/latest/meta-data/",
     "https://169.254.170.2/",
+    "https://169.254.170.23/v1/credentials",
+    "https://168.63.129.16/",
     "https://100.100.100.200/",
     "https://192.0.0.192/",
     "https://192.0.2.1/",
@@ -86,6 +88,10 @@ const INWARD: [&str; 80] = [
     "https://192.88.99.1/",
     "https://[fc00::1]/",
     "https://[fd00:ec2::254]/",
+    "https://[fd00:ec2::23]/v1/credentials",
+    "https://[fd20:ce::254]/",
+    "https://[fd00:c1::a9fe:a9fe]/",
+    "https://[64:ff9b::169.254.169.254]/",
     "https://[fe80::1]/",
     "https://[fe80::1%25eth0]/",
     "https://[fec0::1]/",
@@ -153,7 +159,7 @@ async fn no_url_that_leads_inside_is_set_or_called() {
         assert!(is_refused, "{url}: {called:?}");
         checks += 3;
     }
-    assert_eq!((checks, trap.connects()), (240, 0));
+    assert_eq!((checks, trap.connects()), (INWARD.len() * 3, 0));
     assert_eq!(server.get(&server.a, &format!("/links/{id}")).await.ok(200)["webhook"], json!(null));
 }
 

@@ -228,21 +228,48 @@ async fn a_receiver_that_is_gone_hears_nothing_until_its_webhook_is_set_again() 
 }
 
 #[tokio::test]
-async fn five_days_without_a_success_switch_a_webhook_off() {
+async fn moving_the_clock_switches_no_webhook_off_by_itself() {
+    let (server, receiver) = (TestServer::start().await, Receiver::start().await);
+    let id = linked(&server, &receiver).await;
+    let before = receiver.attempts().len();
+    receiver.reply(std::iter::repeat_n(500, 9));
+    test_event(&server, &id, "early").await;
+    receiver.wait_for(before + 1).await;
+    for attempts in 2..=9 {
+        settle(&server, &server.a).await;
+        server.advance(6 * 86_400);
+        receiver.wait_for(before + attempts).await;
+    }
+    settle(&server, &server.a).await;
+    let metrics = server.anonymous("GET", "/metrics").send().await.text();
+    assert!(metrics.contains("passbook_webhooks_switched_off_total 0"), "48 days and nine attempts are no reason");
+    test_event(&server, &id, "late").await;
+    let last = receiver.wait_for(before + 10).await.pop().unwrap();
+    assert_eq!(last.json()["webhook_idempotency_key"], "late");
+}
+
+#[tokio::test]
+async fn five_days_and_ten_attempts_without_a_success_switch_a_webhook_off() {
     let (server, receiver) = (TestServer::start().await, Receiver::start().await);
     let id = linked(&server, &receiver).await;
     let before = receiver.attempts().len();
     receiver.reply(std::iter::repeat_n(500, 40));
     test_event(&server, &id, "early").await;
     receiver.wait_for(before + 1).await;
+    for (index, pause) in PAUSES.into_iter().enumerate() {
+        settle(&server, &server.a).await;
+        server.advance(pause * 6 / 5 + 1);
+        receiver.wait_for(before + index + 2).await;
+    }
     settle(&server, &server.a).await;
     server.advance(5 * 86_400);
-    settle(&server, &server.a).await;
-    assert_eq!(receiver.attempts().len(), before + 2, "the second attempt is late, and the last one");
     test_event(&server, &id, "late").await;
+    receiver.wait_for(before + 11).await;
+    settle(&server, &server.a).await;
+    test_event(&server, &id, "last").await;
     let ledger = settle(&server, &server.a).await;
-    assert!(ledger.iter().rev().take(2).all(|event| event["deliveries"][0]["state"] == "dead"));
-    assert_eq!(receiver.attempts().len(), before + 2);
+    assert!(ledger.iter().rev().take(3).all(|event| event["deliveries"][0]["state"] == "dead"));
+    assert_eq!(receiver.attempts().len(), before + 11, "the eleventh attempt is the last one");
 }
 
 #[tokio::test]

@@ -102,6 +102,11 @@ const STEPS: &[Step<Context>] = &[
         run: torture::surroundings_postgres,
     },
     Step { name: "torture-streams", about: "short form of `cargo xtask torture streams`", run: torture::streams },
+    Step {
+        name: "torture-neighbour-webhooks",
+        about: "short form of `cargo xtask torture neighbour-webhooks`",
+        run: torture::neighbour_webhooks,
+    },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",
@@ -112,6 +117,11 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
     Step { name: "torture-webhooks-postgres", about: "`torture webhooks --store postgres`", run: hosted::webhooks },
     Step { name: "torture-streams-postgres", about: "`torture streams --store postgres`", run: hosted::streams },
+    Step {
+        name: "torture-neighbour-webhooks-postgres",
+        about: "`torture neighbour-webhooks --store postgres`",
+        run: hosted::neighbour_webhooks,
+    },
     Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
     Step {
         name: "torture-store-restarts",
