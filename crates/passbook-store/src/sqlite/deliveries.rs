@@ -1,6 +1,8 @@
 //! Events on their way to the apps: the positions of the `events` table, and the `deliveries` and `webhook_addresses`
 //! tables.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use passbook_core::{
     ids::{AppId, EventId},
@@ -146,7 +148,7 @@ fn due_addresses(connection: &Connection, now: Timestamp) -> Result<Vec<String>,
         let mut rows = statement.query([&last])?;
         let Some(row) = rows.next()? else { break };
         let columns = Columns { row, table: TABLE, key: "" };
-        last = columns.text(0, "address_id")?.to_owned();
+        last = columns.text(0, "address_id")?.into_owned();
         let due_at: i64 = columns.integer(1, "due_at")?;
         if due_at <= micros(now) {
             found.push((due_at, last.clone()));
@@ -242,7 +244,7 @@ pub(super) fn retime_deliveries(connection: &Connection, app: &AppId, clock: &Ap
         let mut found = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
         while let Some(row) = found.next()? {
             let columns = Columns { row, table: TABLE, key: app.as_str() };
-            waiting.push((columns.text(0, "token")?.to_owned(), columns.instant(1, "app_due_at")?));
+            waiting.push((columns.text(0, "token")?.into_owned(), columns.instant(1, "app_due_at")?));
         }
     }
     let mut update = connection.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE token = ?1")?;
@@ -263,9 +265,10 @@ pub(super) fn list_events(
         AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 \
         FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = ?7)) \
         ORDER BY e.position LIMIT ?8";
-    // The positions of a link's events rise with their sequence.
+    // The positions of a link's events rise with their sequence. The plus signs keep the planner from walking the events
+    // of the app.
     const OF_LINK: &str = "SELECT e.position, e.body, e.webhook FROM events e \
-        WHERE e.app_id = ?1 AND e.environment = ?2 AND e.position > ?3 AND (?4 IS NULL OR e.kind = ?4) \
+        WHERE +e.app_id = ?1 AND +e.environment = ?2 AND +e.position > ?3 AND (?4 IS NULL OR e.kind = ?4) \
         AND (?5 IS NULL OR e.at >= ?5) AND (?6 IS NULL OR e.at < ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 \
         FROM deliveries d WHERE d.link_id = e.link_id AND d.sequence = e.sequence AND d.state = ?7)) \
         AND e.link_id = ?9 ORDER BY e.sequence LIMIT ?8";
@@ -293,7 +296,8 @@ pub(super) fn find_events(
     const SQL: &str =
         "SELECT position, body, webhook FROM events WHERE event_id = ?1 AND app_id = ?2 AND environment = ?3";
     let mut events = Vec::new();
-    for id in ids {
+    // An id that is named twice names one event.
+    for id in ids.iter().collect::<BTreeSet<_>>() {
         let key = params![id.as_str(), tenant.app_id.as_str(), tenant.environment.as_str()];
         events.extend(first(connection, SQL, key, |row| Ok(rows::ledger_event(row)?))?);
     }

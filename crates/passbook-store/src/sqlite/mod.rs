@@ -59,6 +59,8 @@ use passbook_core::{
     transaction::Transaction,
 };
 
+#[doc(hidden)]
+pub use self::connection::watch_connections;
 use self::{
     failure::{Closed, WriteError, unavailable},
     readers::Readers,

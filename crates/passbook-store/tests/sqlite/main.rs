@@ -4,6 +4,8 @@
 #![cfg(unix)]
 
 mod at_rest;
+#[path = "../statements/crowd.rs"]
+mod crowd;
 mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;
@@ -11,8 +13,13 @@ mod inconsistent;
 mod master_keys;
 mod migrating;
 mod opening;
+#[path = "../behaviour/paths.rs"]
+mod paths;
+mod plans;
 mod reading;
 mod reservations;
+#[path = "../statements/sources.rs"]
+mod sources;
 mod speed;
 
 use std::path::PathBuf;
