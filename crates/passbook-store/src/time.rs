@@ -57,12 +57,19 @@ impl Clock for SteadyClock {
 /// monotonic clock; the readings are believed as [`SteadyClock`] believes a wall clock.
 pub(crate) struct RemoteClock {
     state: Mutex<State>,
+    /// What is the time instead, in tests.
+    given: Option<Arc<dyn Clock>>,
 }
 
 impl RemoteClock {
     /// Starts at a first reading, but not before `earliest`.
     pub(crate) fn new(reading: Reading, earliest: Timestamp) -> Self {
-        Self { state: Mutex::new(State::new(reading.time.max(earliest), reading.instant)) }
+        Self { state: Mutex::new(State::new(reading.time.max(earliest), reading.instant)), given: None }
+    }
+
+    /// The time of `clock`, whatever is read.
+    pub(crate) fn of(clock: Arc<dyn Clock>) -> Self {
+        Self { state: Mutex::new(State::new(clock.now(), Instant::now())), given: Some(clock) }
     }
 
     /// Takes a further reading in.
@@ -72,6 +79,9 @@ impl RemoteClock {
 
     /// The time. Never runs backwards.
     pub(crate) fn now(&self) -> Timestamp {
+        if let Some(given) = &self.given {
+            return given.now();
+        }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).counted(Instant::now())
     }
 }

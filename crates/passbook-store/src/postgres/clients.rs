@@ -34,8 +34,8 @@ const CLAIM_CLIENT: &str = "INSERT INTO clients (client_id, app_id, environment,
     WHERE clients.app_id = excluded.app_id AND clients.environment = excluded.environment";
 // When one of its secrets is withdrawn, every token goes too: which secret a token was given for is not recorded, and
 // one of a withdrawn secret must not live on.
-const DELETE_TOKENS_OF_WITHDRAWN_SECRETS: &str = "DELETE FROM access_tokens WHERE client_id = $1 AND app_id = $2 \
-    AND EXISTS (SELECT 1 FROM clients c, generate_series(1, length(c.secret_hashes), 32) AS start \
+const DELETE_TOKENS_OF_WITHDRAWN_SECRETS: &str = "DELETE FROM access_tokens WHERE client_id = $1 \
+    AND app_id IS NOT DISTINCT FROM $2 AND EXISTS (SELECT 1 FROM clients c, generate_series(1, length(c.secret_hashes), 32) AS start \
     WHERE c.client_id = $1 AND substring(c.secret_hashes FROM start FOR 32) <> ALL($3))";
 const UPDATE_CLIENT: &str = "UPDATE clients SET name = $2, secret_hashes = $3, scopes = $4, disabled_at = $5 \
     WHERE client_id = $1";
@@ -49,7 +49,7 @@ const INSERT_TOKEN: &str = "INSERT INTO access_tokens (token_hash, client_id, ap
 
 const NEWEST_TIME: &str = "SELECT MAX(at) FROM (\
     SELECT MAX(at) AS at FROM events WHERE app_id = $1 AND environment = $2 UNION ALL \
-    SELECT MAX(newest_at) FROM links WHERE app_id = $1 AND environment = $2 UNION ALL \
+    SELECT MAX(newest_at) FROM links WHERE (app_id || '/' || environment) = $3 UNION ALL \
     SELECT MAX(created_at) FROM link_sessions WHERE app_id = $1 AND environment = $2 UNION ALL \
     SELECT MAX(created_at) FROM access_tokens WHERE app_id = $1 AND environment = $2) AS newest";
 
@@ -81,7 +81,8 @@ pub(super) async fn find_token_by_hash(
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow
 /// real time and have no say.
 pub(super) async fn newest_time(readers: &Readers, app: &AppId) -> Result<Option<Timestamp>, StoreError> {
-    let found = readers.scan(NEWEST_TIME, values![app.as_str(), Environment::Sandbox.as_str()]).await?;
+    let sandbox = Environment::Sandbox.as_str();
+    let found = readers.scan(NEWEST_TIME, values![app.as_str(), sandbox, format!("{app}/{sandbox}")]).await?;
     let newest = found
         .first()
         .map(|row| Columns { row, table: "apps", key: app.as_str() }.optional_instant(0, "newest_at"))

@@ -146,9 +146,9 @@ const GIVE_UP: &str = "UPDATE deliveries SET state = 'dead', stage = NULL, lease
     WHERE token = ANY(ARRAY(SELECT d.token FROM unnest($1::TEXT[]) AS n (address_id) \
     CROSS JOIN LATERAL (SELECT o.token FROM deliveries o WHERE o.address_id = n.address_id AND o.state = 'waiting' \
     LIMIT $2) d LIMIT $2)) RETURNING link_id, address_id";
-const CLEANUP_DELIVERIES: &str = "DELETE FROM deliveries WHERE token IN (SELECT d.token FROM deliveries d \
-    JOIN events e ON e.link_id = d.link_id AND e.sequence = d.sequence \
-    WHERE e.positioned_at IS NOT NULL AND e.positioned_at < $1 LIMIT $2) RETURNING link_id, address_id";
+const CLEANUP_DELIVERIES: &str = "DELETE FROM deliveries WHERE token = ANY(ARRAY(SELECT d.token FROM deliveries d \
+    JOIN events e ON e.link_id = d.link_id AND e.sequence = d.sequence WHERE e.positioned_at IS NOT NULL \
+    AND e.positioned_at < $1 ORDER BY e.positioned_at LIMIT $2)) RETURNING link_id, address_id";
 const CLEANUP_ADDRESSES: &str = "DELETE FROM webhook_addresses WHERE address_id = ANY($1) \
     AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.address_id = webhook_addresses.address_id)";
 const NEXT_DELIVERY_AT: &str = "SELECT MIN(due_at) FROM deliveries WHERE stage = 'scheduled'";
@@ -180,8 +180,8 @@ const FIND_END_OF_LINK: &str = "SELECT e.position FROM events e WHERE e.link_id 
     AND e.position > $3 ORDER BY e.position LIMIT 1 OFFSET $4";
 const FIND_END_OF_KIND: &str = "SELECT e.position FROM events e WHERE (e.app_id || ' ' || e.environment) = $1 AND e.kind = $2 \
     AND e.position > $3 ORDER BY e.position LIMIT 1 OFFSET $4";
-const FIND_EVENTS: &str = "SELECT e.position, e.body, e.webhook FROM events e \
-    WHERE e.event_id = ANY($1) AND e.app_id = $2 AND e.environment = $3 ORDER BY e.position";
+const FIND_EVENTS: &str = "SELECT e.position, e.body, e.webhook, e.app_id, e.environment FROM events e \
+    WHERE e.event_id = ANY($1) ORDER BY e.position";
 const LIST_DELIVERIES: &str = "SELECT d.link_id, d.sequence, d.token, a.url, d.state, d.attempts, d.app_due_at, \
     d.last_status, d.last_error FROM unnest($1::TEXT[], $2::BIGINT[]) AS n (link_id, sequence) \
     JOIN deliveries d ON d.link_id = n.link_id AND d.sequence = n.sequence \
@@ -478,7 +478,7 @@ pub(super) async fn retime_deliveries(work: &mut Work<'_>, write: &ClockWrite) -
     let mut due = Vec::with_capacity(waiting.len());
     for row in &waiting {
         let columns = Columns { row, table: "deliveries", key: app };
-        tokens.push(columns.text(0, "token")?);
+        tokens.push(columns.text(0, "token")?.into_owned());
         due.push(write.clock.real_due(columns.instant(1, "app_due_at")?).map_or(NEVER, due_micros));
     }
     if tokens.is_empty() {
@@ -535,9 +535,9 @@ pub(super) async fn find_events(
     ids: &[EventId],
 ) -> Result<Vec<LedgerEvent>, StoreError> {
     let ids: Value<'_> = ids.iter().map(EventId::as_str).collect();
-    let values = values![ids, tenant.app_id.as_str(), tenant.environment.as_str()];
-    let found = readers.scan(FIND_EVENTS, values).await?;
-    with_deliveries(readers, found.iter().map(rows::ledger_event).collect::<Result<_, _>>()?).await
+    let found = readers.scan(FIND_EVENTS, values![ids]).await?;
+    let own = found.iter().filter(|row| rows::is_of(*row, tenant, 3));
+    with_deliveries(readers, own.map(rows::ledger_event).collect::<Result<_, _>>()?).await
 }
 
 async fn with_deliveries(readers: &Readers, mut events: Vec<LedgerEvent>) -> Result<Vec<LedgerEvent>, StoreError> {

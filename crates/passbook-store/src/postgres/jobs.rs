@@ -59,10 +59,9 @@ const NEXT_FREE: &str = "SELECT j.due_at FROM jobs j WHERE j.state = 'open' AND 
     (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until IS NOT NULL) \
     ORDER BY j.due_at LIMIT 1";
 // The few others: not before the lease ends, nor before the link's oldest job is due.
-const NEXT_LEASED: &str = "SELECT MIN(CASE WHEN j.lease_until > o.oldest THEN j.lease_until ELSE o.oldest END) \
-    FROM jobs j JOIN (SELECT link_id, MIN(due_at) AS oldest FROM jobs WHERE state = 'open' AND link_id IN \
-    (SELECT link_id FROM jobs WHERE state = 'open' AND lease_until IS NOT NULL) GROUP BY link_id) o \
-    ON o.link_id = j.link_id WHERE j.state = 'open' AND j.lease_until IS NOT NULL";
+const NEXT_LEASED: &str = "SELECT MIN(GREATEST(j.lease_until, (SELECT MIN(o.due_at) FROM jobs o \
+    WHERE o.link_id = j.link_id AND o.state = 'open'))) \
+    FROM jobs j WHERE j.state = 'open' AND j.lease_until IS NOT NULL";
 const COUNT_DUE_JOBS: &str = "SELECT COUNT(*) FROM jobs WHERE app_id = $1 AND state = 'open' AND due_at <= $2";
 const LOOKUP_JOB_STATE: &str = "SELECT state FROM jobs WHERE job_id = $1";
 const SET_CLOCK: &str = "UPDATE apps SET clock = $3 WHERE app_id = $1 AND clock = $2";
@@ -175,7 +174,7 @@ pub(super) async fn retime_jobs(work: &mut Work<'_>, write: &ClockWrite) -> Resu
     let mut due = Vec::with_capacity(timed.len());
     for row in &timed {
         let columns = Columns { row, table: TABLE, key: app };
-        ids.push(columns.text(0, "job_id")?);
+        ids.push(columns.text(0, "job_id")?.into_owned());
         due.push(write.clock.real_due(columns.instant(1, "app_due_at")?).map_or(NEVER, due_micros));
     }
     if ids.is_empty() {

@@ -3,6 +3,7 @@
 //! | file | tells |
 //! | --- | --- |
 //! | `open`, `schema` | how a store is opened and refused; migrations while others start too |
+//! | `statistics` | what the planner knows, made when it is missing |
 //! | `connect` | how every connection is made |
 //! | `readers` | who reads where: shared, pipelined connections |
 //! | `writers`, `work` | units of work: repeated, resolved; their statements in few round trips |
@@ -39,6 +40,7 @@ mod readers;
 mod retention;
 mod schema;
 mod sessions;
+mod statistics;
 mod transactions;
 mod upkeep;
 mod usage;
@@ -62,7 +64,7 @@ use passbook_core::{
     time::Clock,
     transaction::Transaction,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::open::{Connections, OpenError, OpenOptions};
 use self::{
@@ -107,6 +109,8 @@ pub struct PostgresStore {
     met: MetDamage,
     upkeep: JoinHandle<()>,
     vital: Vital,
+    /// `true` once missing statistics were made, or could not be.
+    statistics: watch::Receiver<bool>,
 }
 
 impl PostgresStore {
@@ -120,6 +124,14 @@ impl PostgresStore {
     #[must_use]
     pub fn skew(&self) -> SignedDuration {
         self.wall_clock.now().duration_since(self.clock.now())
+    }
+
+    /// Waits until what the planner lacked when the store was opened is made, or cannot be. **For tests.**
+    #[doc(hidden)]
+    pub async fn statistics_settled(&self) {
+        let mut settled = self.statistics.clone();
+        // A task that is gone has nothing left to make.
+        let _gone = settled.wait_for(|settled| *settled).await;
     }
 
     async fn prepare(&self, changes: Changes) -> Result<Prepared, CommitError> {
@@ -269,7 +281,8 @@ impl Store for PostgresStore {
 
     async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
         let prepared = self.prepare(changes).await?;
-        let replaced = prepared.link.as_ref().filter(|link| link.expected_version.is_some());
+        // A deletion replaces whatever the document is, so its format refuses nothing.
+        let replaced = prepared.link.as_ref().filter(|one| one.expected_version.is_some() && !one.is_deletion());
         let replaced = replaced.map(|link| link.link.id.clone());
         let task = tokio::spawn(commit(Arc::clone(&self.writers), Arc::clone(&self.deletions), prepared));
         let outcome = task.await.map_err(unavailable)?.map_err(CommitError::from);

@@ -18,7 +18,7 @@ use super::{
     failure::{Late, Told, WriteError},
     links::{lookup_link_unscoped, lookup_remains},
     readers::Readers,
-    schema,
+    schema, statistics,
     values::{Value, values},
     writers::Writers,
 };
@@ -197,13 +197,27 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`]; trying again helps when the database was not reachable.
     pub async fn open(options: OpenOptions<'_>) -> Result<Self, OpenError> {
+        Self::open_by(options, None).await
+    }
+
+    /// The same with another time than the database's. **For tests**, which move it.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::open`].
+    #[doc(hidden)]
+    pub async fn open_with_clock(options: OpenOptions<'_>, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Self::open_by(options, Some(clock)).await
+    }
+
+    async fn open_by(options: OpenOptions<'_>, time: Option<Arc<dyn Clock>>) -> Result<Self, OpenError> {
         if options.master_keys.is_empty() {
             return Err(OpenError::MissingMasterKey);
         }
         let connector = Connector::new(options.url, options.tls_roots.as_deref())?;
         let client = connector.open().await?;
         check_server(&client).await?;
-        schema::refuse_newer(schema::stored_version(&client).await?)?;
+        let found = schema::stored_version(&client).await?;
+        schema::refuse_newer(found)?;
         let guard = schema::Guard::take(&connector).await?;
         // The ledger is made by the process that first opens the store, after the tables are there.
         if schema::stored_version(&client).await? == 0 && options.deletion_ledger.exists() {
@@ -214,7 +228,10 @@ impl PostgresStore {
         guard.release().await?;
 
         let earliest = newest_real_time(&client).await?.unwrap_or(Timestamp::UNIX_EPOCH);
-        let clock = Arc::new(RemoteClock::new(read_clock(&client).await?, earliest));
+        let clock = Arc::new(match time {
+            Some(time) => RemoteClock::of(time),
+            None => RemoteClock::new(read_clock(&client).await?, earliest),
+        });
         let connections = options.connections;
         let readers =
             Readers::open(connector.clone(), connections.point_reads, pool(&connector, connections.long_reads)?);
@@ -224,6 +241,7 @@ impl PostgresStore {
         let (ledger, entries) =
             opened.map_err(|error| OpenError::Database(error.into()))?.map_err(OpenError::Ledger)?;
         let deletions = Deletions::new(ledger);
+        let statistics = statistics::start(connector.clone(), 0 < found && found < schema::known_version());
         let (upkeep, vital) = start_upkeep(connector, Arc::clone(&clock), Arc::clone(&deletions));
         let store = Self {
             keys: Arc::new(keys),
@@ -235,6 +253,7 @@ impl PostgresStore {
             met: MetDamage::default(),
             upkeep,
             vital,
+            statistics,
         };
         let stubs = Stubs { renderer: options.renderer, render: options.render_stub };
         replay(&store, &entries, stubs).await?;

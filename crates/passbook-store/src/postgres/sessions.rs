@@ -19,8 +19,7 @@ use crate::{
 const LOOKUP_SESSION: &str = "SELECT session_id, app_id, environment, ordinal, version, created_at, expires_at, \
     link_id, progress, exchange_hash, exchange_expires_at, request FROM link_sessions WHERE session_id = $1";
 const FIND_SESSION_BY_EXCHANGE_HASH: &str = "SELECT session_id, app_id, environment, ordinal, version, created_at, \
-    expires_at, link_id, progress, exchange_hash, exchange_expires_at, request FROM link_sessions \
-    WHERE exchange_hash = $1 AND app_id = $2 AND environment = $3";
+    expires_at, link_id, progress, exchange_hash, exchange_expires_at, request FROM link_sessions WHERE exchange_hash = $1";
 const INSERT_SESSION: &str = "INSERT INTO link_sessions (session_id, app_id, environment, ordinal, version, \
     created_at, expires_at, link_id, progress, exchange_hash, exchange_expires_at, request) \
     VALUES ($1, $2, $3, $4, 1, $5, $6, $7, $8, $9, $10, $11)";
@@ -28,7 +27,7 @@ const INSERT_SESSION: &str = "INSERT INTO link_sessions (session_id, app_id, env
 const UPDATE_SESSION: &str = "UPDATE link_sessions SET link_id = $5, progress = $6, exchange_hash = $7, \
     exchange_expires_at = $8, request = CASE WHEN $9 THEN NULL ELSE COALESCE($10, request) END, \
     expires_at = $12, version = version + 1 \
-    WHERE session_id = $1 AND app_id = $2 AND environment = $3 AND version = $4 \
+    WHERE session_id = $1 AND app_id IS NOT DISTINCT FROM $2 AND environment IS NOT DISTINCT FROM $3 AND version = $4 \
     AND (NOT $11 OR progress = 'succeeded')";
 pub(super) const WIPE_EXPIRED_SESSIONS: &str = "UPDATE link_sessions SET request = NULL WHERE session_id IN \
     (SELECT session_id FROM link_sessions WHERE app_id = $1 AND environment = $2 AND expires_at <= $3 \
@@ -49,9 +48,8 @@ pub(super) async fn find_session_by_exchange_hash(
     tenant: &Tenant,
     hash: &[u8; 32],
 ) -> Result<Option<StoredSession>, StoreError> {
-    let values = values![&hash[..], tenant.app_id.as_str(), tenant.environment.as_str()];
-    let row = readers.point(FIND_SESSION_BY_EXCHANGE_HASH, values).await?;
-    row.map(|row| rows::session(&row, keys)).transpose()
+    let row = readers.point(FIND_SESSION_BY_EXCHANGE_HASH, values![&hash[..]]).await?;
+    row.filter(|row| rows::is_of(row, tenant, 1)).map(|row| rows::session(&row, keys)).transpose()
 }
 
 pub(super) fn write_session(prepared: &PreparedSession) -> Result<Step<'_>, WriteError> {

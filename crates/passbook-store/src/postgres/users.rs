@@ -2,23 +2,25 @@
 
 use passbook_core::{ids::LinkId, tenant::Tenant};
 
-use super::{readers::Readers, values::values};
+use super::{links::user_key, readers::Readers, values::values};
 use crate::{
     port::{StoreError, StoredLink, TransactionPage, UserTransactionFilter},
     stored::{columns::Columns, rows},
 };
 
-const LIST_USER_LINKS: &str = "SELECT version, document, link_id FROM links WHERE app_id = $1 AND environment = $2 \
-    AND customer_user_id = $3 AND deleted_at IS NULL ORDER BY created_at, link_id";
+// By the expression that the index `links_of_user` begins with.
+const LIST_USER_LINKS: &str = "SELECT version, document, link_id FROM links \
+    WHERE (app_id || '/' || environment || '/' || customer_user_id) = $1 AND deleted_at IS NULL \
+    ORDER BY created_at, link_id";
 // Total and page are one statement, so that they see one state. There is one row without a transaction when the page
 // is empty.
 const LIST_USER_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, p.amount, \
     p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, \
     p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \
-    AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
+    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
     LEFT JOIN (SELECT t.* FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \
-    AND l.app_id = $2 AND l.environment = $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8) \
+    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8) \
     ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
 /// Sorts after every date.
@@ -29,8 +31,12 @@ pub(super) async fn list_user_links(
     tenant: &Tenant,
     customer_user_id: &str,
 ) -> Result<Vec<StoredLink>, StoreError> {
-    let values = values![tenant.app_id.as_str(), tenant.environment.as_str(), customer_user_id];
-    readers.scan(LIST_USER_LINKS, values).await?.iter().map(rows::stored_link_of_user).collect()
+    readers
+        .scan(LIST_USER_LINKS, values![user_key(tenant, customer_user_id)])
+        .await?
+        .iter()
+        .map(rows::stored_link_of_user)
+        .collect()
 }
 
 pub(super) async fn list_user_transactions(

@@ -27,14 +27,58 @@ fn checked<T: ToSql>(value: &T, ty: &Type, out: &mut BytesMut) -> Result<IsNull,
     if T::accepts(ty) { value.to_sql(ty, out) } else { Err(Box::new(OtherType)) }
 }
 
+/// Stands before what a stored text cannot hold: a NUL, which the server refuses and other stores keep. It is no
+/// character that any text is meant to have; one that has it keeps it, escaped as well.
+const ESCAPE: char = '\u{10FFFF}';
+
+fn needs_escape(text: &str) -> bool {
+    text.contains(['\0', ESCAPE])
+}
+
+/// A text as it is stored.
+fn stored_text(text: &str) -> Cow<'_, str> {
+    if !needs_escape(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut stored = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter {
+            '\0' => stored.extend([ESCAPE, '0']),
+            ESCAPE => stored.extend([ESCAPE, '1']),
+            other => stored.push(other),
+        }
+    }
+    Cow::Owned(stored)
+}
+
+/// A stored text as it was given.
+pub(super) fn read_text(stored: &str) -> Cow<'_, str> {
+    if !stored.contains(ESCAPE) {
+        return Cow::Borrowed(stored);
+    }
+    let mut text = String::with_capacity(stored.len());
+    let mut letters = stored.chars();
+    while let Some(letter) = letters.next() {
+        text.push(match letter {
+            ESCAPE if letters.next() == Some('0') => '\0',
+            other => other,
+        });
+    }
+    Cow::Owned(text)
+}
+
 impl ToSql for Value<'_> {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Self::Null => Ok(IsNull::Yes),
-            Self::Text(text) => checked(text, ty, out),
+            Self::Text(text) => checked(&stored_text(text), ty, out),
             Self::Bytes(bytes) => checked(&bytes.as_ref(), ty, out),
             Self::Integer(number) => checked(number, ty, out),
             Self::Flag(flag) => checked(flag, ty, out),
+            Self::Texts(texts) if texts.iter().flatten().any(|text| needs_escape(text)) => {
+                let texts: Vec<_> = texts.iter().map(|text| text.as_deref().map(stored_text)).collect();
+                checked(&texts, ty, out)
+            }
             Self::Texts(texts) => checked(texts, ty, out),
             Self::ByteStrings(strings) => checked(strings, ty, out),
             Self::Integers(numbers) => checked(numbers, ty, out),
@@ -173,6 +217,16 @@ mod tests {
         assert!(Value::from("text").to_sql(&Type::INT8, &mut out).is_err());
         assert!(Value::from(7_i64).to_sql(&Type::INT4, &mut out).is_err());
         assert!(Value::from(7_i64).to_sql(&Type::INT8, &mut out).is_ok());
+    }
+
+    #[test]
+    fn a_text_with_a_nul_is_stored_without_one_and_comes_back() {
+        for text in ["", "plain", "a\0b", "\0\0", "\u{10ffff}", "\u{10ffff}0", "\u{10ffff}1\0"] {
+            let stored = stored_text(text);
+            assert!(!stored.contains('\0'), "{text:?}");
+            assert_eq!(read_text(&stored), text);
+        }
+        assert_ne!(stored_text("\0"), stored_text("\u{10ffff}0"));
     }
 
     #[test]

@@ -52,8 +52,7 @@ const COMMIT: &str = "COMMIT";
 const ADD_FENCE_MARK: &str =
     "INSERT INTO commit_marks (mark, outcome, at) VALUES ($1, 'fenced', $2) ON CONFLICT (mark) DO NOTHING";
 const LOOKUP_MARK: &str = "SELECT outcome FROM commit_marks WHERE mark = $1";
-const CLEANUP_MARKS: &str =
-    "DELETE FROM commit_marks WHERE mark IN (SELECT mark FROM commit_marks WHERE at < $1 LIMIT $2)";
+const CLEANUP_MARKS: &str = "DELETE FROM commit_marks WHERE mark = ANY(ARRAY(SELECT mark FROM commit_marks WHERE at < $1 ORDER BY at LIMIT $2))";
 
 /// A transaction's content. It may be run several times; each time finds nothing of the earlier ones.
 #[async_trait]

@@ -41,8 +41,8 @@ pub(super) fn list_transaction_changes(
         "SELECT c.position, c.kind, c.transaction_id, t.transaction_id, t.account_id, t.upstream_key, t.amount, \
          t.direction, t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id, \
          t.pending_id, t.enrichment FROM links l JOIN transaction_changes c ON c.link_id = l.link_id LEFT JOIN transactions t \
-         ON t.link_id = c.link_id AND t.transaction_id = c.transaction_id WHERE c.link_id = ?1 AND l.app_id = ?2 \
-         AND l.environment = ?3 AND c.position > ?4 AND (c.since IS NULL OR c.since <= ?4){of_accounts} \
+         ON t.link_id = c.link_id AND t.transaction_id = c.transaction_id WHERE c.link_id = ?1 AND +l.app_id = ?2 \
+         AND +l.environment = ?3 AND c.position > ?4 AND (c.since IS NULL OR c.since <= ?4){of_accounts} \
          ORDER BY c.position LIMIT ?5"
     );
     let mut statement = connection.prepare_cached(&sql)?;

@@ -1,6 +1,6 @@
 //! How every connection to the database file is set up.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::OnceLock, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
@@ -30,6 +30,16 @@ const STATEMENTS_KEPT: usize = 128;
 const VFS: Option<&str> = Some("unix-excl");
 #[cfg(not(unix))]
 const VFS: Option<&str> = None;
+
+/// What is done with every connection that this process opens from now on. **For tests**, which let connections report
+/// what they run. The first call counts.
+#[doc(hidden)]
+pub fn watch_connections(watch: fn(&mut Connection)) {
+    // A second watcher would see half of the connections.
+    let _first_counts = WATCH.set(watch);
+}
+
+static WATCH: OnceLock<fn(&mut Connection)> = OnceLock::new();
 
 /// The one connection that writes.
 pub(super) fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
@@ -76,7 +86,7 @@ pub(super) fn connect_copier(path: &Path) -> rusqlite::Result<Connection> {
 fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     // Without mutexes inside SQLite: every connection is used by one thread at a time, which the type system enforces.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match VFS {
+    let mut connection = match VFS {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
         None => Connection::open_with_flags(path, flags)?,
     };
@@ -85,5 +95,8 @@ fn connect(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    if let Some(watch) = WATCH.get() {
+        watch(&mut connection);
+    }
     Ok(connection)
 }

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeSet;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use passbook_core::{
     delivery::ADDRESS_FAILURES,
@@ -390,7 +392,7 @@ pub(super) fn retime_deliveries(
         let mut found = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
         while let Some(row) = found.next()? {
             let columns = Columns { row, table: TABLE, key: app.as_str() };
-            waiting.push((columns.text(0, "token")?.to_owned(), columns.instant(1, "app_due_at")?));
+            waiting.push((columns.text(0, "token")?.into_owned(), columns.instant(1, "app_due_at")?));
         }
     }
     let mut update = connection.prepare_cached(RETIME)?;
@@ -469,7 +471,8 @@ pub(super) fn find_events(
     const SQL: &str =
         "SELECT position, body, webhook FROM events WHERE event_id = ?1 AND app_id = ?2 AND environment = ?3";
     let mut events = Vec::new();
-    for id in ids {
+    // An id that is named twice names one event.
+    for id in ids.iter().collect::<BTreeSet<_>>() {
         let key = params![id.as_str(), tenant.app_id.as_str(), tenant.environment.as_str()];
         events.extend(first(connection, SQL, key, |row| Ok(rows::ledger_event(row)?))?);
     }

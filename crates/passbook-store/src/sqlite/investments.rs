@@ -18,9 +18,9 @@ use crate::{
 };
 
 const COLUMNS: &str = "t.investment_transaction_id, t.account_id, t.upstream_key, t.security_id, t.details";
-/// The rows of a link that the tenant owns.
+/// The rows of a link that the tenant owns. The plus signs keep the planner from beginning with the links of the app.
 const OF_LINK: &str = "FROM investment_transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
+    WHERE t.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3";
 const ORDER: &str = "t.date DESC, t.datetime DESC NULLS LAST, t.investment_transaction_id DESC";
 
 pub(super) fn lookup_portfolio(
@@ -29,7 +29,7 @@ pub(super) fn lookup_portfolio(
     link: &LinkId,
 ) -> Result<Option<Portfolio>, ReadError> {
     const SQL: &str = "SELECT h.portfolio FROM holdings h JOIN links l ON l.link_id = h.link_id \
-        WHERE h.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
+        WHERE h.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3";
     let parameters = params![link.as_str(), tenant.app_id.as_str(), tenant.environment.as_str()];
     let found =
         connection.prepare_cached(SQL)?.query_row(parameters, |row| Ok(rows::portfolio(row, link))).optional()?;

@@ -245,7 +245,8 @@ fn update(connection: &Connection, prepared: &PreparedLink, version: u64) -> Res
             prepared.import_key == ImportKey::Free,
         ])
         .map_err(constraint_as(Guard::Link))?;
-    if changed == 0 {
+    // A deletion replaces whatever the document is, so its format refuses nothing.
+    if changed == 0 && !prepared.is_deletion() {
         refuse_newer_format(connection, &link.id)?;
     }
     one_row(changed, Guard::Link)

@@ -64,6 +64,8 @@ use passbook_core::{
     transaction::Transaction,
 };
 
+#[doc(hidden)]
+pub use self::connection::watch_connections;
 pub use self::{
     condition::{Presence, presence},
     key_file::load_or_create_master_keys,

@@ -22,9 +22,9 @@ use crate::{
 pub(super) const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
     t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id, \
     t.enrichment";
-/// The rows of a link that the tenant owns.
+/// The rows of a link that the tenant owns. The plus signs keep the planner from beginning with the links of the app.
 const OF_LINK: &str = "FROM transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = ?1 AND l.app_id = ?2 AND l.environment = ?3";
+    WHERE t.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3";
 
 pub(super) fn list_transactions(
     connection: &Connection,

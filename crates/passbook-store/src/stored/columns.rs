@@ -1,6 +1,8 @@
 //! Decoding of stored columns: whatever is in the database, the answer is a value or
 //! [`StoreError::Inconsistent`], never a panic.
 
+use std::borrow::Cow;
+
 use jiff::{Timestamp, civil::Date};
 use passbook_core::{
     ids::{AccountId, AppId, JobId, LinkId, SessionId, TransactionId},
@@ -16,7 +18,7 @@ pub(crate) type Mismatch = Box<dyn std::error::Error + Send + Sync>;
 /// A row of any database: the three kinds of value that the stores keep.
 pub(crate) trait StoredRow {
     /// Text, or nothing.
-    fn optional_text(&self, index: usize) -> Result<Option<&str>, Mismatch>;
+    fn optional_text(&self, index: usize) -> Result<Option<Cow<'_, str>>, Mismatch>;
     /// Bytes, or nothing.
     fn optional_bytes(&self, index: usize) -> Result<Option<&[u8]>, Mismatch>;
     /// A whole number, or nothing.
@@ -38,11 +40,11 @@ impl<'a, R: StoredRow> Columns<'a, R> {
         inconsistent(self.table, column, self.key, source)
     }
 
-    pub(crate) fn optional_text(&self, index: usize, column: &'static str) -> Result<Option<&'a str>, StoreError> {
+    pub(crate) fn optional_text(&self, index: usize, column: &'static str) -> Result<Option<Cow<'a, str>>, StoreError> {
         self.row.optional_text(index).map_err(|error| self.wrong(column, error))
     }
 
-    pub(crate) fn text(&self, index: usize, column: &'static str) -> Result<&'a str, StoreError> {
+    pub(crate) fn text(&self, index: usize, column: &'static str) -> Result<Cow<'a, str>, StoreError> {
         self.optional_text(index, column)?.ok_or_else(|| self.wrong(column, Unexpected))
     }
 
@@ -88,7 +90,7 @@ impl<'a, R: StoredRow> Columns<'a, R> {
         column: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, StoreError> {
-        parse(self.text(index, column)?).ok_or_else(|| self.wrong(column, Unexpected))
+        parse(&self.text(index, column)?).ok_or_else(|| self.wrong(column, Unexpected))
     }
 
     /// A JSON column.
@@ -97,7 +99,7 @@ impl<'a, R: StoredRow> Columns<'a, R> {
         index: usize,
         column: &'static str,
     ) -> Result<T, StoreError> {
-        serde_json::from_str(self.text(index, column)?).map_err(|error| self.wrong(column, JsonPlace::from(&error)))
+        serde_json::from_str(&self.text(index, column)?).map_err(|error| self.wrong(column, JsonPlace::from(&error)))
     }
 
     /// A JSON column, or nothing.
@@ -119,7 +121,7 @@ impl<'a, R: StoredRow> Columns<'a, R> {
         column: &'static str,
     ) -> Result<Option<T>, StoreError> {
         self.optional_text(index, column)?
-            .map(|text| word(text).ok_or_else(|| self.wrong(column, Unexpected)))
+            .map(|text| word(&text).ok_or_else(|| self.wrong(column, Unexpected)))
             .transpose()
     }
 

@@ -28,6 +28,13 @@ pub(crate) struct PreparedLink {
     pub sealed: SealedFields,
 }
 
+impl PreparedLink {
+    /// Whether the row becomes the stub of a deleted link.
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.link.deleted_at.is_some()
+    }
+}
+
 /// Sealed columns of a link; `None` keeps what is stored.
 #[derive(Default)]
 pub(crate) struct SealedFields {

@@ -49,10 +49,10 @@ impl Batch {
         let columns = Columns { row, table: "instance_values", key: "" };
         let (name, key_version) = (columns.text(0, "name")?, columns.integer(1, "key_version")?);
         let sealed = columns.bytes(2, "value")?;
-        let new = keys.reseal_instance_value(name, key_version, sealed).ok();
+        let new = keys.reseal_instance_value(&name, key_version, sealed).ok();
         self.unreadable += u64::from(new.is_none());
         self.instance_values.extend(new.map(|new| Replacement {
-            key: name.to_owned(),
+            key: name.into_owned(),
             old: SealedUnder { key_version, value: sealed.to_vec() },
             new,
         }));

@@ -1,6 +1,6 @@
 //! What a row of each table says. The order of the columns is that of the statements of every store.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use jiff::SignedDuration;
 use passbook_core::{
@@ -38,6 +38,13 @@ use crate::{
 const LINKS: &str = "links";
 const DELIVERIES: &str = "deliveries";
 pub(crate) const INVESTMENT_TRANSACTIONS: &str = "investment_transactions";
+
+/// Whether a row whose `app_id` and `environment` are in column `from` and the next is the tenant's. What cannot be read
+/// is nobody's.
+pub(crate) fn is_of(row: &impl StoredRow, tenant: &Tenant, from: usize) -> bool {
+    let says = |index, word: &str| matches!(row.optional_text(index), Ok(Some(stored)) if stored == word);
+    says(from, tenant.app_id.as_str()) && says(from + 1, tenant.environment.as_str())
+}
 
 /// `state, error, granted, deleted_at, renderer, link_view`.
 pub(crate) fn link_answer(row: &impl StoredRow, id: &LinkId) -> Result<LinkAnswer, StoreError> {
@@ -141,16 +148,16 @@ pub(crate) fn link_position(row: &impl StoredRow) -> Result<LinkPosition, StoreE
 /// currency, date, datetime, description, raw_description, pending, original_id, pending_id, enrichment`.
 pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> Result<Transaction, StoreError> {
     let columns = Columns { row, table: "transactions", key: link.as_str() };
-    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
     let id: TransactionId = columns.transaction_id(from)?;
     Ok(Transaction {
         id,
         account_id: columns.account_id(from + 1)?,
-        upstream_key: columns.text(from + 2, "upstream_key")?.to_owned(),
+        upstream_key: columns.text(from + 2, "upstream_key")?.into_owned(),
         details: TransactionDetails {
             amount: columns.parsed(from + 3, "amount", |text| text.parse().ok())?,
             direction: columns.word(from + 4, "direction")?,
-            currency: columns.text(from + 5, "currency")?.to_owned(),
+            currency: columns.text(from + 5, "currency")?.into_owned(),
             date: columns.date(from + 6, "date")?,
             datetime: columns.optional_instant(from + 7, "datetime")?,
             description: owned(columns.optional_text(from + 8, "description")?),
@@ -160,7 +167,7 @@ pub(crate) fn transaction(row: &impl StoredRow, link: &LinkId, from: usize) -> R
         original_id: owned(columns.optional_text(from + 11, "original_id")?),
         pending_id: columns
             .optional_text(from + 12, "pending_id")?
-            .map(|text| TransactionId::parse(text).ok_or_else(|| columns.wrong("pending_id", Unexpected)))
+            .map(|text| TransactionId::parse(&text).ok_or_else(|| columns.wrong("pending_id", Unexpected)))
             .transpose()?,
         enrichment: columns.optional_json(from + 13, "enrichment")?,
     })
@@ -181,12 +188,12 @@ pub(crate) fn investment_transaction(
     let columns = Columns { row, table: INVESTMENT_TRANSACTIONS, key: link.as_str() };
     let security_id = columns
         .optional_text(from + 3, "security_id")?
-        .map(|text| SecurityId::parse(text).ok_or_else(|| columns.wrong("security_id", Unexpected)))
+        .map(|text| SecurityId::parse(&text).ok_or_else(|| columns.wrong("security_id", Unexpected)))
         .transpose()?;
     Ok(InvestmentTransaction {
         id: columns.parsed(from, "investment_transaction_id", InvestmentTransactionId::parse)?,
         account_id: columns.account_id(from + 1)?,
-        upstream_key: columns.text(from + 2, "upstream_key")?.to_owned(),
+        upstream_key: columns.text(from + 2, "upstream_key")?.into_owned(),
         security_id,
         details: columns.json(from + 4, "details")?,
     })
@@ -227,7 +234,7 @@ fn event_of(row: &impl StoredRow, from: usize) -> Result<Event, StoreError> {
     let columns = Columns { row, table: "events", key: "" };
     let event: Event = columns.json(from, "body")?;
     let webhook = columns.optional_text(from + 1, "webhook")?;
-    Ok(Event { webhook: webhook.map(str::to_owned), ..event })
+    Ok(Event { webhook: webhook.map(Cow::into_owned), ..event })
 }
 
 /// `app_id, environment, body, webhook` of an event; `None` when it cannot be read, so that it does not hold up all others.
@@ -252,11 +259,11 @@ pub(crate) fn delivery_to_lease(row: &impl StoredRow) -> Result<LeasedDelivery, 
     let fence: u64 = columns.integer(10, "fence")?;
     let id = columns.text(4, "address_id")?.to_owned();
     Ok(LeasedDelivery {
-        lease: DeliveryLease { token: columns.text(0, "token")?.to_owned(), fence: fence + 1 },
+        lease: DeliveryLease { token: columns.text(0, "token")?.into_owned(), fence: fence + 1 },
         tenant: columns.tenant(1)?,
         link_id: columns.link_id(3)?,
-        address: Address { url: columns.text(5, "url")?.to_owned(), host: host_or_address(&columns, 6, &id)?, id },
-        body: columns.text(7, "body")?.to_owned(),
+        address: Address { url: columns.text(5, "url")?.into_owned(), host: host_or_address(&columns, 6, &id)?, id },
+        body: columns.text(7, "body")?.into_owned(),
         attempts: columns.integer(8, "attempts")?,
         tries: columns.integer(9, "tries")?,
         failing: Failing {
@@ -290,13 +297,13 @@ pub(crate) fn delivery_status(row: &impl StoredRow) -> Result<((LinkId, u64), De
     let state: DeliveryState = columns.parsed(4, "state", word)?;
     let status = columns.optional_integer(7, "last_status")?;
     let delivery = DeliveryStatus {
-        token: columns.text(2, "token")?.to_owned(),
-        url: columns.text(3, "url")?.to_owned(),
+        token: columns.text(2, "token")?.into_owned(),
+        url: columns.text(3, "url")?.into_owned(),
         state,
         attempts: columns.integer(5, "attempts")?,
         app_due_at: (state == DeliveryState::Waiting).then(|| columns.instant(6, "app_due_at")).transpose()?,
         last_status: status.map(u16::try_from).transpose().map_err(|_| columns.wrong("last_status", Unexpected))?,
-        last_error: columns.optional_text(8, "last_error")?.map(str::to_owned),
+        last_error: columns.optional_text(8, "last_error")?.map(Cow::into_owned),
     };
     Ok(((columns.link_id(0)?, columns.integer(1, "sequence")?), delivery))
 }
@@ -306,9 +313,9 @@ pub(crate) fn address_status(row: &impl StoredRow) -> Result<AddressStatus, Stor
     let columns = Columns { row, table: "webhook_addresses", key: "" };
     Ok(AddressStatus {
         tenant: columns.tenant(0)?,
-        url: columns.text(2, "url")?.to_owned(),
+        url: columns.text(2, "url")?.into_owned(),
         failing_since: columns.optional_instant(3, "failing_since")?,
-        switched_off: columns.optional_text(4, "switched_off")?.map(str::to_owned),
+        switched_off: columns.optional_text(4, "switched_off")?.map(Cow::into_owned),
     })
 }
 
@@ -337,7 +344,7 @@ pub(crate) fn session(row: &impl StoredRow, keys: &Keys) -> Result<StoredSession
     let id = Columns { row, table, key: "" }.session_id(0)?;
     let columns = Columns { row, table, key: id.as_str() };
     let tenant = columns.tenant(1)?;
-    let progress = match columns.text(8, "progress")? {
+    let progress = match &*columns.text(8, "progress")? {
         "open" => SessionProgress::Open,
         "succeeded" => SessionProgress::Succeeded {
             exchange_hash: columns.hash(9, "exchange_hash")?,
@@ -355,7 +362,7 @@ pub(crate) fn session(row: &impl StoredRow, keys: &Keys) -> Result<StoredSession
         .transpose()?;
     let link_id = columns
         .optional_text(7, "link_id")?
-        .map(|text| LinkId::parse(text).ok_or_else(|| columns.wrong("link_id", Unexpected)))
+        .map(|text| LinkId::parse(&text).ok_or_else(|| columns.wrong("link_id", Unexpected)))
         .transpose()?;
     Ok(StoredSession {
         version: columns.integer(4, "version")?,
@@ -377,7 +384,7 @@ pub(crate) fn app(row: &impl StoredRow) -> Result<App, StoreError> {
     let id = Columns { row, table: "apps", key: "" }.parsed(0, "app_id", AppId::parse)?;
     let columns = Columns { row, table: "apps", key: id.as_str() };
     Ok(App {
-        name: columns.text(1, "name")?.to_owned(),
+        name: columns.text(1, "name")?.into_owned(),
         clock: columns.json(2, "clock")?,
         allowed_origins: columns.json(3, "allowed_origins")?,
         id: id.clone(),
@@ -387,15 +394,15 @@ pub(crate) fn app(row: &impl StoredRow) -> Result<App, StoreError> {
 /// `client_id, app_id, environment, name, secret_hashes, scopes, disabled_at`.
 pub(crate) fn client(row: &impl StoredRow) -> Result<Client, StoreError> {
     let client_id = Columns { row, table: "clients", key: "" }.text(0, "client_id")?;
-    let columns = Columns { row, table: "clients", key: client_id };
+    let columns = Columns { row, table: "clients", key: &client_id };
     let (secret_hashes, rest) = columns.bytes(4, "secret_hashes")?.as_chunks::<32>();
     if !rest.is_empty() {
         return Err(columns.wrong("secret_hashes", "not a multiple of 32 bytes"));
     }
     Ok(Client {
-        client_id: client_id.to_owned(),
+        client_id: client_id.clone().into_owned(),
         tenant: columns.tenant(1)?,
-        name: columns.text(3, "name")?.to_owned(),
+        name: columns.text(3, "name")?.into_owned(),
         secret_hashes: secret_hashes.to_vec(),
         scopes: ScopeSet::from_bits(columns.integer(5, "scopes")?),
         disabled_at: columns.optional_instant(6, "disabled_at")?,
@@ -408,10 +415,10 @@ pub(crate) fn token(row: &impl StoredRow) -> Result<Token, StoreError> {
     let of_token: u16 = columns.integer(5, "scopes")?;
     let of_client: u16 = columns.integer(6, "scopes")?;
     Ok(Token {
-        client_id: columns.text(0, "client_id")?.to_owned(),
-        client_name: columns.text(1, "name")?.to_owned(),
+        client_id: columns.text(0, "client_id")?.into_owned(),
+        client_name: columns.text(1, "name")?.into_owned(),
         tenant: columns.tenant(2)?,
-        app_name: columns.text(4, "name")?.to_owned(),
+        app_name: columns.text(4, "name")?.into_owned(),
         scopes: ScopeSet::from_bits(of_token & of_client),
         expires_at: columns.instant(7, "expires_at")?,
     })
@@ -421,8 +428,8 @@ pub(crate) fn token(row: &impl StoredRow) -> Result<Token, StoreError> {
 pub(crate) fn app_institution(row: &impl StoredRow, app: &AppId) -> Result<AppInstitution, StoreError> {
     let columns = Columns { row, table: "app_institutions", key: app.as_str() };
     Ok(AppInstitution {
-        id: columns.text(0, "institution_id")?.to_owned(),
-        name: columns.text(1, "name")?.to_owned(),
+        id: columns.text(0, "institution_id")?.into_owned(),
+        name: columns.text(1, "name")?.into_owned(),
         country: columns.word(2, "country")?,
     })
 }

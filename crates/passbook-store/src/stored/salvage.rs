@@ -15,7 +15,7 @@ use crate::port::{StoreError, StoredLink};
 /// number of an event, which the next one must not take.
 pub(crate) fn remains(row: &impl StoredRow, id: &LinkId) -> Result<StoredLink, StoreError> {
     let columns = Columns { row, table: "links", key: id.as_str() };
-    let institution = columns.text(3, "institution_id")?.to_owned();
+    let institution = columns.text(3, "institution_id")?.into_owned();
     let link = Link {
         id: id.clone(),
         tenant: columns.tenant(1)?,

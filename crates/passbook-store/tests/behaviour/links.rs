@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use passbook_core::{ids::LinkId, link::LinkState, product::Product, secret::SecretBytes, tenant::Tenant};
 use passbook_store::port::{
-    Changes, CommitError, Guard, ImportKey, LinkPosition, LinkWrite, Store, TransactionFilter, TransactionWrites,
+    Changes, CommitError, Guard, ImportKey, LinkPosition, LinkWrite, Store, StoreError, TransactionFilter,
+    TransactionWrites,
 };
 
 use crate::examples::*;
@@ -28,6 +29,14 @@ crate::on_every_store! {
     links_are_listed_in_pages,
     a_connected_link_is_found_by_user_and_institution,
     an_event_is_written_once,
+    a_text_may_hold_a_nul,
+}
+
+crate::on_every_damaged_store! {
+    a_link_whose_document_is_newer_can_be_deleted_and_not_written,
+    a_link_whose_document_is_damaged_can_be_deleted,
+    a_refused_deletion_of_a_newer_link_is_a_conflict,
+    a_data_key_under_a_forgotten_master_key_is_not_stored,
 }
 
 async fn a_link_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
@@ -296,4 +305,73 @@ async fn an_event_is_written_once(store: Arc<dyn Store>) {
     let again = Changes { events, ..changes(replacement(link.clone(), 1)) };
     assert!(matches!(store.commit(again).await, Err(CommitError::Conflict(Guard::Link))));
     assert_eq!(store.lookup_link(&tenant(), &link.id).await.unwrap().unwrap().version, 1);
+}
+
+async fn a_text_may_hold_a_nul(store: Arc<dyn Store>) {
+    let mut link = connected_link(1);
+    link.customer_user_id = "a\0b".into();
+    store.commit(changes(insertion(link.clone()))).await.unwrap();
+    for (user, links) in [("a\0b", 1), ("a", 0), ("ab", 0), ("\0", 0), ("a\u{10ffff}0b", 0)] {
+        assert_eq!(store.list_user_links(&tenant(), user).await.unwrap().len(), links, "{user:?}");
+        let found = store.find_connected_link(&tenant(), user, "credentials_bank").await.unwrap();
+        assert_eq!(found.is_some(), links == 1, "{user:?}");
+    }
+    let mut row = transaction(1, "2024-05-01");
+    row.details.description = Some("Cof\0fee".into());
+    row.upstream_key = "\0".into();
+    let writes = TransactionWrites { link_id: Some(link.id.clone()), created: vec![row.clone()], ..Default::default() };
+    store.commit(Changes { transactions: Some(writes), ..Changes::default() }).await.unwrap();
+    assert_eq!(store.load_transactions(&tenant(), &link.id, None).await.unwrap(), [row]);
+    assert!(store.lookup_client("nobody\0").await.unwrap().is_none());
+    assert!(store.find_link_by_import_key(&tenant(), "\0").await.unwrap().is_none());
+}
+
+/// Whether nothing that was sealed under the link's key is left, nor the key.
+async fn is_destroyed(store: &dyn Store, id: &LinkId) -> bool {
+    let answer = store.lookup_numbers_answer(&tenant(), id).await.unwrap().unwrap();
+    let secrets = store.lookup_secrets(&tenant(), id).await.unwrap();
+    answer.link.state == LinkState::Deleted && answer.accounts.expose().is_empty() && secrets.is_none()
+}
+
+async fn a_link_whose_document_is_newer_can_be_deleted_and_not_written(fresh: &crate::Fresh) {
+    let store = &fresh.store;
+    let link = connected_link(1);
+    store.commit(changes(insertion_with_secrets(link.clone()))).await.unwrap();
+    fresh.damage("UPDATE links SET document_format = 999").await;
+    let written = store.commit(changes(replacement(link.clone(), 1))).await;
+    let Err(CommitError::Store(StoreError::Inconsistent { column, .. })) = written else { panic!("{written:?}") };
+    assert_eq!(column, "document_format");
+    let remains = store.lookup_link_remains(&tenant(), &link.id).await.unwrap().unwrap();
+    assert!(!is_destroyed(&**store, &link.id).await);
+    store.commit(changes(deletion(remains.link, remains.version))).await.unwrap();
+    assert!(is_destroyed(&**store, &link.id).await);
+}
+
+async fn a_link_whose_document_is_damaged_can_be_deleted(fresh: &crate::Fresh) {
+    let store = &fresh.store;
+    let link = connected_link(1);
+    store.commit(changes(insertion_with_secrets(link.clone()))).await.unwrap();
+    fresh.damage("UPDATE links SET document = wrapped_key, state = 'nonsense'").await;
+    assert!(matches!(store.lookup_link(&tenant(), &link.id).await, Err(StoreError::Inconsistent { .. })));
+    let remains = store.lookup_link_remains(&tenant(), &link.id).await.unwrap().unwrap();
+    store.commit(changes(deletion(remains.link, remains.version))).await.unwrap();
+    assert!(is_destroyed(&**store, &link.id).await);
+}
+
+async fn a_refused_deletion_of_a_newer_link_is_a_conflict(fresh: &crate::Fresh) {
+    let store = &fresh.store;
+    let link = connected_link(1);
+    store.commit(changes(insertion_with_secrets(link.clone()))).await.unwrap();
+    fresh.damage("UPDATE links SET document_format = 999").await;
+    let refused = store.commit(changes(deletion(link.clone(), 9))).await;
+    // What was asked for can be done, so trying again must be worth it: the format is no reason.
+    assert!(matches!(refused, Err(CommitError::Conflict(Guard::Link))), "{refused:?}");
+}
+
+async fn a_data_key_under_a_forgotten_master_key_is_not_stored(fresh: &crate::Fresh) {
+    // As if the key had been retired after this process wrapped with it, and before it commits.
+    fresh.damage("UPDATE master_keys SET key_version = key_version + 1").await;
+    let refused = fresh.store.commit(changes(insertion_with_secrets(connected_link(1)))).await;
+    assert!(matches!(refused, Err(CommitError::Conflict(Guard::Link))), "{refused:?}");
+    assert!(fresh.store.lookup_link(&tenant(), &LinkId::from_bits(1)).await.unwrap().is_none());
 }

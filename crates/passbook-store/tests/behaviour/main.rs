@@ -10,6 +10,7 @@ mod database;
 mod deliveries;
 mod examples;
 mod group_commit;
+mod history;
 mod instance;
 mod investments;
 mod jobs;
@@ -23,10 +24,22 @@ mod users;
 struct Fresh {
     store: std::sync::Arc<dyn passbook_store::port::Store>,
     database: Option<database::Database>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Fresh {
+    /// Changes rows behind the store's back.
+    async fn damage(&self, sql: &str) {
+        if let Some(database) = &self.database {
+            let raw = database::connect(&database.url()).await;
+            return raw.batch_execute(sql).await.expect("the statement runs");
+        }
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let path = self.directory.path().join("passbook.db");
+        let raw = rusqlite::Connection::open_with_flags_and_vfs(path, flags, "unix-excl").expect("the database opens");
+        raw.execute_batch(sql).expect("the statement runs");
+    }
+
     async fn end(self) {
         self.store.close().await;
         drop(self.store);
@@ -51,7 +64,7 @@ fn sqlite() -> Fresh {
         render_stub: &|_| b"{}".to_vec(),
     })
     .expect("a new store opens");
-    Fresh { store: std::sync::Arc::new(store), database: None, _directory: directory }
+    Fresh { store: std::sync::Arc::new(store), database: None, directory }
 }
 
 /// `None` on a machine that has no PostgreSQL; said in the test's output.
@@ -59,7 +72,16 @@ async fn postgres() -> Option<Fresh> {
     let database = database::Database::create().await?;
     let directory = tempfile::tempdir().expect("a temporary directory");
     let store = database.open(&directory.path().join("deletions.ledger")).await.expect("a new store opens");
-    Some(Fresh { store: std::sync::Arc::new(store), database: Some(database), _directory: directory })
+    Some(Fresh { store: std::sync::Arc::new(store), database: Some(database), directory })
+}
+
+/// The same, with the time of [`examples::FixedClock`], as the embedded one has.
+async fn postgres_standing_still() -> Option<Fresh> {
+    let database = database::Database::create().await?;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = database.open_standing_still(&directory.path().join("deletions.ledger")).await;
+    let store = std::sync::Arc::new(store.expect("a new store opens"));
+    Some(Fresh { store, database: Some(database), directory })
 }
 
 /// Makes one test per case and backend.
@@ -88,3 +110,30 @@ macro_rules! on_every_store {
     };
 }
 pub(crate) use on_every_store;
+
+/// The same for cases that change rows behind the store's back.
+macro_rules! on_every_damaged_store {
+    ($($case:ident),* $(,)?) => {
+        mod damaged_on_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    let fresh = crate::sqlite();
+                    super::$case(&fresh).await;
+                    fresh.end().await;
+                }
+            )*
+        }
+        mod damaged_on_postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    let Some(fresh) = crate::postgres().await else { return };
+                    super::$case(&fresh).await;
+                    fresh.end().await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_every_damaged_store;

@@ -42,6 +42,14 @@ impl Database {
         self.open_with(&self.url(), ledger, vec![self.key.clone()]).await
     }
 
+    /// The same, with the time of [`FixedClock`] instead of the database's.
+    #[allow(dead_code, reason = "not every test that shares this file needs it")]
+    pub async fn open_standing_still(&self, ledger: &Path) -> Result<PostgresStore, OpenError> {
+        let url = self.url();
+        let options = options(&url, None, ledger, vec![self.key.clone()]);
+        PostgresStore::open_with_clock(options, Arc::new(FixedClock)).await
+    }
+
     pub async fn open_with(
         &self,
         url: &str,
@@ -69,7 +77,11 @@ pub async fn open(
     ledger: &Path,
     master_keys: Vec<MasterKey>,
 ) -> Result<PostgresStore, OpenError> {
-    PostgresStore::open(OpenOptions {
+    PostgresStore::open(options(url, tls_roots, ledger, master_keys)).await
+}
+
+fn options<'a>(url: &'a str, tls_roots: Option<&str>, ledger: &Path, master_keys: Vec<MasterKey>) -> OpenOptions<'a> {
+    OpenOptions {
         url,
         tls_roots: tls_roots.map(|roots| roots.as_bytes().to_vec()),
         connections: Connections { point_reads: 2, long_reads: 2, writes: 6 },
@@ -78,8 +90,7 @@ pub async fn open(
         wall_clock: Arc::new(FixedClock),
         renderer: 7,
         render_stub: &stub,
-    })
-    .await
+    }
 }
 
 fn stub(link: &Link) -> Vec<u8> {

@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 mod authority;
+#[path = "../statements/crowd.rs"]
+mod crowd;
 mod database;
 mod deletion;
 mod delivery_plans;
@@ -11,11 +13,16 @@ mod examples;
 mod inconsistent;
 mod opening;
 mod outcome;
+#[path = "../behaviour/paths.rs"]
+mod paths;
+mod plans;
 mod proxy;
 mod races;
 #[path = "../sqlite/reading.rs"]
 mod reading;
 mod schema;
+#[path = "../statements/sources.rs"]
+mod sources;
 mod speed;
 mod statements;
 mod tls;

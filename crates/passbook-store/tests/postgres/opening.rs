@@ -234,3 +234,52 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up() {
     let Err(OpenError::Database(cause)) = opened else { panic!("it opened, or said something else") };
     assert_eq!(cause.to_string(), "the database did not answer in time");
 }
+
+/// Statistics of the tables of `links` and of those that stay empty, by columns.
+async fn statistics(home: &Home) -> (i64, i64) {
+    let sql = "SELECT COUNT(*) FILTER (WHERE tablename = 'links'), COUNT(*) FILTER (WHERE tablename = 'events') \
+        FROM pg_stats WHERE schemaname = current_schema()";
+    let row = home.raw().await.query_one(sql, &[]).await.unwrap();
+    (row.get(0), row.get(1))
+}
+
+#[tokio::test]
+async fn a_start_that_finds_no_statistics_makes_them_once() {
+    let Some(home) = Home::create().await else { return };
+    let store = home.open().await;
+    stored_link(&store, 1).await;
+    store.close().await;
+    // As after a restore: rows, and nothing known about them.
+    home.raw().await.batch_execute("DELETE FROM pg_statistic WHERE starelid = 'links'::regclass").await.unwrap();
+    assert_eq!(statistics(&home).await, (0, 0));
+    let store = home.open().await;
+    store.statistics_settled().await;
+    store.close().await;
+    let (links, events) = statistics(&home).await;
+    assert!(links > 20, "every column: {links}");
+    assert_eq!(events, 0, "an empty table is left alone");
+    let written = "SELECT MAX(xmin::TEXT::BIGINT) FROM pg_statistic WHERE starelid = 'links'::regclass";
+    let count = || async { home.raw().await.query_one(written, &[]).await.unwrap().get::<_, i64>(0) };
+    let before = count().await;
+    let store = home.open().await;
+    store.statistics_settled().await;
+    store.close().await;
+    assert_eq!(count().await, before, "what is known is not looked for again");
+    home.database.remove().await;
+}
+
+#[tokio::test]
+async fn a_column_without_statistics_is_analysed_at_the_next_start() {
+    let Some(home) = Home::create().await else { return };
+    let store = home.open().await;
+    stored_link(&store, 1).await;
+    store.close().await;
+    let raw = home.raw().await;
+    raw.batch_execute("ANALYZE links; ALTER TABLE links ADD COLUMN added TEXT").await.unwrap();
+    let store = home.open().await;
+    store.statistics_settled().await;
+    let known = "SELECT COUNT(*) FROM pg_stats WHERE tablename = 'links' AND attname = 'added'";
+    assert_eq!(raw.query_one(known, &[]).await.unwrap().get::<_, i64>(0), 1);
+    store.close().await;
+    home.database.remove().await;
+}

@@ -4,22 +4,24 @@
 //! that is issued for each request, job or fetch must find its rows by the key of a link or an application, or by the
 //! whole key of one row. **A new statement has to be put into one of the two tables below.**
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
+
+use crate::sources::{Statement, directory, statements_of};
 
 /// Statements of requests, jobs and fetches, with the text that shows their key.
-const HOT: &[(&str, &str)] = &[
-    ("LOOKUP_NUMBERS_ANSWER", "WHERE link_id = $1 AND app_id = $2"),
-    ("LOOKUP_LINK_ANSWER", "WHERE link_id = $1 AND app_id = $2"),
-    ("LOOKUP_LINK", "WHERE link_id = $1 AND app_id = $2"),
-    ("LOOKUP_SECRETS", "WHERE link_id = $1 AND app_id = $2"),
-    ("LOOKUP_DATA_KEY", "WHERE link_id = $1 AND app_id = $2"),
+pub const HOT: &[(&str, &str)] = &[
+    ("LOOKUP_NUMBERS_ANSWER", "WHERE link_id = $1"),
+    ("LOOKUP_LINK_ANSWER", "WHERE link_id = $1"),
+    ("LOOKUP_LINK", "WHERE link_id = $1"),
+    ("LOOKUP_SECRETS", "WHERE link_id = $1"),
+    ("LOOKUP_DATA_KEY", "WHERE link_id = $1"),
     ("FIND_LINK_BY_IMPORT_KEY", "WHERE app_id = $1"),
-    ("FIND_CONNECTED_LINK", "WHERE app_id = $1"),
+    ("FIND_CONNECTED_LINK", "WHERE (app_id || '/' || environment || '/' || customer_user_id) = $1"),
     ("LIST_LINKS", "WHERE app_id = $1"),
-    ("LIST_USER_LINKS", "WHERE app_id = $1"),
-    ("LIST_USER_TRANSACTIONS", "WHERE t.link_id = ANY($1) AND l.app_id = $2"),
+    ("LIST_USER_LINKS", "WHERE (app_id || '/' || environment || '/' || customer_user_id) = $1"),
+    ("LIST_USER_TRANSACTIONS", "WHERE t.link_id = ANY($1) AND l.app_id IS NOT DISTINCT FROM $2"),
     ("INSERT_LINK", "INTO links (link_id, app_id,"),
-    ("UPDATE_LINK", "WHERE link_id = $1 AND app_id = $2"),
+    ("UPDATE_LINK", "WHERE link_id = $1 AND app_id IS NOT DISTINCT FROM $2"),
     ("DESTROY_KEYS", "WHERE link_id = $1"),
     ("DESTROY_TRANSACTIONS", "WHERE link_id = $1"),
     ("DESTROY_INVESTMENTS", "WHERE link_id = $1"),
@@ -27,11 +29,11 @@ const HOT: &[(&str, &str)] = &[
     ("DESTROY_CHANGES", "WHERE link_id = $1"),
     ("DESTROY_ANSWERS", "WHERE link_id = $1"),
     ("DESTROY_REQUESTS", "WHERE link_id = $1"),
-    ("LIST_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id = $2"),
-    ("LIST_TRANSACTIONS_OF_ACCOUNTS", "WHERE t.link_id = $1 AND l.app_id = $2"),
-    ("LOAD_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id = $2"),
-    ("LIST_CHANGES", "WHERE c.link_id = $1 AND l.app_id = $2"),
-    ("LIST_CHANGES_OF_ACCOUNTS", "WHERE c.link_id = $1 AND l.app_id = $2"),
+    ("LIST_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
+    ("LIST_TRANSACTIONS_OF_ACCOUNTS", "WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
+    ("LOAD_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
+    ("LIST_CHANGES", "WHERE c.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
+    ("LIST_CHANGES_OF_ACCOUNTS", "WHERE c.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
     ("DROP_CHANGES", "WHERE link_id = $1"),
     ("LOG_REMOVED", "ON c.link_id = $1"),
     ("FORGET_REMOVED", "WHERE link_id = $1"),
@@ -41,9 +43,9 @@ const HOT: &[(&str, &str)] = &[
     ("PARK_TRANSACTIONS", "WHERE link_id = $1"),
     ("UPDATE_TRANSACTIONS", "WHERE transactions.link_id = $1"),
     ("INSERT_TRANSACTIONS", "INTO transactions (link_id,"),
-    ("LOOKUP_PORTFOLIO", "WHERE h.link_id = $1 AND l.app_id = $2"),
-    ("LIST_INVESTMENT_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id = $2"),
-    ("LOAD_INVESTMENT_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id = $2"),
+    ("LOOKUP_PORTFOLIO", "WHERE h.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
+    ("LIST_INVESTMENT_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
+    ("LOAD_INVESTMENT_TRANSACTIONS", "WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2"),
     ("WRITE_PORTFOLIO", "INTO holdings (link_id,"),
     ("DELETE_INVESTMENT_TRANSACTIONS", "WHERE link_id = $1"),
     ("UPDATE_INVESTMENT_TRANSACTIONS", "WHERE investment_transactions.link_id = $1"),
@@ -85,9 +87,9 @@ const HOT: &[(&str, &str)] = &[
     ("LOOKUP_JOB_STATE", "WHERE job_id = $1"),
     ("COUNT_DUE_JOBS", "WHERE app_id = $1"),
     ("LOOKUP_SESSION", "WHERE session_id = $1"),
-    ("FIND_SESSION_BY_EXCHANGE_HASH", "WHERE exchange_hash = $1 AND app_id = $2"),
+    ("FIND_SESSION_BY_EXCHANGE_HASH", "WHERE exchange_hash = $1"),
     ("INSERT_SESSION", "INTO link_sessions (session_id, app_id,"),
-    ("UPDATE_SESSION", "WHERE session_id = $1 AND app_id = $2"),
+    ("UPDATE_SESSION", "WHERE session_id = $1 AND app_id IS NOT DISTINCT FROM $2"),
     ("LOOKUP_APP", "WHERE app_id = $1"),
     ("LOOKUP_CLIENT", "WHERE client_id = $1"),
     ("FIND_TOKEN_BY_HASH", "WHERE t.token_hash = $1"),
@@ -115,6 +117,7 @@ const HOT: &[(&str, &str)] = &[
 const COLD: &[&str] = &[
     "ADD_FENCE_MARK",
     "ADD_GUARD",
+    "ANALYZE",
     "CHOOSE_JOBS",
     "CLAIM_CLIENT",
     "CLEANUP_ADDRESSES",
@@ -134,6 +137,7 @@ const COLD: &[&str] = &[
     "FORGET_MASTER_KEY",
     "FORGET_SESSIONS",
     "FORGET_STUBS",
+    "HAS_ROWS",
     "IMPATIENCE",
     "INSERT_INSTANCE_VALUE",
     "INSERT_MASTER_KEY",
@@ -153,6 +157,7 @@ const COLD: &[&str] = &[
     "LIST_UNDISPATCHED",
     "LIST_UNSCHEDULED_LINKS",
     "LIST_WAITING",
+    "LIST_WITHOUT_STATISTICS",
     "LOOKUP_ACTIVE_VERSION",
     "LOOKUP_CHECK_VALUE",
     "LOOKUP_DOCUMENT_FORMAT",
@@ -182,6 +187,8 @@ const COLD: &[&str] = &[
     "SHOW_DURABILITY",
     "SHOW_ENCODING",
     "SHOW_VERSION",
+    "STATISTICS_PATIENCE",
+    "STATISTICS_TIMEOUT",
     "TAKE_GUARD",
     "UPDATE_CLIENT",
     "WAKE_DELIVERIES",
@@ -211,108 +218,13 @@ const FORBIDDEN: &[&str] = &[
     "create function",
 ];
 
-const VERBS: &[&str] = &[
-    "ALTER",
-    "BEGIN",
-    "CALL",
-    "COMMIT",
-    "CREATE",
-    "DECLARE",
-    "DELETE",
-    "DO",
-    "DROP",
-    "EXECUTE",
-    "INSERT",
-    "LISTEN",
-    "LOCK",
-    "MERGE",
-    "NOTIFY",
-    "ROLLBACK",
-    "SAVEPOINT",
-    "SELECT",
-    "SET",
-    "SHOW",
-    "TRUNCATE",
-    "UPDATE",
-    "WITH",
-];
-
-struct Statement {
-    /// The constant that holds it; empty when none does.
-    name: String,
-    text: String,
-}
-
-fn directory(path: &str) -> Vec<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let mut files: Vec<_> = std::fs::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
-        .collect();
-    files.sort();
-    files
-}
-
-/// The string literals of a Rust source that begin with a verb of SQL.
-fn statements_of(source: &str) -> Vec<Statement> {
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let mut statements = Vec::new();
-    let mut name = String::new();
-    let mut rest = code;
-    while let Some(at) = rest.find(['"', '/', ';', 'c']) {
-        let (found, after) = rest.split_at(at);
-        let starts_a_word = !found.ends_with(|before: char| before.is_alphanumeric() || before == '_');
-        if after.starts_with("//") {
-            rest = after.split_once('\n').map_or("", |(_, next)| next);
-        } else if starts_a_word && after.starts_with("const ") {
-            name = after["const ".len()..].split(':').next().unwrap_or_default().trim().to_owned();
-            // The type may hold a semicolon; what ends the constant comes after the equals sign.
-            rest = after.split_once('=').map_or("", |(_, value)| value);
-        } else if let Some(literal) = after.strip_prefix('"') {
-            let (text, next) = literal_text(literal);
-            if VERBS.contains(&text.split_whitespace().next().unwrap_or_default()) {
-                statements.push(Statement { name: name.clone(), text });
-            }
-            rest = next;
-        } else {
-            if after.starts_with(';') {
-                name.clear();
-            }
-            rest = &after[1..];
-        }
-    }
-    statements
-}
-
-/// The text of a literal whose quotation mark was taken, and what follows it.
-fn literal_text(literal: &str) -> (String, &str) {
-    let mut text = String::new();
-    let mut rest = literal;
-    loop {
-        let at = rest.find(['"', '\\']).expect("a literal ends");
-        text.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        if literal.as_bytes()[literal.len() - rest.len() - 1] == b'"' {
-            return (text, rest);
-        }
-        if rest.starts_with('\n') {
-            rest = rest.trim_start();
-        } else {
-            text.push('\\');
-            text.push_str(&rest[..1]);
-            rest = &rest[1..];
-        }
-    }
-}
-
 /// The statement that a constant holds.
 pub(super) fn statement(name: &str) -> String {
     let found = statements().into_iter().find(|statement| statement.name == name);
     found.unwrap_or_else(|| panic!("no statement {name}")).text
 }
 
-fn statements() -> Vec<Statement> {
+pub fn statements() -> Vec<Statement> {
     directory("src/postgres").iter().flat_map(|(_, source)| statements_of(source)).collect()
 }
 
@@ -380,4 +292,22 @@ fn no_transaction_is_begun_at_an_isolation_level_of_its_own() {
             assert!(!source.contains(forbidden), "{name} uses {forbidden}");
         }
     }
+}
+
+#[test]
+fn every_table_has_its_statistics_or_never_holds_many_rows() {
+    const NEVER_MANY: [&str; 4] = ["instance_values", "master_keys", "write_probe", "watched_time"];
+    // Marks live for an hour and are asked for by their key.
+    const OTHERS: [&str; 1] = ["commit_marks"];
+    let analysed: Vec<_> = statements().into_iter().filter(|one| one.name == "ANALYZE").map(|one| one.text).collect();
+    let mut tables = 0;
+    for (_, migration) in directory("migrations/postgres") {
+        for table in migration.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split_whitespace().next()) {
+            tables += 1;
+            let is_listed = analysed.contains(&format!("ANALYZE {table}"));
+            let is_exempt = NEVER_MANY.contains(&table) || OTHERS.contains(&table);
+            assert!(is_listed != is_exempt, "{table} belongs into `statistics.rs` or into this list");
+        }
+    }
+    assert_eq!(analysed.len() + NEVER_MANY.len() + OTHERS.len(), tables);
 }

@@ -5,6 +5,8 @@
 
 mod at_rest;
 mod damage;
+#[path = "../statements/crowd.rs"]
+mod crowd;
 mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;
@@ -12,8 +14,13 @@ mod inconsistent;
 mod master_keys;
 mod migrating;
 mod opening;
+#[path = "../behaviour/paths.rs"]
+mod paths;
+mod plans;
 mod reading;
 mod reservations;
+#[path = "../statements/sources.rs"]
+mod sources;
 mod speed;
 
 use std::path::PathBuf;
