@@ -23,9 +23,9 @@ use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait to be written.
-const LINES_MAX: usize = 8_192;
+const LINES_MAX: usize = 4_096;
 /// Bytes of the lines that may wait to be written.
-const BYTES_MAX: usize = 2 << 20;
+const BYTES_MAX: usize = 1 << 20;
 /// Pause before a terminal that takes nothing at the moment is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// How long the end of the process waits for the lines that are still in the queue.

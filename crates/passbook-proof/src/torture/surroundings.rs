@@ -34,8 +34,9 @@ const DRAIN_SECONDS: &str = "1";
 const NOTICE_MAX: Duration = Duration::from_secs(5);
 /// How soon the process must have ended then: its drain, its requests, its jobs.
 const END_MAX: Duration = Duration::from_secs(30);
-/// Requests that fill a pipe that nobody reads and the queue behind it; each leaves a line at least.
-const REQUESTS_MIN: u64 = 12_000;
+/// Requests between two looks at what was dropped, and how long they may go on; each leaves a line at least.
+const REQUESTS: u64 = 500;
+const FILL_MAX: Duration = Duration::from_secs(120);
 /// Parts of every server here, beside the store's own.
 const PARTS: [&str; 7] = ["control_socket", "key_rotation", "listener", "log", "maintenance", "webhooks", "workers"];
 
@@ -220,14 +221,20 @@ fn count_of(text: &[u8], needle: &[u8]) -> usize {
     text.windows(needle.len()).filter(|window| *window == needle).count()
 }
 
-/// Each request leaves a line, at the level that is logged here.
+/// Asks until lines are dropped: a pipe that nobody reads takes some, and the queue behind it too.
 async fn ask_often(address: SocketAddr) -> Result<()> {
+    let begun = Instant::now();
     let mut connection = Connection::open(address).await?;
-    for _ in 0..REQUESTS_MIN {
-        let answer = connection.exchange(&request("GET", "/healthz", &[], b"")).await?;
-        ensure!(answer.status == 200, "/healthz answers {}", answer.status);
+    loop {
+        for _ in 0..REQUESTS {
+            let answer = connection.exchange(&request("GET", "/healthz", &[], b"")).await?;
+            ensure!(answer.status == 200, "/healthz answers {}", answer.status);
+        }
+        if log_lines_dropped(address).await? > 0 {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < FILL_MAX, "no line is dropped");
     }
-    Ok(())
 }
 
 /// What was acknowledged must be there after a restart too.
@@ -277,6 +284,7 @@ async fn end_parts(site: &Site, crew: &mut Crew, conduct: &mut Conduct, options:
     crew.settle(&running).await?;
     crew.check_list(&running).await?;
     running.stop().await?;
+    ensure!(crew.tally().acked > 0, "no write was acknowledged: nothing was tried");
     conduct.figure("part_ended_to_process_ended_ms_max", milliseconds(slowest));
     Ok(())
 }
@@ -299,6 +307,11 @@ async fn end_part(
         How::Panics => "panics",
         How::Returns => "returns",
     };
+    let waiting = Instant::now();
+    while day.steps() == 0 {
+        ensure!(waiting.elapsed() < FILL_MAX, "nothing is written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let mut hook = Connection::open(address).await?;
     let path = format!("/fault-hooks/{part}/{how_word}");
     let answer = hook.exchange(&request("POST", &path, &[], b"")).await?;
@@ -307,10 +320,7 @@ async fn end_part(
     let server = running.servers.pop().context("a server")?;
     // A returned part is met by a stop as well: the process was told, so it ends with 0.
     let told = matches!(how, How::Returns);
-    let is_listener = part.ends_with("listener");
-    if !is_listener {
-        notice(address, part, begun).await?;
-    }
+    notice(address, part, begun).await?;
     if told {
         server.terminate()?;
     }
@@ -332,6 +342,10 @@ async fn end_part(
 async fn notice(address: SocketAddr, part: &str, begun: Instant) -> Result<()> {
     loop {
         let (health, readiness) = (get(address, "/healthz").await, get(address, "/readyz").await);
+        // Nobody says anything where nobody listens any more.
+        if part == "listener" && health.is_err() {
+            return Ok(());
+        }
         // Where readiness has a listener of its own, health says it all.
         if let Ok(health) = &health
             && health.status == 503

@@ -148,7 +148,7 @@ impl Keys {
     /// hash would cost processor time and add nothing; the key keeps a stolen table useless even so.
     #[must_use]
     pub fn hash_client_secret(&self, secret: &str) -> [u8; 32] {
-        bytes_of(&hmac::sign(&self.client_secrets, secret.as_bytes()))
+        bytes_of(&keyed_hash(&self.client_secrets, secret.as_bytes()))
     }
 
     /// Whether `secret` is one of those hashed. Takes the same time wherever the difference is and whichever hash
@@ -169,7 +169,7 @@ impl Keys {
     #[must_use]
     pub fn fingerprint(&self, tenant: &Tenant, text: &str) -> String {
         let key = derive(&self.root, "fingerprints", &[tenant.app_id.as_str(), tenant.environment.as_str()]);
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*key), text.as_bytes());
+        let tag = keyed_hash(&hmac::Key::new(hmac::HMAC_SHA256, &*key), text.as_bytes());
         tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -273,6 +273,30 @@ pub(super) fn bytes_of(tag: &hmac::Tag) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(tag.as_ref());
     bytes
+}
+
+/// More than the frames of one keyed hash take, in a build without optimisation too.
+const STACK_OF_A_HASH: usize = 16 << 10;
+
+/// The HMAC of a secret. The library's context holds the end of the message and is moved about on the stack, where nobody
+/// wipes it; so the stack is overwritten afterwards.
+fn keyed_hash(key: &hmac::Key, secret: &[u8]) -> hmac::Tag {
+    let tag = sign_below(key, secret);
+    overwrite_stack();
+    tag
+}
+
+#[inline(never)]
+fn sign_below(key: &hmac::Key, secret: &[u8]) -> hmac::Tag {
+    hmac::sign(key, secret)
+}
+
+/// Covers what [`sign_below`] used: called from the same frame, it begins at the same place.
+#[inline(never)]
+fn overwrite_stack() {
+    // Not a shared reference to a constant, which would point into the binary.
+    let mut area = [0_u8; STACK_OF_A_HASH];
+    std::hint::black_box(&mut area);
 }
 
 #[cfg(test)]
