@@ -127,8 +127,8 @@ impl Authority {
     }
 }
 
-/// Makes a new server certificate every hour, for as long as the process lives. That often, because the time for which a
-/// machine sleeps does not count.
+/// Makes a new server certificate every hour, for as long as the process lives. That often, because the time for which
+/// a machine sleeps does not count.
 pub async fn renew(certificates: Arc<Certificates>) {
     loop {
         tokio::time::sleep(RENEWAL).await;
@@ -147,8 +147,8 @@ fn read(bytes: &[u8]) -> anyhow::Result<(Stored, KeyPair)> {
 
 fn unusable(file: &Path) -> String {
     format!(
-        "cannot use the local certificate authority in {}; remove the file and start again, and a new one is made, which \
-         programs must be told to trust",
+        "cannot use the local certificate authority in {}; remove the file and start again, and a new one is made, \
+         which programs must be told to trust",
         file.display()
     )
 }

@@ -1,6 +1,6 @@
 //! The steps that run Ruby against `passbook dev --tls`: with Ruby's own HTTP library, and with the official gem.
 //!
-//! Ruby trusts the server as a person's shell would: by `SSL_CERT_FILE` alone. The gem's versions are installed each into
+//! Ruby trusts the server as a person's shell would: by `SSL_CERT_FILE` alone. Each version of the gem is installed into
 //! a directory of its own below the target directory.
 
 use std::path::{Path, PathBuf};
