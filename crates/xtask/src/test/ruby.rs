@@ -1,7 +1,7 @@
 //! The steps that run Ruby against `passbook dev --tls`: with Ruby's own HTTP library, and with the official gem.
 //!
-//! Ruby trusts the server as a person's shell would: by `SSL_CERT_FILE` alone. Each version of the gem is installed into a
-//! directory of its own below the target directory.
+//! Ruby trusts the server as a person's shell would: by `SSL_CERT_FILE` alone. Each version of the gem is installed into
+//! a directory of its own below the target directory.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
