@@ -4,9 +4,9 @@
 #![cfg(unix)]
 
 mod at_rest;
-mod damage;
 #[path = "../statements/crowd.rs"]
 mod crowd;
+mod damage;
 mod deletion;
 #[path = "../behaviour/examples.rs"]
 mod examples;
