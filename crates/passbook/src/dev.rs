@@ -3,7 +3,6 @@
 pub mod authority;
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };

@@ -402,7 +402,7 @@ impl Unit for Bury {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<u64, WriteError> {
         let off = work.lock(LIST_SWITCHED_OFF, values![]).await?;
-        let address = |row| Ok(Columns { row, table: "webhook_addresses", key: "" }.text(0, "address_id")?.to_owned());
+        let address = |row| Ok(Columns { row, table: "webhook_addresses", key: "" }.text(0, "address_id")?.into_owned());
         let off = off.iter().map(address).collect::<Result<Vec<_>, WriteError>>()?;
         if off.is_empty() {
             return Ok(0);
@@ -427,9 +427,9 @@ async fn unblock_behind(
 ) -> Result<BTreeSet<String>, WriteError> {
     let line = |row| {
         let columns = Columns { row, table: "deliveries", key: "" };
-        Ok((columns.text(1, "address_id")?.to_owned(), columns.text(0, "link_id")?.to_owned()))
+        Ok((columns.text(1, "address_id")?.into_owned(), columns.text(0, "link_id")?.into_owned()))
     };
-    let lines = gone.iter().map(line).collect::<Result<BTreeSet<_>, StoreError>>()?;
+    let lines = gone.iter().map(line).collect::<Result<BTreeSet<(String, String)>, StoreError>>()?;
     if !lines.is_empty() {
         let links: Value<'_> = lines.iter().map(|(_, link)| link.as_str()).collect();
         let addresses: Value<'_> = lines.iter().map(|(address, _)| address.as_str()).collect();

@@ -5,7 +5,7 @@ use passbook_core::{ids::LinkId, tenant::Tenant};
 use super::{
     readers::Readers,
     usage::{FORGET_USAGE, GIVE_BACK_USAGE},
-    values::{Value, values},
+    values::values,
     work::Step,
 };
 use crate::{

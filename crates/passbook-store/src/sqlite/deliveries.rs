@@ -9,8 +9,6 @@
 
 use std::collections::BTreeSet;
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use passbook_core::{
     delivery::ADDRESS_FAILURES,
@@ -161,7 +159,7 @@ pub(super) fn list_ready(connection: &Connection, filter: &ReadyFilter) -> Resul
         let mut found = next_tenant.query(params![last.0, last.1])?;
         let Some(row) = found.next()? else { return Ok(queues) };
         let columns = Columns { row, table: TABLE, key: "" };
-        last = (columns.text(0, "app_id")?.to_owned(), columns.text(1, "environment")?.to_owned());
+        last = (columns.text(0, "app_id")?.into_owned(), columns.text(1, "environment")?.into_owned());
         let (app, environment) = (&last.0, &last.1);
         let is_this = |tenant: &Tenant| tenant.app_id.as_str() == app && tenant.environment.as_str() == environment;
         let after = filter.after.iter().find(|(tenant, _)| is_this(tenant));
@@ -169,7 +167,7 @@ pub(super) fn list_ready(connection: &Connection, filter: &ReadyFilter) -> Resul
         for _ in 0..filter.addresses {
             let mut found = next_address.query(params![app, environment, address])?;
             let Some(row) = found.next()? else { break };
-            address = Columns { row, table: TABLE, key: "" }.text(0, "address_id")?.to_owned();
+            address = Columns { row, table: TABLE, key: "" }.text(0, "address_id")?.into_owned();
             let mut found = queue.query(params![app, environment, address, filter.per_address])?;
             if let Some(row) = found.next()? {
                 queues.push(rows::ready_queue(row)?);
@@ -230,7 +228,7 @@ fn bury_some(connection: &Connection, address_id: &str, now: Timestamp, limit: u
     let mut statement = connection.prepare_cached(SQL)?;
     let mut found = statement.query(params![address_id, limit])?;
     while let Some(row) = found.next()? {
-        links.insert(Columns { row, table: TABLE, key: "" }.text(0, "link_id")?.to_owned());
+        links.insert(Columns { row, table: TABLE, key: "" }.text(0, "link_id")?.into_owned());
         buried += 1;
     }
     links.iter().try_for_each(|link| unblock(connection, link, address_id, now))?;
@@ -256,7 +254,7 @@ pub(super) fn cleanup(connection: &Connection, before: i64, now: Timestamp, limi
     let mut found = deliveries.query(params![before, limit])?;
     while let Some(row) = found.next()? {
         let columns = Columns { row, table: TABLE, key: "" };
-        lines.insert((columns.text(1, "address_id")?.to_owned(), columns.text(0, "link_id")?.to_owned()));
+        lines.insert((columns.text(1, "address_id")?.into_owned(), columns.text(0, "link_id")?.into_owned()));
         deleted += 1;
     }
     for (address, link) in &lines {

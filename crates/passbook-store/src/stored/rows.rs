@@ -257,7 +257,7 @@ pub(crate) fn ledger_event(row: &impl StoredRow) -> Result<LedgerEvent, StoreErr
 pub(crate) fn delivery_to_lease(row: &impl StoredRow) -> Result<LeasedDelivery, StoreError> {
     let columns = Columns { row, table: DELIVERIES, key: "" };
     let fence: u64 = columns.integer(10, "fence")?;
-    let id = columns.text(4, "address_id")?.to_owned();
+    let id = columns.text(4, "address_id")?.into_owned();
     Ok(LeasedDelivery {
         lease: DeliveryLease { token: columns.text(0, "token")?.into_owned(), fence: fence + 1 },
         tenant: columns.tenant(1)?,
@@ -276,7 +276,7 @@ pub(crate) fn delivery_to_lease(row: &impl StoredRow) -> Result<LeasedDelivery, 
 /// `app_id, environment, address_id, host, failing_since, count, due_at`: deliveries that are ready.
 pub(crate) fn ready_queue(row: &impl StoredRow) -> Result<ReadyQueue, StoreError> {
     let columns = Columns { row, table: DELIVERIES, key: "" };
-    let address_id = columns.text(2, "address_id")?.to_owned();
+    let address_id = columns.text(2, "address_id")?.into_owned();
     let destination = Destination {
         tenant: columns.tenant(0)?,
         host: host_or_address(&columns, 3, &address_id)?,
@@ -288,7 +288,7 @@ pub(crate) fn ready_queue(row: &impl StoredRow) -> Result<ReadyQueue, StoreError
 
 /// An address whose host is not known is a host of its own.
 fn host_or_address<R: StoredRow>(columns: &Columns<'_, R>, index: usize, id: &str) -> Result<String, StoreError> {
-    Ok(columns.optional_text(index, "host")?.unwrap_or(id).to_owned())
+    Ok(columns.optional_text(index, "host")?.map_or_else(|| id.to_owned(), Cow::into_owned))
 }
 
 /// `link_id, sequence, token, url, state, attempts, app_due_at, last_status, last_error`: of which event, and its delivery.
