@@ -191,7 +191,14 @@ pub(super) fn refuse_damaged(database: &Path, connection: &Connection) -> Result
 
 /// An error of the database while it is opened: damage is named as such.
 pub(super) fn named(database: &Path, error: rusqlite::Error) -> OpenError {
-    match is_damage(&error) {
+    // A column that holds another kind of value than it must is in a page that belongs elsewhere.
+    let is_foreign = matches!(
+        error,
+        rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+    );
+    match is_damage(&error) || is_foreign {
         true => damaged(database, &error.to_string()),
         false => OpenError::Database(error),
     }

@@ -186,11 +186,12 @@ impl SqliteStore {
         let mut connection = connect_writer(database).map_err(|error| named(database, error))?;
         keep_log(&connection, true)?;
         condition::refuse_damaged(database, &connection)?;
-        keep_log(&connection, false)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
         let keys = Arc::new(recognise_master_keys(&mut connection, &options.master_keys)?);
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
+        // From here on nothing is refused.
+        keep_log(&connection, false)?;
         end_all_leases(&connection)?;
         deliveries::end_all_leases(&connection)?;
         end_all_reservations(&connection)?;
@@ -291,7 +292,8 @@ fn found_schema_version(path: &Path) -> Result<Option<i32>, OpenError> {
     if !has_history {
         return Ok(None);
     }
-    Ok(connection.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0))?)
+    let version = connection.query_row("SELECT MAX(version) FROM refinery_schema_history", [], |row| row.get(0));
+    version.map_err(|error| named(path, error))
 }
 
 /// The keys of this store. The master key that opens a new store is the store's own from then on.

@@ -25,7 +25,7 @@ fn fill_and_free(site: &Site) {
     let (status, body) = link(&client, &server);
     assert_eq!((status, &body["error_code"]), (403, &json!("api_error.quota_exceeded")), "{body}");
     let import = json!({
-        "customer_user": {"id": "u"}, "provider": "mx", "institution_id": "mx.credentials_bank",
+        "customer_user": {"id": "user-0002"}, "provider": "mx", "institution_id": "mx.credentials_bank",
         "accounts": [{
             "account_id": "one", "name": "One", "type": "checking", "mask": "1111",
             "balances": {"currency": "USD", "available": 12.5, "current": 0.1, "limit": null}
