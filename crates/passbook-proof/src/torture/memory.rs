@@ -66,7 +66,7 @@ pub async fn search(plan: &Plan, wait: Duration) -> Result<(u64, u64)> {
     ensure!(found.1, "the search does not find what is there");
     ensure!(found.0.is_empty(), "in the server's memory: {}", found.0.join(", "));
     server.stop().await?;
-    Ok((canaries.len() as u64, bytes))
+    Ok((canaries.count() as u64, bytes))
 }
 
 async fn use_secrets(plan: &Plan, server: &Server, canaries: &mut Canaries) -> Result<()> {

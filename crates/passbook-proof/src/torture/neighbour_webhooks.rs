@@ -155,8 +155,8 @@ fn keep_writing(running: &Running, links: &[String], ended: &Arc<AtomicBool>) ->
 async fn write_backlog(running: &Running, links: &[String], each: u64) -> Result<()> {
     let mut tasks = JoinSet::new();
     // Of one link one at a time, because two at once would be refused as a conflict.
-    for link in links.iter().cloned() {
-        let mut api = running.api(0);
+    for link in links {
+        let (mut api, link) = (running.api(0), link.clone());
         tasks.spawn(async move {
             let body = json!({ "webhook_event": "transactions.updates_available" });
             let path = format!("/sandbox/links/{link}/events");

@@ -166,7 +166,7 @@ fn no_byte_of_a_cluster_holds_a_secret_and_the_scan_finds_what_is_in_the_clear()
     }
     let server = site.serve();
     drive(&site, &server, &mut canaries);
-    assert!(canaries.len() >= 15, "{}", canaries.len());
+    assert!(canaries.count() >= 15, "{}", canaries.count());
     database.run("CHECKPOINT");
     server.stop();
     cluster.stop(Stop::Fast).expect("the cluster stops");

@@ -127,7 +127,7 @@ fn once_somebody_reads_again_the_log_says_that_lines_are_missing() {
     let reading = std::thread::spawn(move || {
         let lines = BufReader::new(&mut log).lines().map_while(Result::ok);
         let about_missing_ones = lines.filter(|line| line.contains("lines before this one are missing"));
-        about_missing_ones.map(|line| sender.send(line)).count()
+        about_missing_ones.inspect(|line| drop(sender.send(line.clone()))).count()
     });
     let line = said.recv_timeout(PATIENCE).expect("a line about the missing ones");
     assert!(line.contains("lines=") && line.contains("ERROR"), "{line}");

@@ -57,7 +57,8 @@ impl Canaries {
         }
     }
 
-    pub fn len(&self) -> usize {
+    /// How many secrets are looked for.
+    pub fn count(&self) -> usize {
         self.secrets
     }
 
