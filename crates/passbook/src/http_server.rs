@@ -67,7 +67,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest request head.
 const HEADER_BYTES_MAX: usize = 32 << 10;
-/// Connections served at once. Of further ones, those of peers that have few get a place of the peer that has the most.
+/// Connections served at once. Of further ones, those of peers that have few get a place of the peer that has the most,
+/// and the others wait, unread, until one ends.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Connections of one peer. Half of all, so that one address never shuts every other out; far above the thousand or so
 /// that a test run on one machine opens.
@@ -166,15 +167,13 @@ pub async fn serve(edge: Edge, listener: TcpListener, router: Router, stop: Stop
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(peer) = server.admit(address.ip()) else { continue };
         let server = server.clone();
-        connections.spawn(async move { server.attend(stream, peer).await });
+        connections.spawn(async move { server.greet(stream, address.ip()).await });
     }
     // Who had connected already when the listening ended is still served.
     while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
-        let Some(peer) = server.admit(address.ip()) else { continue };
         let server = server.clone();
-        connections.spawn(async move { server.attend(stream, peer).await });
+        connections.spawn(async move { server.greet(stream, address.ip()).await });
     }
     drop(listener);
     connections.close();
@@ -218,15 +217,17 @@ impl Server {
         Self { edge, peers, proxied, http1, http2, router, stop }
     }
 
-    /// Whether this address may have a connection; see the module page.
-    fn admit(&self, address: IpAddr) -> Option<Peer> {
+    /// One connection, if its address may have one and one comes free in time; see the module page.
+    async fn greet(&self, stream: TcpStream, address: IpAddr) {
         let address = address.to_canonical();
         let is_proxy = self.edge.proxies.contain(address);
         if self.edge.certificates.is_none() && !self.edge.is_open && !is_proxy && !address.is_loopback() {
-            return None;
+            return;
         }
-        let place = if is_proxy { self.peers.enter_proxy(address)? } else { self.peers.enter(address)? };
-        Some(Peer { address, place })
+        let entering = self.peers.wait_to_enter(address, is_proxy);
+        if let Ok(Some(place)) = timeout(self.edge.bounds.header_timeout, entering).await {
+            self.attend(stream, Peer { address, place }).await;
+        }
     }
 
     /// One connection from its first byte to its last.

@@ -2,7 +2,7 @@
 //!
 //! Peers share the connections: when all are taken, a newcomer gets one from the peer that has the most, unless it has
 //! nearly as many itself. The oldest connection on which no request runs gives way. Addresses of one /64 of IPv6 are one
-//! peer.
+//! peer. A newcomer for which nobody makes room waits, unread, until a connection ends.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,21 +13,28 @@ use std::{
     },
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::peer;
+
+/// Newcomers that wait for a connection to end; further ones are closed at once.
+const WAITING_MAX: usize = 1_024;
 
 /// See the module page.
 pub struct Peers {
     of_peer: usize,
     of_all: usize,
     state: Mutex<State>,
+    /// Told when a connection has ended.
+    ended: Notify,
 }
 
 #[derive(Default)]
 struct State {
     open: HashMap<IpAddr, BTreeMap<u64, Connection>>,
     count: usize,
+    waiting: usize,
     /// Rises, so that of two connections the lower one is older.
     begun: u64,
 }
@@ -37,6 +44,15 @@ struct State {
 struct Connection {
     running: Arc<AtomicUsize>,
     gives_way: CancellationToken,
+}
+
+/// Why a connection is not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// The peer has too many.
+    OfPeer,
+    /// All are taken and nobody makes room.
+    OfAll,
 }
 
 /// A connection that counts until this is dropped.
@@ -53,31 +69,46 @@ pub struct Running(Arc<AtomicUsize>);
 impl Peers {
     /// At most `of_peer` connections for each peer and `of_all` in all.
     pub fn new(of_peer: usize, of_all: usize) -> Self {
-        Self { of_peer, of_all, state: Mutex::default() }
+        Self { of_peer, of_all, state: Mutex::default(), ended: Notify::new() }
     }
 
     /// Counts a connection; `None` when the peer has too many, or when all are taken and none gives way.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        self.enter_up_to(address, self.of_peer)
+        self.enter_up_to(address, self.of_peer).ok()
     }
 
-    /// As [`Self::enter`], for a proxy: it carries the connections of many and has no bound of its own.
-    pub fn enter_proxy(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        self.enter_up_to(address, usize::MAX)
+    /// As [`Self::enter`], but waits while all are taken. A proxy carries the connections of many and has no bound of its
+    /// own.
+    pub async fn wait_to_enter(self: &Arc<Self>, address: IpAddr, is_proxy: bool) -> Option<Place> {
+        let most = if is_proxy { usize::MAX } else { self.of_peer };
+        let mut waiting = None;
+        loop {
+            let ended = self.ended.notified();
+            match self.enter_up_to(address, most) {
+                Ok(place) => return Some(place),
+                Err(Refused::OfPeer) => return None,
+                Err(Refused::OfAll) if waiting.is_none() => waiting = Some(Waiting::begin(self)?),
+                Err(Refused::OfAll) => {}
+            }
+            ended.await;
+        }
     }
 
-    fn enter_up_to(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Place> {
+    fn enter_up_to(self: &Arc<Self>, address: IpAddr, most: usize) -> Result<Place, Refused> {
         let peer = peer(address);
         let mut state = self.state();
         let own = state.open.get(&peer).map_or(0, BTreeMap::len);
-        if own >= most || (state.count >= self.of_all && !state.make_room(own)) {
-            return None;
+        if own >= most {
+            return Err(Refused::OfPeer);
+        }
+        if state.count >= self.of_all && !state.make_room(own) {
+            return Err(Refused::OfAll);
         }
         state.begun += 1;
         state.count += 1;
         let (number, connection) = (state.begun, Connection::default());
         state.open.entry(peer).or_default().insert(number, connection.clone());
-        Some(Place { peers: self.clone(), peer, number, connection })
+        Ok(Place { peers: self.clone(), peer, number, connection })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -114,6 +145,27 @@ impl State {
     }
 }
 
+/// A newcomer that waits.
+struct Waiting<'a>(&'a Peers);
+
+impl<'a> Waiting<'a> {
+    /// `None` when too many wait already.
+    fn begin(peers: &'a Peers) -> Option<Self> {
+        let mut state = peers.state();
+        if state.waiting >= WAITING_MAX {
+            return None;
+        }
+        state.waiting += 1;
+        Some(Self(peers))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
+    }
+}
+
 impl Place {
     /// Ends when the connection has to give way.
     pub async fn gives_way(&self) {
@@ -136,6 +188,7 @@ impl Drop for Running {
 impl Drop for Place {
     fn drop(&mut self) {
         self.peers.state().leave(self.peer, self.number);
+        self.peers.ended.notify_waiters();
     }
 }
 

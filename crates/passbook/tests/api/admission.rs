@@ -74,7 +74,7 @@ async fn every_operation_that_works_on_the_store_needs_a_place() {
             "/links/import".to_owned(),
             json!({
                 "customer_user": {"id": "user-0001"}, "institution_id": "credentials_bank", "transactions": [],
-                "accounts": [{"account_id": "a", "name": "A", "type": "depository.checking", "account_mask": "1234", "balances": {"currency": "USD", "current": "1"}}],
+                "accounts": [{"account_id": "a", "name": "A", "type": "depository.checking", "account_mask": "1234", "balances": {"currency": "USD", "current": 1}}],
             }),
         ),
         (Operation::ImportTransactions, "POST", about("/import/transactions"), json!({"transactions": []})),
