@@ -6,6 +6,7 @@ use std::{fmt::Debug, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use passbook_core::{
     change_log::{LogEntry, LogWrites},
+    delivery_shares::ReadyQueue,
     event::{Event, EventKind},
     ids::{AccountId, EventId, InvestmentTransactionId, JobId, LinkId, SecurityId, SessionId, TransactionId},
     institution::Country,
@@ -22,8 +23,9 @@ use passbook_core::{
 use passbook_store::port::{
     Address, AnswerKey, AnswerWrite, AppInstitution, ChangeFilter, Changes, Client, ClockWrite, DeliveryLease,
     DeliveryState, DispatchedEvent, EndedAttempt, EventFilter, FinishedJob, ImportKey, InvestmentWrites, JobState,
-    JobWork, LeaseRef, LinkPosition, LinkWrite, NewDelivery, NewJob, NewToken, NextAttempt, Reservation, SessionWrite,
-    Store, StoreError, TransactionFilter, TransactionWrites, UserTransactionFilter,
+    JobWork, LeaseRef, LeaseRequest, LeasedDelivery, LinkPosition, LinkWrite, NewDelivery, NewJob, NewToken,
+    NextAttempt, ReadyFilter, Reservation, SessionWrite, Store, StoreError, TransactionFilter,
+    TransactionWrites, UserTransactionFilter,
 };
 use proptest::{
     prelude::*,
@@ -51,7 +53,7 @@ struct Side {
 #[derive(Default)]
 struct Remembered {
     leases: Vec<LeaseRef>,
-    deliveries: Vec<(DeliveryLease, String)>,
+    deliveries: Vec<(DeliveryLease, LinkId, String)>,
     dispatched: Vec<DispatchedEvent>,
 }
 
@@ -324,7 +326,11 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
             let waiting = store.list_undispatched(u32::from(a % 4) + 1).await.expect("the store answers");
             let to_address = |one: &passbook_store::port::UndispatchedEvent| NewDelivery {
                 token: format!("{}/{}", one.event.link_id, one.event.sequence),
-                address: Address { id: format!("address {}", b % 3), url: user(b) },
+                address: Address {
+                    id: format!("address {}", b % 3),
+                    url: user(b),
+                    host: format!("host {}", b % 3),
+                },
                 body: user(c),
                 due_at: moment(c),
                 app_due_at: moment(c),
@@ -346,20 +352,20 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
             format!("{waiting:?} {outcome}")
         }
         17 => {
-            // Which of several addresses come first is nobody's promise, so none is left out.
-            let leased = store.lease_deliveries("courier", now, until, 1_000, u32::from(a % 3) + 1, &[]).await;
-            let mut lines: Vec<_> =
-                leased.iter().flatten().map(|one| format!("{one:?} {} {}", one.address.url, one.body)).collect();
-            lines.sort();
-            let mut leases: Vec<_> =
-                leased.iter().flatten().map(|one| (one.lease.clone(), one.address.id.clone())).collect();
-            leases.sort_by(|one, other| one.0.token.cmp(&other.0.token));
-            learnt.deliveries = leases;
-            lines.join("\n")
+            let (woken, ready) = (store.wake_deliveries(now, 1_000).await, ready(&*store).await);
+            // Which of several that are due at the same time comes first is nobody's promise, so none is left out.
+            let requests: Vec<_> = ready.iter().flatten().map(lease_of_all).collect();
+            let mut leased = store.lease_deliveries("courier", until, requests).await;
+            let token = |one: &LeasedDelivery| one.lease.token.clone();
+            leased.iter_mut().for_each(|all| all.sort_by_key(token));
+            let place = |one: &LeasedDelivery| (one.lease.clone(), one.link_id.clone(), one.address.id.clone());
+            learnt.deliveries = leased.iter().flatten().map(place).collect();
+            let sent: Vec<_> = leased.iter().flatten().map(sent).collect();
+            format!("{} {} {} {sent:?}", shown(&woken), shown(&ready), shown(&leased))
         }
         18 => match pick(&remembered.deliveries, a) {
             None => String::new(),
-            Some((lease, address)) => {
+            Some((lease, link, address)) => {
                 let next = match b % 3 {
                     0 => NextAttempt::Delivered,
                     1 => NextAttempt::At { due_at: moment(c), app_due_at: moment(c) },
@@ -367,6 +373,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
                 };
                 let ended = EndedAttempt {
                     lease: lease.clone(),
+                    link_id: link.clone(),
                     address_id: address.clone(),
                     next,
                     status: (c % 2 == 0).then_some(503),
@@ -405,7 +412,9 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
         22 => shown(&store.take_ordinal(&app_id(u128::from(a % 2) + 1), &format!("kind {}", b % 2)).await),
         23 => {
             let cleaned = shown(&store.cleanup(moment(a), 1_000).await);
-            format!("{cleaned} {}", shown(&store.wipe_expired_sessions(&tenant_of(b), moment(c), 1_000).await))
+            let wiped = shown(&store.wipe_expired_sessions(&tenant_of(b), moment(c), 1_000).await);
+            let buried = shown(&store.bury_deliveries(1_000).await);
+            format!("{cleaned} {wiped} {buried} {}", shown(&store.forget(moment(b), moment(c), 1_000).await))
         }
         _ => {
             let known = store.lookup_watched_time().await.expect("the store answers");
@@ -415,6 +424,25 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
         }
     };
     (outcome, learnt)
+}
+
+/// Deliveries that can be attempted, in an order that does not depend on the store.
+async fn ready(store: &dyn Store) -> Result<Vec<ReadyQueue>, StoreError> {
+    let filter = ReadyFilter { addresses: 100, per_address: 1_000, after: Vec::new() };
+    let mut ready = store.list_ready_deliveries(&filter).await?;
+    let place = |one: &ReadyQueue| (format!("{:?}", one.destination.tenant), one.destination.address_id.clone());
+    ready.sort_by_key(place);
+    Ok(ready)
+}
+
+fn lease_of_all(queue: &ReadyQueue) -> LeaseRequest {
+    let (tenant, address_id) = (queue.destination.tenant.clone(), queue.destination.address_id.clone());
+    LeaseRequest { tenant, address_id, count: queue.count }
+}
+
+/// What a delivery does not show of itself.
+fn sent(one: &LeasedDelivery) -> String {
+    format!("{} {} {} {:?}", one.address.url, one.address.host, one.body, one.failing)
 }
 
 fn pick<T>(from: &[T], number: u8) -> Option<&T> {
@@ -515,7 +543,10 @@ async fn everything(store: &dyn Store) -> Vec<(String, String)> {
                     one.deliveries.iter().map(|one| (format!("{one:?}"), one.url.clone(), one.app_due_at)).collect();
                 (one.position, one.event.clone(), deliveries)
             };
-            read!("events", tenant, filter => events.map(|all| all.iter().map(shown).collect::<Vec<_>>()));
+            let page = |page: passbook_store::port::LedgerPage| {
+                (page.events.iter().map(shown).collect::<Vec<_>>(), page.read_to, page.is_last)
+            };
+            read!("events", tenant, filter => events.map(page));
         }
         for (link, sequence) in (1..=5).flat_map(|link| (1..=6).map(move |sequence| (link, sequence))) {
             let link = LinkId::from_bits(link);
@@ -533,6 +564,7 @@ async fn everything(store: &dyn Store) -> Vec<(String, String)> {
     }
     for number in 1..=2 {
         read!("app", number => store.lookup_app(&app_id(number)).await);
+        read!("usage", number => store.app_usage(&app_id(number)).await);
         read!("clients", number => store.list_clients(&app_id(number)).await);
         read!("newest", number => store.newest_time(&app_id(number)).await);
         for at in [0, 100, 255] {
@@ -558,6 +590,7 @@ async fn everything(store: &dyn Store) -> Vec<(String, String)> {
     read!("unscheduled" => store.list_unscheduled_links(None, 100).await);
     read!("unscheduled after" => store.list_unscheduled_links(Some(&LinkId::from_bits(2)), 100).await);
     read!("next due" => store.next_due_at().await);
+    read!("ready" => ready(store).await);
     read!("next delivery" => store.next_delivery_at().await);
     read!("watched" => store.lookup_watched_time().await);
     let failing = store.list_failing_addresses().await;

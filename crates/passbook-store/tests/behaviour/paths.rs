@@ -24,9 +24,9 @@ use passbook_core::{
 };
 use passbook_store::port::{
     Address, AnswerKey, AnswerWrite, AppInstitution, AuditEntry, ChangeFilter, Changes, Client, ClockWrite,
-    CommitError, DispatchedEvent, EndedAttempt, EventFilter, FinishedJob, Guard, ImportKey, InvestmentWrites, JobState,
-    LeasedDelivery, LinkWrite, NewDelivery, NewToken, NextAttempt, Reservation, SessionWrite, Store, TransactionFilter,
-    TransactionWrites, UserTransactionFilter,
+    CommitError, DeliveryState, DispatchedEvent, EndedAttempt, EventFilter, FinishedJob, Guard, ImportKey,
+    InvestmentWrites, JobState, LeaseRequest, LeasedDelivery, LinkWrite, NewDelivery, NewToken, NextAttempt,
+    ReadyFilter, Reservation, SessionWrite, Store, TransactionFilter, TransactionWrites, UserTransactionFilter,
 };
 
 use crate::examples::*;
@@ -371,6 +371,10 @@ impl Walk {
         }
     }
 
+    fn address(&self) -> String {
+        format!("walk-{}", self.number)
+    }
+
     fn dispatched(&self, tenant: Tenant, event: &Event) -> DispatchedEvent {
         let number = self.bits(u128::from(event.sequence));
         DispatchedEvent {
@@ -380,7 +384,11 @@ impl Walk {
             event_id: EventId::from_bits(number),
             delivery: Some(NewDelivery {
                 token: format!("walk-{number}"),
-                address: Address { id: format!("walk-{}", self.number), url: "https://app.example/hook".into() },
+                address: Address {
+                    id: self.address(),
+                    url: "https://app.example/hook".into(),
+                    host: "app.example:443".into(),
+                },
                 body: "{}".into(),
                 due_at: second(-1_000),
                 app_due_at: second(-1_000),
@@ -391,6 +399,7 @@ impl Walk {
     fn ended(&self, leased: &LeasedDelivery, next: NextAttempt, switch_off: Option<&'static str>) -> EndedAttempt {
         EndedAttempt {
             lease: leased.lease.clone(),
+            link_id: leased.link_id.clone(),
             address_id: leased.address.id.clone(),
             next,
             status: Some(204),
@@ -398,6 +407,16 @@ impl Walk {
             app_ended_at: second(101),
             switch_off,
         }
+    }
+
+    /// Leases one delivery to the walk's address.
+    async fn lease_delivery(&self) -> LeasedDelivery {
+        let filter = ReadyFilter { addresses: 100, per_address: 8, after: vec![(tenant(), "address".into())] };
+        let ready = self.store.list_ready_deliveries(&filter).await.unwrap();
+        let own = ready.iter().find(|queue| queue.destination.address_id == self.address()).expect("the walk's queue");
+        let request = LeaseRequest { tenant: own.destination.tenant.clone(), address_id: self.address(), count: 1 };
+        let leased = self.store.lease_deliveries("walker", second(30), vec![request]).await.unwrap();
+        leased.into_iter().next().expect("a delivery of the walk")
     }
 
     async fn events_are_delivered(&self) {
@@ -409,27 +428,39 @@ impl Walk {
         assert!(own.len() >= 4);
         let made: Vec<_> = own.iter().map(|one| self.dispatched(one.tenant.clone(), &one.event)).collect();
         assert!(store.dispatch_events(made.clone()).await.unwrap());
-        assert!(store.next_delivery_at().await.unwrap().is_some());
-        let (now, until) = (second(0), second(30));
-        for end in [NextAttempt::Delivered, NextAttempt::At { due_at: second(5), app_due_at: second(5) }] {
-            let leased = store.lease_deliveries("walker", now, until, 100, 1, &["busy".to_owned()]).await.unwrap();
-            let address = format!("walk-{}", self.number);
-            let own = leased.iter().find(|one| one.address.id == address).expect("a delivery of the walk");
-            let off = (end != NextAttempt::Delivered).then_some("the receiver failed");
-            assert!(store.end_attempt(self.ended(own, end, off)).await.unwrap());
-            for other in leased.iter().filter(|one| one.address.id != address) {
-                let later = NextAttempt::At { due_at: second(-500), app_due_at: second(-500) };
-                assert!(store.end_attempt(self.ended(other, later, None)).await.unwrap());
-            }
+        let retry = NextAttempt::At { due_at: second(5), app_due_at: second(5) };
+        for (next, off) in [(NextAttempt::Delivered, None), (retry, None), (retry, Some("the receiver failed"))] {
+            let leased = self.lease_delivery().await;
+            assert!(store.end_attempt(self.ended(&leased, next, off)).await.unwrap());
         }
+        store.bury_deliveries(500).await.unwrap();
         store.replay_deliveries(made[3..].to_vec()).await.unwrap();
-        let switched_on = vec![format!("walk-{}", self.number)];
-        self.commit(Changes { switched_on, ..Changes::default() }).await;
+        self.commit(Changes { switched_on: vec![self.address()], ..Changes::default() }).await;
+        let leased = self.lease_delivery().await;
+        assert!(store.end_attempt(self.ended(&leased, retry, None)).await.unwrap());
+        assert_eq!(store.next_delivery_at().await.unwrap(), Some(second(5)));
+        assert!(store.wake_deliveries(second(10), 500).await.unwrap() > 0);
+        self.events_are_read(&made).await;
+    }
+
+    async fn events_are_read(&self, made: &[DispatchedEvent]) {
+        let store = &self.store;
         let newest = store.newest_position(&tenant()).await.unwrap();
         let recent = EventFilter { after: newest - 3, ..EventFilter::default() };
-        assert_eq!(store.list_events(&tenant(), &recent, 100).await.unwrap().len(), 3);
+        let kind = Some("link.state_changed".to_owned());
         let of_link = EventFilter { link_id: Some(LinkId::from_bits(self.bits(1))), ..EventFilter::default() };
-        assert!(store.list_events(&tenant(), &of_link, 100).await.unwrap().len() >= 4);
+        for filter in [
+            recent.clone(),
+            EventFilter { to: Some(second(1)), ..recent.clone() },
+            EventFilter { kind: kind.clone(), ..recent.clone() },
+            EventFilter { kind: kind.clone(), from: Some(second(0)), ..recent },
+            of_link.clone(),
+            EventFilter { kind, delivery: Some(DeliveryState::Delivered), ..of_link },
+        ] {
+            let page = store.list_events(&tenant(), &filter, 100).await.unwrap();
+            assert!(!page.events.is_empty() && page.is_last, "{filter:?}");
+            assert!(page.events.iter().all(|one| one.event.link_id == LinkId::from_bits(self.bits(1))));
+        }
         let ids: Vec<_> = made.iter().map(|one| one.event_id.clone()).collect();
         assert_eq!(store.find_events(&tenant(), &ids).await.unwrap().len(), made.len());
         store.list_failing_addresses().await.unwrap();
@@ -440,6 +471,8 @@ impl Walk {
         assert!(store.newest_time(&AppId::from_bits(1)).await.unwrap().is_some());
         let long_ago = second(0).checked_sub(SignedDuration::from_hours(100_000)).unwrap();
         store.cleanup(long_ago, 100).await.unwrap();
+        store.forget(long_ago, long_ago, 100).await.unwrap();
+        assert!(store.app_usage(&app_id(1)).await.unwrap().rows > 0);
         store.wipe_expired_sessions(&tenant(), long_ago, 100).await.unwrap();
         let known = store.lookup_watched_time().await.unwrap();
         let watch = TimeWatch::look(known, second(0), SignedDuration::ZERO);
