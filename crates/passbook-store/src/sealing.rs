@@ -18,6 +18,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use passbook_core::secret::SecretBytes;
 use zeroize::Zeroizing;
 
+pub(crate) use self::ring::UnwrapError;
 pub use self::{
     key_file::{KeyFile, KeyFileError},
     keys::Keys,

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::port::StoreError;
+use crate::{port::StoreError, sealing::UnwrapError};
 
 /// Remembers the first damage, until the store is opened anew: what is damaged once is not to be trusted, even if the
 /// next read of another row is fine.
@@ -23,10 +23,12 @@ impl MetDamage {
         }
     }
 
-    /// A read's outcome: a row that cannot be understood or opened is damage. A document of a newer release is not.
+    /// A read's outcome: a row that cannot be understood or opened is damage. A document of a newer release is not, nor is
+    /// a row under a master key that this process has not been given yet.
     pub(crate) fn look<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(error @ StoreError::Inconsistent { column, .. }) = &outcome
+        if let Err(error @ StoreError::Inconsistent { column, source, .. }) = &outcome
             && *column != "document_format"
+            && !matches!(source.downcast_ref(), Some(UnwrapError::UnknownVersion(_)))
         {
             self.note(error.to_string());
         }
