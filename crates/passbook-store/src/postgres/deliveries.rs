@@ -402,7 +402,8 @@ impl Unit for Bury {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<u64, WriteError> {
         let off = work.lock(LIST_SWITCHED_OFF, values![]).await?;
-        let address = |row| Ok(Columns { row, table: "webhook_addresses", key: "" }.text(0, "address_id")?.into_owned());
+        let address =
+            |row| Ok(Columns { row, table: "webhook_addresses", key: "" }.text(0, "address_id")?.into_owned());
         let off = off.iter().map(address).collect::<Result<Vec<_>, WriteError>>()?;
         if off.is_empty() {
             return Ok(0);

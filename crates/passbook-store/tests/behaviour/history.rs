@@ -24,8 +24,8 @@ use passbook_store::port::{
     Address, AnswerKey, AnswerWrite, AppInstitution, ChangeFilter, Changes, Client, ClockWrite, DeliveryLease,
     DeliveryState, DispatchedEvent, EndedAttempt, EventFilter, FinishedJob, ImportKey, InvestmentWrites, JobState,
     JobWork, LeaseRef, LeaseRequest, LeasedDelivery, LinkPosition, LinkWrite, NewDelivery, NewJob, NewToken,
-    NextAttempt, ReadyFilter, Reservation, SessionWrite, Store, StoreError, TransactionFilter,
-    TransactionWrites, UserTransactionFilter,
+    NextAttempt, ReadyFilter, Reservation, SessionWrite, Store, StoreError, TransactionFilter, TransactionWrites,
+    UserTransactionFilter,
 };
 use proptest::{
     prelude::*,
@@ -326,11 +326,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
             let waiting = store.list_undispatched(u32::from(a % 4) + 1).await.expect("the store answers");
             let to_address = |one: &passbook_store::port::UndispatchedEvent| NewDelivery {
                 token: format!("{}/{}", one.event.link_id, one.event.sequence),
-                address: Address {
-                    id: format!("address {}", b % 3),
-                    url: user(b),
-                    host: format!("host {}", b % 3),
-                },
+                address: Address { id: format!("address {}", b % 3), url: user(b), host: format!("host {}", b % 3) },
                 body: user(c),
                 due_at: moment(c),
                 app_due_at: moment(c),
