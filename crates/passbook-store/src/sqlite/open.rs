@@ -168,6 +168,11 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`]; trying again helps only after what it names was put right.
     pub fn open(options: OpenOptions<'_>) -> Result<Self, OpenError> {
+        let database = options.path.clone();
+        Self::open_as_it_is(options).map_err(|refusal| name_damage(&database, refusal))
+    }
+
+    fn open_as_it_is(options: OpenOptions<'_>) -> Result<Self, OpenError> {
         if rusqlite::version_number() < SQLITE_VERSION_MIN {
             return Err(OpenError::OldSqlite { found: rusqlite::version() });
         }
@@ -183,7 +188,7 @@ impl SqliteStore {
         }
         take_files(database)?;
         refuse_newer_schema(database)?;
-        let mut connection = connect_writer(database).map_err(|error| named(database, error))?;
+        let mut connection = connect_writer(database)?;
         keep_log(&connection, true)?;
         condition::refuse_damaged(database, &connection)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
@@ -256,7 +261,16 @@ pub fn schema_versions(path: &Path) -> Result<SchemaVersions, OpenError> {
     }
     let _lock = lock(path)?;
     condition::refuse_foreign(path)?;
-    Ok(SchemaVersions { found: found_schema_version(path)?, known })
+    let found = found_schema_version(path).map_err(|refusal| name_damage(path, refusal))?;
+    Ok(SchemaVersions { found, known })
+}
+
+/// Damage that any statement of an opening met is named as such, with the way back.
+fn name_damage(path: &Path, refusal: OpenError) -> OpenError {
+    match refusal {
+        OpenError::Database(error) => named(path, error),
+        refusal => refusal,
+    }
 }
 
 /// The schema that this release has.
@@ -283,12 +297,11 @@ fn found_schema_version(path: &Path) -> Result<Option<i32>, OpenError> {
     if !is_database(path) {
         return Ok(None);
     }
-    let connection = super::connection::connect_reader(path).map_err(|error| named(path, error))?;
+    let connection = super::connection::connect_reader(path)?;
     keep_log(&connection, true)?;
     let has_history = connection
         .prepare("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'")
-        .and_then(|mut statement| statement.exists([]))
-        .map_err(|error| named(path, error))?;
+        .and_then(|mut statement| statement.exists([]))?;
     if !has_history {
         return Ok(None);
     }

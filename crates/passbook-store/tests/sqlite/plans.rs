@@ -32,7 +32,7 @@ const NOT_FOR_REQUESTS: [(&str, &str); 6] = [
 ];
 
 /// Single statements of the same kinds, by how they begin.
-const NOT_BY_THE_WALK: [(&str, &str); 8] = [
+const NOT_BY_THE_WALK: [(&str, &str); 9] = [
     ("UPDATE jobs SET due_at = ?2 WHERE job_id = ?1", "by the job's key, when a clock is set"),
     ("SELECT version, document FROM links WHERE link_id = ?1", "replaying deletions at a start"),
     ("SELECT version, app_id, environment, institution_id", "deleting what cannot be read"),
@@ -40,17 +40,20 @@ const NOT_BY_THE_WALK: [(&str, &str); 8] = [
     ("UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE state", "opening"),
     ("UPDATE deliveries SET lease_owner = NULL, due_at = 0", "opening"),
     ("DELETE FROM kept_answers WHERE status IS NULL", "opening"),
+    ("DELETE FROM webhook_addresses WHERE address_id = ?1", "by the address's key, when its last delivery is gone"),
     ("UPDATE write_probe", "finding out whether writing works again"),
 ];
 
 /// Statements that look at all of something, and why that is bearable.
-const MAY_LOOK_AT_ALL: [(&str, &str); 6] = [
+const MAY_LOOK_AT_ALL: [(&str, &str); 8] = [
     ("SELECT job_id, app_due_at FROM jobs", "setting an app's clock moves every timed job of the app"),
     ("SELECT token, app_due_at FROM deliveries", "setting an app's clock moves every waiting delivery of the app"),
     (
         "SELECT app_id, environment, body, webhook FROM events",
         "an index of what waits for the dispatcher, in its order",
     ),
+    ("UPDATE link_sessions SET seen_at", "an index of sessions that retention has not seen, as many as it asks for"),
+    ("SELECT version, name, applied_on, checksum", "migrations are few, and read when another test opens a store"),
     ("SELECT app_id, environment, url, failing_since", "addresses are few, and doctor asks"),
     ("SELECT l.link_id, l.app_id, l.environment FROM links l", "walks over all links once, after a start"),
     ("SELECT app_id, name, clock, allowed_origins FROM apps ORDER BY", "applications are few"),
