@@ -89,7 +89,7 @@ pub fn compose(
         token_cache: TokenCache::default(),
         keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(imports::FILES_HELD_MAX),
-        import_turns: tokio::sync::Semaphore::new(imports::IMPORTS_MAX),
+        import_turns: imports::import_turns(),
         updates,
         lease,
     })

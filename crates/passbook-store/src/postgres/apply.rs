@@ -2,6 +2,7 @@
 //! guards that are cheap to lose come first, parents come before children. The order is also the order of row locks.
 
 use async_trait::async_trait;
+use passbook_core::tenant::Tenant;
 
 use super::{
     answers::write_answer,
@@ -26,6 +27,10 @@ pub(super) struct Commit(pub Prepared);
 #[async_trait]
 impl Unit for Commit {
     type Answer = ();
+
+    fn tenant(&self) -> Option<&Tenant> {
+        self.0.tenant()
+    }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), WriteError> {
         work.run(&steps(&self.0)?).await?;

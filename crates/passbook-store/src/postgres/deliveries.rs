@@ -320,9 +320,9 @@ pub(super) async fn list_events(
     let found = match &filter.link_id {
         Some(link) => {
             values.extend(values![link.as_str()]);
-            readers.scan(LIST_EVENTS_OF_LINK, values).await?
+            readers.scan_for(tenant, LIST_EVENTS_OF_LINK, values).await?
         }
-        None => readers.scan(LIST_EVENTS, values).await?,
+        None => readers.scan_for(tenant, LIST_EVENTS, values).await?,
     };
     with_deliveries(readers, found.iter().map(rows::ledger_event).collect::<Result<_, _>>()?).await
 }
@@ -334,7 +334,7 @@ pub(super) async fn find_events(
 ) -> Result<Vec<LedgerEvent>, StoreError> {
     let ids: Value<'_> = ids.iter().map(EventId::as_str).collect();
     let values = values![ids, tenant.app_id.as_str(), tenant.environment.as_str()];
-    let found = readers.scan(FIND_EVENTS, values).await?;
+    let found = readers.scan_for(tenant, FIND_EVENTS, values).await?;
     with_deliveries(readers, found.iter().map(rows::ledger_event).collect::<Result<_, _>>()?).await
 }
 

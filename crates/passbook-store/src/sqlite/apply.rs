@@ -72,7 +72,7 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
         add_audit_entry(connection, entry)?;
     }
     if let Some(clock) = &rest.clock {
-        write_clock(connection, clock)?;
+        write_clock(connection, clock, effects)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use passbook_core::{
     ids::{AppId, LinkId},
     link::{Link, LinkSecrets},
     secret::SecretBytes,
+    tenant::Tenant,
 };
 use serde::Serialize;
 
@@ -56,6 +57,20 @@ pub(crate) struct Prepared {
     pub session: Option<PreparedSession>,
     pub instance_values: Vec<(String, SealedUnder<Vec<u8>>)>,
     pub answer: Option<PreparedAnswer>,
+}
+
+impl Prepared {
+    /// Whose commit it is; `None` when nothing in it says so.
+    pub(crate) fn tenant(&self) -> Option<&Tenant> {
+        let rest = &self.rest;
+        let of_link = self.link.as_ref().map(|write| &write.link.tenant);
+        let of_session = || self.session.as_ref().map(|session| &session.write.session.tenant);
+        let of_answer = || self.answer.as_ref().map(|answer| &answer.write.key.tenant);
+        let of_client = || rest.client.as_ref().map(|client| &client.tenant);
+        let of_rest = || rest.audit.first().map(|entry| &entry.tenant).or(rest.jobs.first().map(|job| &job.tenant));
+        let said = rest.on_behalf_of.as_ref();
+        said.or(of_link).or_else(of_session).or_else(of_answer).or_else(of_client).or_else(of_rest)
+    }
 }
 
 /// Seals `changes`. `stored_key` answers with the wrapped key of an existing link, `None` when it has none.

@@ -13,6 +13,7 @@ mod group_commit;
 mod instance;
 mod investments;
 mod jobs;
+mod large_commits;
 mod links;
 mod sessions;
 mod transactions;

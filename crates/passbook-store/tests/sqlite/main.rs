@@ -11,6 +11,7 @@ mod inconsistent;
 mod master_keys;
 mod migrating;
 mod opening;
+mod pieces;
 mod reading;
 mod reservations;
 mod speed;

@@ -3,7 +3,7 @@
 //! Idempotent: accounts are matched by a keyed hash of their number, transactions by the bank's id within the account,
 //! so the same file twice writes nothing at all.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -17,7 +17,10 @@ use passbook_core::{
     snapshot::{StatementFile, StatementInstitution},
     transaction::Transaction,
 };
-use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError};
+use passbook_store::{
+    fair::Turns,
+    port::{AppInstitution, Changes, ImportKey, StoreError},
+};
 
 use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, transaction_writes};
 use crate::{
@@ -28,9 +31,18 @@ use crate::{
 /// Statement files in memory at once, of 16 MiB at most each; further uploads wait.
 pub const FILES_HELD_MAX: usize = 8;
 /// Statement files read at once. The largest needs some 200 MiB while it is.
-pub const IMPORTS_MAX: usize = 2;
+const IMPORTS_MAX: usize = 2;
+/// Statement files that may wait to be read, and for how long. A tenant alone may have half of them waiting.
+const IMPORTS_WAITING_MAX: usize = 2 * FILES_HELD_MAX;
+const IMPORT_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Longest slug made of a name in a file.
 const SLUG_MAX: usize = 60;
+
+/// Turns to read a statement file, which tenants get one after the other.
+#[must_use]
+pub fn import_turns() -> Turns {
+    Turns::new(IMPORTS_MAX, IMPORTS_WAITING_MAX, IMPORT_WAIT_MAX)
+}
 
 /// A file to import.
 pub struct Import {
@@ -102,7 +114,8 @@ impl Services {
         keep: &Keep<Imported>,
     ) -> Result<Imported, ImportRefusal> {
         // One file may need ten times its size while it is read and compared, so few are taken at once.
-        let _turn = self.import_turns.acquire().await.map_err(|error| Fault::Internal(Box::new(error)))?;
+        let turn = self.import_turns.take(Some(&actor.tenant)).await;
+        let _turn = turn.map_err(|error| Fault::Unavailable(Box::new(error)))?;
         let chosen = match &import.institution_id {
             Some(id) => Some(self.known_institution(actor, id).await?.ok_or(ImportRefusal::UnknownInstitution)?),
             None => None,

@@ -89,8 +89,8 @@ pub struct Services {
     pub keys_at_work: Arc<idempotency::KeysAtWork>,
     /// Statement files that may be in memory at once; see [`imports::FILES_HELD_MAX`].
     pub files_held: tokio::sync::Semaphore,
-    /// Statement files that may be read at once; see [`imports::IMPORTS_MAX`].
-    pub import_turns: tokio::sync::Semaphore,
+    /// Statement files that may be read at once; see [`imports::import_turns`].
+    pub import_turns: passbook_store::fair::Turns,
     /// How links update on their own; `None` when they do not.
     pub updates: Option<crate::workers::schedule::Updates>,
     /// How long a worker may keep a job without a sign of life.

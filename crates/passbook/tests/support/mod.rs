@@ -393,7 +393,7 @@ fn compose(
         token_cache: TokenCache::default(),
         keys_at_work: Arc::default(),
         files_held: tokio::sync::Semaphore::new(passbook::services::imports::FILES_HELD_MAX),
-        import_turns: tokio::sync::Semaphore::new(passbook::services::imports::IMPORTS_MAX),
+        import_turns: passbook::services::imports::import_turns(),
         updates,
         lease: passbook::workers::LEASE,
         store,
