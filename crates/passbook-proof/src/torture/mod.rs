@@ -19,6 +19,7 @@ mod invariants;
 mod journal;
 mod kill;
 mod model;
+mod neighbour_imports;
 mod overload;
 mod power_cut;
 mod refresh_limits;
@@ -75,6 +76,8 @@ pub enum Experiment {
     SigningKeys(SigningKeysOptions),
     /// Kill the server while it sends webhooks to receivers that fail in every way; none is lost, and order is kept.
     Webhooks(WebhooksOptions),
+    /// Import 49,000 transactions beside another tenant's writes; none of those waits for long.
+    NeighbourImports(NeighbourImportsOptions),
 }
 
 /// What every experiment needs.
@@ -329,6 +332,25 @@ pub struct WebhooksOptions {
     kills: u64,
 }
 
+/// Options of `torture neighbour-imports`; always on the embedded store, which has one writer for all.
+#[derive(Args)]
+pub struct NeighbourImportsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Imports, one after the other, each of a new link.
+    #[arg(long, default_value_t = 5)]
+    imports: u32,
+    /// Transactions in each.
+    #[arg(long, default_value_t = 49_000)]
+    transactions: u32,
+    /// The longest that a write of the other tenant may take meanwhile.
+    #[arg(long, default_value_t = 80)]
+    longest_ms_max: u64,
+    /// Writes that must have been timed beside imports, or the run proves nothing.
+    #[arg(long, default_value_t = 100)]
+    writes_min: usize,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -348,5 +370,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Backups(options) => backups::run(options).await,
         Experiment::SigningKeys(options) => signing_keys::run(options).await,
         Experiment::Webhooks(options) => webhooks::run(options).await,
+        Experiment::NeighbourImports(options) => neighbour_imports::run(options).await,
     }
 }

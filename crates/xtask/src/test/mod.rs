@@ -71,6 +71,11 @@ const STEPS: &[Step<Context>] = &[
         run: torture::signing_keys,
     },
     Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
+    Step {
+        name: "torture-neighbour-imports",
+        about: "short form of `cargo xtask torture neighbour-imports`",
+        run: torture::neighbour_imports,
+    },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",

@@ -80,6 +80,11 @@ pub fn webhooks(_: &Context) -> Result<Outcome> {
     short(&["webhooks", "--events", "600", "--receivers", "20", "--kills", "8"])
 }
 
+pub fn neighbour_imports(_: &Context) -> Result<Outcome> {
+    // A short run on a shared machine: the bar is wide here and meant in the long form.
+    short(&["neighbour-imports", "--imports", "1", "--longest-ms-max", "250", "--writes-min", "10"])
+}
+
 /// Whether a process may be traced here; containers often forbid it.
 fn traced(context: &Context) -> Result<Option<Outcome>> {
     if let Some(skipped) = provide(&[STRACE], context.ci)? {
