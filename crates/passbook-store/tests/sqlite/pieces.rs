@@ -160,7 +160,7 @@ async fn rows_of_a_deleted_link_are_erased_in_pieces_and_a_crash_does_not_keep_t
     let home = Home::new();
     let large = connected_link(1);
     let store = home.open();
-    store.commit(import(large.clone(), None, 0..MANY)).await.unwrap();
+    store.commit(import(large.clone(), None, 0..3 * MANY)).await.unwrap();
     store.close().await;
     drop(store);
     let left = "SELECT COUNT(*) FROM unfinished_work WHERE kind = 'erase'";
