@@ -22,8 +22,8 @@ async fn accounts_and_owners_have_the_contracts_shape() {
     for account in accounts["accounts"].as_array().unwrap() {
         assert!(account["balances"]["current"].is_number());
     }
-    insta::assert_json_snapshot!("accounts", without_avatar(accounts));
-    insta::assert_json_snapshot!("identity", without_avatar(identity));
+    crate::support::assert_snapshot!("accounts", without_avatar(accounts));
+    crate::support::assert_snapshot!("identity", without_avatar(identity));
 }
 
 #[tokio::test]

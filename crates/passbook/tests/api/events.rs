@@ -68,7 +68,7 @@ async fn the_ledger_is_read_page_by_page_and_narrowed_by_filters() {
     assert_eq!(events(&server, &server.a, "?delivery_state=waiting").await.len(), 0);
     assert_eq!(events(&server, &server.b, "").await.len(), 0, "another app has none");
     assert_eq!(events(&server, &server.live, "").await.len(), 0, "nor has the same app's other environment");
-    insta::assert_json_snapshot!("ledger_event", all[0]);
+    crate::support::assert_snapshot!("ledger_event", all[0]);
 }
 
 #[tokio::test]

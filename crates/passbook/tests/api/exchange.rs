@@ -15,7 +15,7 @@ async fn the_link_comes_back_connected_with_its_prefetch_pending() {
     let body = answer.ok(201);
     assert_eq!((&body["link_id"], &body["link"]["link_id"]), (&json!(id), &json!(id)));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    insta::assert_json_snapshot!("exchanged_link", without_avatar(body));
+    crate::support::assert_snapshot!("exchanged_link", without_avatar(body));
 }
 
 #[tokio::test]

@@ -26,9 +26,9 @@ async fn transactions(server: &TestServer, id: &str, query: &str) -> Value {
 async fn holdings_and_transactions_have_the_contracts_shape() {
     let server = TestServer::start().await;
     let id = investor(&server).await;
-    insta::assert_json_snapshot!("holdings", without_avatar(holdings(&server, &id, "").await));
+    crate::support::assert_snapshot!("holdings", without_avatar(holdings(&server, &id, "").await));
     let page = transactions(&server, &id, "?size=5").await;
-    insta::assert_json_snapshot!("investment_transactions", without_avatar(page));
+    crate::support::assert_snapshot!("investment_transactions", without_avatar(page));
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ async fn a_link_has_the_contracts_shape() {
     let id = server.link_with(&server.a, fields).await;
     let answer = server.get(&server.a, &format!("/links/{id}")).await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    insta::assert_json_snapshot!("link", without_avatar(json!({"link": answer.ok(200)})));
+    crate::support::assert_snapshot!("link", without_avatar(json!({"link": answer.ok(200)})));
 }
 
 #[tokio::test]

@@ -3,6 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+/// `tests/api_postgres.rs` has the same modules and another store.
+pub const STORE: support::home::StoreKind = support::home::StoreKind::Embedded;
+
 mod abandoned_jobs;
 mod access_token;
 mod accounts;

@@ -28,7 +28,7 @@ async fn accounts_with_numbers_are_listed_with_all_four_lists() {
         assert!(number.ends_with(account["account_mask"].as_str().unwrap()));
     }
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    insta::assert_json_snapshot!("numbers", without_avatar(body));
+    crate::support::assert_snapshot!("numbers", without_avatar(body));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn the_first_page_has_the_contracts_shape() {
     let id = server.link(&server.a).await;
     let body = page(&server, &id, "?size=2").await;
     assert_eq!((&body["page"], &body["size"]), (&json!(1), &json!(2)));
-    insta::assert_json_snapshot!("transactions", without_avatar(body));
+    crate::support::assert_snapshot!("transactions", without_avatar(body));
 }
 
 #[tokio::test]

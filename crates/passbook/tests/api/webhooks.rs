@@ -100,7 +100,7 @@ async fn every_event_of_a_link_arrives_signed_and_in_order() {
         assert_eq!((&claims["iss"], claims.as_object().unwrap().len()), (&json!("http://passbook.test"), 3));
         assert_eq!((attempt.number(), attempt.header("content-type")), (1, "application/json"));
     }
-    insta::assert_json_snapshot!("webhook_bodies", first_of_each(bodies));
+    crate::support::assert_snapshot!("webhook_bodies", first_of_each(bodies));
 }
 
 /// The first body of each kind and state.

@@ -1,10 +1,10 @@
 //! The steps that Cargo runs.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::Context;
 use super::packages::{Package, provide};
-use crate::command::{answers, cargo, command, root, run};
+use crate::command::{answers, cargo, command, output, root, run};
 use crate::pipeline::Outcome;
 use crate::proof::{built, target_directory};
 
@@ -62,6 +62,25 @@ pub fn tests(_: &Context) -> Result<Outcome> {
     let mut beside_a_cluster = command(built("ci", "postgres-cluster")?);
     beside_a_cluster.args(["run", "--", "cargo"]).args(selection);
     run(beside_a_cluster.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME"))?;
+    Ok(Outcome::Passed)
+}
+
+/// The API suite once more, on PostgreSQL, which the step `tests` leaves out; and how many tests that are.
+pub fn api_on_postgres(_: &Context) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    let selection = ["test", "--workspace", "--test", "api_postgres", "--profile", "ci", "--locked"];
+    let listed = output(cargo(&selection).args(["--", "--list", "--format", "terse"]))?;
+    let count = String::from_utf8_lossy(&listed).lines().filter(|line| line.ends_with(": test")).count();
+    // With the cluster, a test that cannot use it fails instead of falling back to the embedded store.
+    let mut beside_a_cluster = command(built("ci", "postgres-cluster")?);
+    beside_a_cluster.args(["run", "--", "cargo"]).args(selection);
+    run(beside_a_cluster.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME"))?;
+    if count == 0 {
+        bail!("the API suite on PostgreSQL is empty");
+    }
+    println!("API suite on PostgreSQL: {count} tests");
     Ok(Outcome::Passed)
 }
 
