@@ -44,11 +44,13 @@ impl Call {
     }
 
     /// The same call to another server.
+    #[allow(dead_code, reason = "only `idempotency_cut_off` stops servers under a call, and only one program has it")]
     pub fn through(self, router: Router) -> Self {
         Self { router, ..self }
     }
 
     /// The call without the server that it was made for, which can then be stopped.
+    #[allow(dead_code, reason = "only `idempotency_cut_off` stops servers under a call, and only one program has it")]
     pub fn unsent(self) -> Self {
         self.through(Router::new())
     }

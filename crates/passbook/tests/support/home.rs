@@ -12,7 +12,7 @@ use passbook_core::time::Clock;
 use passbook_store::{
     port::Store,
     postgres::{self, Connections, PostgresStore},
-    sealing::{Keys, random_bytes},
+    sealing::{Keys, MasterKey, random_bytes},
     sqlite::{self, SqliteStore, load_or_create_master_keys},
 };
 use tempfile::TempDir;
@@ -56,8 +56,8 @@ impl Home {
         let path = self.directory.path().join("passbook.db");
         let deletion_ledger = self.directory.path().join("deletions.ledger");
         let key_file = self.directory.path().join("master.key");
-        let master_keys = load_or_create_master_keys(&key_file, &path, &deletion_ledger).expect("master keys");
         let Some(database) = &self.database else {
+            let master_keys = load_or_create_master_keys(&key_file, &path, &deletion_ledger).expect("master keys");
             let store = SqliteStore::open(sqlite::OpenOptions {
                 path,
                 master_keys,
@@ -74,7 +74,7 @@ impl Home {
             url: &database.url,
             tls_roots: None,
             connections: Connections { point_reads: 1, long_reads: 2, writes: 4 },
-            master_keys,
+            master_keys: database.master_keys.clone(),
             deletion_ledger,
             wall_clock: Arc::clone(&clock),
             renderer: views::RENDERER,
@@ -250,6 +250,8 @@ struct Database {
     server: String,
     name: String,
     url: String,
+    /// What the operator of a server over a database gives it at every start.
+    master_keys: Vec<MasterKey>,
 }
 
 impl Database {
@@ -259,7 +261,7 @@ impl Database {
         let template = template(&admin, &server).await;
         let name = fresh_name("api");
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.expect("a database is made");
-        Some(Self { url: url_of(&server, &name), server, name })
+        Some(Self { url: url_of(&server, &name), master_keys: vec![MasterKey::generate()], server, name })
     }
 }
 

@@ -61,9 +61,6 @@ pub const PUBLIC_URL: &str = "http://passbook.test";
 /// Longest wait for background work; far above what any of it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a request waits for a place: long enough for every test that is not about places.
-const PLACE_PATIENCE: Duration = Duration::from_secs(1);
-
 /// An API client with its secret.
 #[derive(Clone)]
 pub struct Client {
@@ -93,6 +90,23 @@ pub struct TestServer {
     home: Home,
 }
 
+/// What a test says of its server.
+struct Settings {
+    limits: Option<Limits>,
+    updates: Option<Updates>,
+    webhooks: Webhooks,
+    /// How long a request waits for a place.
+    place_patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // On a machine that has much to do, the server learns that it has few places; whoever tests something else is
+        // not to be refused for that.
+        Self { limits: None, updates: None, webhooks: webhooks_of_this_machine(), place_patience: PATIENCE }
+    }
+}
+
 /// What a start of the process makes.
 struct Parts {
     services: Arc<Services>,
@@ -104,14 +118,8 @@ struct Parts {
 }
 
 impl Parts {
-    async fn compose(
-        home: &Home,
-        clock: Arc<TestClock>,
-        bank: ScriptedBank,
-        limits: Option<Limits>,
-        updates: Option<Updates>,
-        webhooks: Webhooks,
-    ) -> Self {
+    async fn compose(home: &Home, clock: Arc<TestClock>, bank: ScriptedBank, settings: Settings) -> Self {
+        let Settings { limits, updates, webhooks, place_patience } = settings;
         let store = home.open(clock.clone()).await;
         let services = compose(store, clock.clone(), bank.clone(), updates, webhooks);
         let stop = CancellationToken::new();
@@ -119,7 +127,7 @@ impl Parts {
         signing::prepare(services.store.as_ref()).await.expect("signing keys");
         let api = Api {
             services: services.clone(),
-            shedder: passbook::api::shed::Shedder::new(PLACE_PATIENCE, PLACE_PATIENCE),
+            shedder: passbook::api::shed::Shedder::new(place_patience, place_patience),
             bodies: passbook::api::bodies::Bodies::default(),
             long_answers: passbook::api::long_answers::LongAnswers::default(),
             limits,
@@ -141,27 +149,32 @@ impl Parts {
 impl TestServer {
     /// A server without request limits.
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_as(Settings::default()).await
     }
 
     /// A server with these request limits.
     pub async fn start_with(limits: Option<Limits>) -> Self {
-        Self::start_as(limits, None, webhooks_of_this_machine()).await
+        Self::start_as(Settings { limits, ..Settings::default() }).await
     }
 
     /// A server whose links update on their own.
     pub async fn start_updating(updates: Updates) -> Self {
-        Self::start_as(None, Some(updates), webhooks_of_this_machine()).await
+        Self::start_as(Settings { updates: Some(updates), ..Settings::default() }).await
     }
 
     /// A server whose operator says this of webhooks.
     pub async fn start_with_webhooks(webhooks: Webhooks) -> Self {
-        Self::start_as(None, None, webhooks).await
+        Self::start_as(Settings { webhooks, ..Settings::default() }).await
     }
 
-    async fn start_as(limits: Option<Limits>, updates: Option<Updates>, webhooks: Webhooks) -> Self {
+    /// A server that refuses a request soon when no place becomes free.
+    pub async fn start_impatient() -> Self {
+        Self::start_as(Settings { place_patience: Duration::from_secs(1), ..Settings::default() }).await
+    }
+
+    async fn start_as(settings: Settings) -> Self {
         let home = Home::new(crate::STORE).await;
-        let parts = Parts::compose(&home, Arc::default(), ScriptedBank::default(), limits, updates, webhooks).await;
+        let parts = Parts::compose(&home, Arc::default(), ScriptedBank::default(), settings).await;
         let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
@@ -181,7 +194,7 @@ impl TestServer {
         drop((_stopped_at_the_end, router, api));
         services.store.close().await;
         drop(services);
-        let parts = Parts::compose(&home, clock, bank, None, None, webhooks_of_this_machine()).await;
+        let parts = Parts::compose(&home, clock, bank, Settings::default()).await;
         Self::of(parts, home, [a, b, live, limited])
     }
 
