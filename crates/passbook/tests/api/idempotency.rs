@@ -95,7 +95,7 @@ async fn of_50_calls_at_once_one_has_an_effect_and_all_get_its_answer() {
     let server = TestServer::start().await;
     for (n, Case { call, action, status }) in every_operation(&server).await.into_iter().enumerate() {
         let (call, before) = (call.header(KEY, &format!("key {n}")), happened(&server, action));
-        let calls: Vec<_> = (0..50).map(|_| tokio::spawn(call.clone().send())).collect();
+        let calls: Vec<_> = (0..50).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
         let mut answers = Vec::new();
         for call in calls {
             answers.push(call.await.unwrap());
@@ -312,7 +312,7 @@ async fn ten_thousand_keys_used_twice_make_ten_thousand_sessions() {
             tokio::spawn(async move {
                 for n in (worker..KEYS).step_by(AT_ONCE) {
                     let call = call.clone().header(KEY, &format!("key-{n}"));
-                    let (one, two) = tokio::join!(until_admitted(&call), until_admitted(&call));
+                    let (one, two) = tokio::join!(call.clone().send_until_admitted(), call.send_until_admitted());
                     assert_eq!((one.status, one.text()), (201, two.text()));
                 }
             })
@@ -322,15 +322,4 @@ async fn ten_thousand_keys_used_twice_make_ten_thousand_sessions() {
         worker.await.unwrap();
     }
     assert_eq!(happened(&server, "create_link_session") - before, KEYS as i64);
-}
-
-/// The answer, once an overloaded server takes the call: a slow machine is one.
-async fn until_admitted(call: &Call) -> Answer {
-    loop {
-        let answer = call.clone().send().await;
-        if answer.status != 503 {
-            return answer;
-        }
-        tokio::task::yield_now().await;
-    }
 }
