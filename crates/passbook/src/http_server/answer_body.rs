@@ -31,7 +31,7 @@ pub fn watched(body: Body, running: Running, patience: Duration) -> Body {
     }
     let (pieces, taken) = mpsc::channel(1);
     tokio::spawn(hand_on(body, running, pieces, patience));
-    Body::new(Pieces(taken))
+    Body::new(Pieces(Some(taken)))
 }
 
 /// Why a body ended early.
@@ -80,20 +80,23 @@ fn cut_up(frame: Result<Option<Frame<Bytes>>, axum::Error>) -> impl Iterator<Ite
     pieces.chain(other)
 }
 
-/// A body that is handed on in pieces.
-struct Pieces(mpsc::Receiver<Piece>);
+/// A body that is handed on in pieces; `None` after its end, whole or not.
+struct Pieces(Option<mpsc::Receiver<Piece>>);
 
 impl HttpBody for Pieces {
     type Data = Bytes;
     type Error = Cut;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match ready!(self.0.poll_recv(context)) {
-            Some(Ok(Some(frame))) => Poll::Ready(Some(Ok(frame))),
-            Some(Ok(None)) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            None => Poll::Ready(Some(Err(Cut::NotTaken))),
-        }
+        let Some(pieces) = &mut self.0 else { return Poll::Ready(None) };
+        let last = match ready!(pieces.poll_recv(context)) {
+            Some(Ok(Some(frame))) => return Poll::Ready(Some(Ok(frame))),
+            Some(Ok(None)) => None,
+            Some(Err(error)) => Some(Err(error.into())),
+            None => Some(Err(Cut::NotTaken)),
+        };
+        self.0 = None;
+        Poll::Ready(last)
     }
 }
 
