@@ -48,7 +48,7 @@ pub const RULES: [Rule; 25] = [
     rule("apps", "never; only operators add apps", By::Operator),
     rule("audit", "after `store.audit_days`", By::Maintenance),
     rule("clients", "never; only operators add clients", By::Operator),
-    rule("commit_marks", "after a day", By::Maintenance),
+    rule("commit_marks", "after an hour", By::Maintenance),
     rule("deliveries", "with their event", By::Maintenance),
     rule("events", "90 days after they got their position", By::Maintenance),
     rule("holdings", "with their link", By::Deletion),

@@ -13,7 +13,7 @@ use tokio_postgres::{Error, error::SqlState};
 use super::{connect::Connector, failure::Told};
 
 /// Every table whose rows become many, or are joined with such.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 19] = [
     "apps",
     "clients",
     "access_tokens",
@@ -31,9 +31,11 @@ const TABLES: [&str; 17] = [
     "app_institutions",
     "ordinals",
     "audit",
+    "link_usage",
+    "app_usage",
 ];
 // In the order of the tables. Statistics of an empty table say that it is small, which is worse than none.
-const HAS_ROWS: [&str; 17] = [
+const HAS_ROWS: [&str; 19] = [
     "SELECT 1 FROM apps LIMIT 1",
     "SELECT 1 FROM clients LIMIT 1",
     "SELECT 1 FROM access_tokens LIMIT 1",
@@ -51,8 +53,10 @@ const HAS_ROWS: [&str; 17] = [
     "SELECT 1 FROM app_institutions LIMIT 1",
     "SELECT 1 FROM ordinals LIMIT 1",
     "SELECT 1 FROM audit LIMIT 1",
+    "SELECT 1 FROM link_usage LIMIT 1",
+    "SELECT 1 FROM app_usage LIMIT 1",
 ];
-const ANALYZE: [&str; 17] = [
+const ANALYZE: [&str; 19] = [
     "ANALYZE apps",
     "ANALYZE clients",
     "ANALYZE access_tokens",
@@ -70,6 +74,8 @@ const ANALYZE: [&str; 17] = [
     "ANALYZE app_institutions",
     "ANALYZE ordinals",
     "ANALYZE audit",
+    "ANALYZE link_usage",
+    "ANALYZE app_usage",
 ];
 // A table with rows has a line for each column, once it was analysed.
 const LIST_WITHOUT_STATISTICS: &str = "SELECT t.name FROM unnest($1::TEXT[]) AS t (name) WHERE \

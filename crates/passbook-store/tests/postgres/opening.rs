@@ -71,6 +71,7 @@ async fn a_migration_that_was_cut_off_is_done_by_the_next_one() {
         DROP INDEX links_of_master_key; DROP TABLE transaction_changes; ALTER TABLE transactions DROP COLUMN pending_id; ALTER TABLE transactions DROP COLUMN enrichment; \
         DROP INDEX links_of_user; DROP TABLE holdings; DROP TABLE investment_transactions; \
         DROP TABLE deliveries; DROP TABLE webhook_addresses; DROP INDEX events_waiting; DROP INDEX events_by_position; \
+        DROP INDEX events_of_link; DROP INDEX events_of_kind; \
         ALTER TABLE events DROP COLUMN webhook; ALTER TABLE events DROP COLUMN event_id; DELETE FROM refinery_schema_history WHERE version > 1";
     raw.batch_execute(undo).await.unwrap();
     let killed = home.raw().await;

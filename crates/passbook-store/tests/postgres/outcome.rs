@@ -111,8 +111,8 @@ async fn old_marks_are_cleaned_up_and_new_ones_stay() {
     raw.batch_execute("INSERT INTO commit_marks (mark, outcome, at) VALUES ('old', 'committed', 0)").await.unwrap();
     assert_eq!(store.cleanup(Timestamp::MIN, 100).await.unwrap(), 0, "a mark is nothing that anybody stored");
     let marks = raw.query("SELECT mark FROM commit_marks", &[]).await.unwrap();
-    assert_eq!(marks.len(), 1);
-    assert_ne!(marks[0].get::<_, &[u8]>(0), b"old");
+    assert!(!marks.is_empty(), "those of this hour stay");
+    assert!(marks.iter().all(|mark| mark.get::<_, &[u8]>(0) != b"old"));
     store.close().await;
     home.database.remove().await;
 }
