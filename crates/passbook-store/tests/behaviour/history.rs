@@ -95,11 +95,11 @@ fn row(bits: u8, variant: u8) -> Transaction {
     let mut row = transaction(u128::from(bits), &day(variant));
     row.account_id = account_of(bits);
     row.upstream_key = format!("key {}", variant % 8);
-    row.details.datetime = (variant % 3 > 0).then(|| moment(variant));
-    row.details.pending = variant % 5 == 0;
-    row.details.raw_description = (variant % 2 == 0).then(|| user(variant));
+    row.details.datetime = (!variant.is_multiple_of(3)).then(|| moment(variant));
+    row.details.pending = variant.is_multiple_of(5);
+    row.details.raw_description = variant.is_multiple_of(2).then(|| user(variant));
     row.original_id = (variant % 4 == 1).then(|| format!("theirs {variant}"));
-    row.pending_id = (variant % 7 == 0).then(|| TransactionId::from_bits(u128::from(variant)));
+    row.pending_id = variant.is_multiple_of(7).then(|| TransactionId::from_bits(u128::from(variant)));
     row
 }
 
@@ -108,11 +108,11 @@ fn investment(bits: u8, variant: u8) -> InvestmentTransaction {
         id: InvestmentTransactionId::from_bits(u128::from(bits)),
         account_id: account_of(bits),
         upstream_key: format!("key {}", variant % 8),
-        security_id: (variant % 2 == 0).then(|| SecurityId::from_bits(1)),
+        security_id: variant.is_multiple_of(2).then(|| SecurityId::from_bits(1)),
         details: InvestmentTransactionDetails {
             amount: "-12.50".parse().expect("a decimal"),
             date: day(variant).parse().expect("a date"),
-            datetime: (variant % 3 > 0).then(|| moment(variant)),
+            datetime: (!variant.is_multiple_of(3)).then(|| moment(variant)),
             description: user(variant),
             kind: InvestmentKind::Cash,
             subtype: None,
@@ -147,7 +147,7 @@ fn client(a: u8, b: u8, c: u8) -> Client {
         name: user(c),
         secret_hashes: (0..=c % 3).map(|hash| [hash.wrapping_add(b); 32]).collect(),
         scopes: ScopeSet::all(),
-        disabled_at: (c % 5 == 0).then(|| moment(c)),
+        disabled_at: c.is_multiple_of(5).then(|| moment(c)),
     }
 }
 
@@ -156,8 +156,8 @@ async fn link_write(from: &Side, a: u8, b: u8, c: u8) -> LinkWrite {
     let id = LinkId::from_bits(link_bits(a));
     let stored = from.store.lookup_link(&tenant_of(b), &id).await.ok().flatten();
     let (mut link, version) = match stored {
-        Some(stored) => (stored.link, Some(stored.version + u64::from(c % 7 == 0))),
-        None => (link(link_bits(a)), (c % 11 == 0).then_some(1)),
+        Some(stored) => (stored.link, Some(stored.version + u64::from(c.is_multiple_of(7)))),
+        None => (link(link_bits(a)), c.is_multiple_of(11).then_some(1)),
     };
     if version.is_none() {
         link.tenant = tenant_of(b);
@@ -174,9 +174,9 @@ async fn link_write(from: &Side, a: u8, b: u8, c: u8) -> LinkWrite {
     let secret = |wanted: bool| wanted.then(|| SecretBytes::new(vec![b, c]));
     LinkWrite {
         expected_version: version,
-        numbers_view: secret(c % 3 == 0),
-        secrets: (b % 3 == 0).then(|| if c % 2 == 0 { secrets() } else { LinkSecrets::default() }),
-        credential: secret(b % 4 == 0),
+        numbers_view: secret(c.is_multiple_of(3)),
+        secrets: b.is_multiple_of(3).then(|| if c.is_multiple_of(2) { secrets() } else { LinkSecrets::default() }),
+        credential: secret(b.is_multiple_of(4)),
         import_key: match c % 6 {
             0 | 1 => ImportKey::Set(format!("file {}", b % 2)),
             2 => ImportKey::Free,
@@ -235,7 +235,7 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
             let moved = InvestmentChanges {
                 portfolio: Portfolio::default(),
                 created: vec![investment(b, c)],
-                updated: if c % 3 == 0 { vec![investment(a, c)] } else { Vec::new() },
+                updated: if c.is_multiple_of(3) { vec![investment(a, c)] } else { Vec::new() },
                 removed: vec![InvestmentTransactionId::from_bits(u128::from(c))],
             };
             let link_id = LinkId::from_bits(link_bits(a));
@@ -247,8 +247,8 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
                 1 => JobWork::ExpireExchange,
                 _ => JobWork::RefreshProducts { products: passbook_core::product::ProductSet::default() },
             };
-            let due_at = if c % 9 == 0 { Timestamp::MAX } else { moment(c) };
-            let app_due_at = (c % 2 == 0).then(|| moment(b));
+            let due_at = if c.is_multiple_of(9) { Timestamp::MAX } else { moment(c) };
+            let app_due_at = c.is_multiple_of(2).then(|| moment(b));
             let job = NewJob { work, due_at, app_due_at, ..job(u128::from(b % 12), link_bits(a), moment(c)) };
             Changes { jobs: vec![job], ..nothing() }
         }
@@ -259,7 +259,7 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
                 at: moment(c),
                 tags: vec![user(c)],
                 kind: EventKind::LinkStateChanged { state: LinkState::Connected, error: None },
-                webhook: (c % 2 == 0).then(|| "https://app.example/hook".to_owned()),
+                webhook: c.is_multiple_of(2).then(|| "https://app.example/hook".to_owned()),
             };
             Changes { events: vec![event], ..nothing() }
         }
@@ -274,8 +274,8 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
             };
             let known = from.store.lookup_session(&session.id).await.ok().flatten();
             let write = SessionWrite {
-                request: (b % 2 == 0).then(|| SecretBytes::new(vec![c])),
-                wipe_request: b % 5 == 0,
+                request: b.is_multiple_of(2).then(|| SecretBytes::new(vec![c])),
+                wipe_request: b.is_multiple_of(5),
                 spends_token: c % 3 == 2,
                 ..session_write(session, known.map(|known| known.version + u64::from(b % 6 == 5)))
             };
@@ -283,7 +283,7 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
         }
         11 => {
             let known = from.store.lookup_app(&app_id(u128::from(a % 2) + 1)).await.ok().flatten()?;
-            let expected = if c % 5 == 0 { AppClock::Frozen { at: moment(c) } } else { known.clock };
+            let expected = if c.is_multiple_of(5) { AppClock::Frozen { at: moment(c) } } else { known.clock };
             let clock = match b % 3 {
                 0 => AppClock::Frozen { at: moment(c) },
                 1 => AppClock::Running { offset_us: i64::from(c) * 1_000_000 },
@@ -323,7 +323,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
                 1 => shown(&store.release_job(lease, moment(c)).await),
                 2 => shown(&store.commit(Changes { held_lease: Some(lease.clone()), ..Changes::default() }).await),
                 _ => {
-                    let state = if c % 2 == 0 { JobState::Done } else { JobState::Failed };
+                    let state = if c.is_multiple_of(2) { JobState::Done } else { JobState::Failed };
                     let finished = FinishedJob { lease: lease.clone(), state, finished_at: moment(c) };
                     shown(&store.commit(Changes { finished_job: Some(finished), ..Changes::default() }).await)
                 }
@@ -347,7 +347,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
                     event_id: EventId::from_bits(
                         u128::from(one.event.sequence) << 64 | u128::from(one.event.link_id.as_str().as_bytes()[24]),
                     ),
-                    delivery: (c % 4 > 0).then(|| to_address(one)),
+                    delivery: (!c.is_multiple_of(4)).then(|| to_address(one)),
                 })
                 .collect();
             let outcome = shown(&store.dispatch_events(made.clone()).await);
@@ -379,10 +379,10 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
                     link_id: link.clone(),
                     address_id: address.clone(),
                     next,
-                    status: (c % 2 == 0).then_some(503),
-                    error: (c % 3 == 0).then_some("it failed"),
+                    status: c.is_multiple_of(2).then_some(503),
+                    error: c.is_multiple_of(3).then_some("it failed"),
                     app_ended_at: moment(c),
-                    switch_off: (c % 5 == 0).then_some("it failed for long"),
+                    switch_off: c.is_multiple_of(5).then_some("it failed for long"),
                 };
                 shown(&store.end_attempt(ended).await)
             }
@@ -404,9 +404,9 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
         }
         21 => match pick(&side.fences, a).cloned() {
             None => String::new(),
-            Some((key, fence)) if b % 2 == 0 => shown(&store.release_answer(&key, fence).await),
+            Some((key, fence)) if b.is_multiple_of(2) => shown(&store.release_answer(&key, fence).await),
             Some((key, fence)) => {
-                let link_id = (c % 2 == 0).then(|| LinkId::from_bits(link_bits(c)));
+                let link_id = c.is_multiple_of(2).then(|| LinkId::from_bits(link_bits(c)));
                 let body = SecretBytes::new(vec![c]);
                 let answer = AnswerWrite { key, fence, status: 201, body, link_id, expires_at: moment(c) };
                 shown(&store.commit(Changes { answer: Some(answer), ..Changes::default() }).await)
@@ -422,7 +422,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
         _ => {
             let known = store.lookup_watched_time().await.expect("the store answers");
             let watch = TimeWatch::look(known, moment(b), SignedDuration::from_secs(c.into()));
-            let expected = if a % 4 == 0 { None } else { known };
+            let expected = if a.is_multiple_of(4) { None } else { known };
             shown(&store.write_watched_time(expected, watch).await)
         }
     };

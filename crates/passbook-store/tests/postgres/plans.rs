@@ -56,6 +56,8 @@ const LEAVES_OUT: &[(&str, &str)] = &[
     ("MARK_WELL", "the address itself, when it was well"),
     ("CHOOSE_JOBS", "other jobs of the same link"),
     ("FORGET_REMOVED", "the other row of the same transaction"),
+    ("LIST_EVENTS", "what the filter passes over; the port bounds it to 2,000 events a read"),
+    ("LIST_EVENTS_OF_LINK", "the same, of one link"),
 ];
 
 /// Statements of upkeep and of starting, which may look at everything.
@@ -69,6 +71,11 @@ const MAY_LOOK_AT_ALL: &[(&str, &str)] = &[
     ("RETIME_DELIVERIES", "the same"),
     ("NEWEST_TIME", "asked when an operator or a test sets a clock; one look at the end of each index"),
     ("LIST_UNSCHEDULED_LINKS", "walks over all links once, after a start"),
+    ("FORGET_AUDIT", "upkeep, once an hour; without statistics the planner expects few rows"),
+    ("FORGET_SESSIONS", "the same"),
+    ("SEE_SESSIONS", "the same"),
+    ("FORGET_STUBS", "the same"),
+    ("LIST_SWITCHED_OFF", "upkeep; addresses are few"),
     ("LIST_FAILING_ADDRESSES", "addresses are few, and doctor asks"),
     ("LIST_SWITCHED_OFF", "addresses are few: one goes with its last delivery"),
     ("FORGET_AUDIT", "upkeep, now and then"),

@@ -122,7 +122,7 @@ pub fn statements(template: &LinkId, bytes: impl Fn(&str) -> String) -> Vec<Stri
             &fifty,
         ),
         ("commit_marks", "mark, outcome, at", format!("{token}, 'committed', {FAR} + n"), &from),
-        ("ordinals", "app_id, kind, value", format!("l.app_id, 'kind ' || n, n"), &from),
+        ("ordinals", "app_id, kind, value", "l.app_id, 'kind ' || n, n".to_owned(), &from),
     ] {
         statements.push(format!("INSERT INTO {table} ({columns}) SELECT {values} {from}"));
     }

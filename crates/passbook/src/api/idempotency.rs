@@ -43,9 +43,13 @@ pub async fn answer_once(
     };
     let keyed = api.services.keyed_request(caller, caller.operation().id(), &request.uri, key, body);
     let mut work = Some(work);
-    let mut patience = Patience::default();
+    let (mut patience, mut has_waited) = (Patience::default(), false);
     loop {
-        let place = api.admit(caller).await?;
+        let place = match api.admit(caller).await {
+            // Whoever waits for another call was let in once; no place for another look only means a longer wait.
+            Err(_) if has_waited && api.services.wait_for_key(&keyed, &mut patience).await => continue,
+            admitted => admitted?,
+        };
         match (api.services.begin_once(&keyed).await?, work.take()) {
             (Begun::Mine(held), Some(work)) => match work_for(api, caller, held.clone(), work).await {
                 Ok(answer) => return Ok(response(held.finish(answer).await)),
@@ -64,7 +68,7 @@ pub async fn answer_once(
             (Begun::Kept(answer), _) => return Ok(replayed(answer)),
             (Begun::OtherRequest, _) => return Err(refused("belongs to an earlier request with another content")),
             (Begun::StillRunning, unused) => {
-                work = unused;
+                (work, has_waited) = (unused, true);
                 // Whoever waits for another call holds no place meanwhile.
                 drop(place);
                 if !api.services.wait_for_key(&keyed, &mut patience).await {
