@@ -77,10 +77,6 @@ const MAY_LOOK_AT_ALL: &[(&str, &str)] = &[
     ("FORGET_STUBS", "the same"),
     ("LIST_SWITCHED_OFF", "upkeep; addresses are few"),
     ("LIST_FAILING_ADDRESSES", "addresses are few, and doctor asks"),
-    ("LIST_SWITCHED_OFF", "addresses are few: one goes with its last delivery"),
-    ("FORGET_AUDIT", "upkeep, now and then"),
-    ("FORGET_STUBS", "the same: walks over all links"),
-    ("SEE_SESSIONS", "the same: an index of what was made since the last time"),
 ];
 
 /// Rows that no node of a plan may read more of: all that one link has, a few times over.
