@@ -7,10 +7,10 @@ use crate::{port::StoreError, stored::values::micros};
 
 const FORGET_AUDIT: &str = "DELETE FROM audit WHERE (app_id, at, entry_id) IN \
     (SELECT app_id, at, entry_id FROM audit WHERE at < $1 LIMIT $2)";
-const SEE_SESSIONS: &str = "UPDATE link_sessions SET seen_at = $1 WHERE session_id IN \
-    (SELECT session_id FROM link_sessions WHERE seen_at IS NULL LIMIT $2)";
-const FORGET_SESSIONS: &str = "DELETE FROM link_sessions WHERE session_id IN \
-    (SELECT session_id FROM link_sessions WHERE seen_at IS NOT NULL AND seen_at < $1 LIMIT $2)";
+const SEE_SESSIONS: &str = "UPDATE link_sessions SET seen_at = $1 WHERE session_id = ANY(ARRAY(\
+    SELECT session_id FROM link_sessions WHERE seen_at IS NULL ORDER BY session_id LIMIT $2))";
+const FORGET_SESSIONS: &str = "DELETE FROM link_sessions WHERE session_id = ANY(ARRAY(SELECT session_id \
+    FROM link_sessions WHERE seen_at IS NOT NULL AND seen_at < $1 ORDER BY seen_at LIMIT $2))";
 // The events of a deletion go a retention after it, so the stub outlives that whatever its app's clock says.
 const FORGET_STUBS: &str = "DELETE FROM links WHERE link_id IN (SELECT l.link_id FROM links l \
     WHERE l.deleted_at IS NOT NULL AND l.wrapped_key IS NULL \

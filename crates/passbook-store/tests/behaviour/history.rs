@@ -72,6 +72,13 @@ fn link_bits(number: u8) -> u128 {
     u128::from(number % 5) + 1
 }
 
+/// An address is of one tenant and has one URL: its id is a digest of both.
+fn address_of(tenant: &Tenant, number: u8) -> Address {
+    let number = number % 3;
+    let (app, environment) = (tenant.app_id.as_str(), tenant.environment.as_str());
+    Address { id: format!("{number} of {app} {environment}"), url: user(number), host: format!("host {number}") }
+}
+
 fn account_of(number: u8) -> AccountId {
     AccountId::from_bits(u128::from(number % 3) + 1)
 }
@@ -289,7 +296,7 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
             let values = vec![(format!("value {}", b % 6), SecretBytes::new(vec![c]))];
             Changes { institution: Some((tenant_of(b), named)), instance_values: values, ..nothing() }
         }
-        13 => Changes { switched_on: vec![format!("address {}", a % 3)], ..nothing() },
+        13 => Changes { switched_on: vec![address_of(&tenant_of(b), a).id], ..nothing() },
         _ => return None,
     })
 }
@@ -326,7 +333,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
             let waiting = store.list_undispatched(u32::from(a % 4) + 1).await.expect("the store answers");
             let to_address = |one: &passbook_store::port::UndispatchedEvent| NewDelivery {
                 token: format!("{}/{}", one.event.link_id, one.event.sequence),
-                address: Address { id: format!("address {}", b % 3), url: user(b), host: format!("host {}", b % 3) },
+                address: address_of(&one.tenant, b),
                 body: user(c),
                 due_at: moment(c),
                 app_due_at: moment(c),

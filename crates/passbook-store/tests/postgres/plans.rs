@@ -45,6 +45,8 @@ const LEAVES_OUT: &[(&str, &str)] = &[
     ("LOAD_TRANSACTIONS", "older rows of the same link"),
     ("LIST_CHANGES", "earlier changes of the same link"),
     ("LIST_CHANGES_OF_ACCOUNTS", "other accounts of the same link"),
+    ("LIST_EVENTS", "events that a narrowed read passes over, 2,000 at most"),
+    ("LIST_EVENTS_OF_LINK", "the same, and deliveries of an event in another state"),
     ("LIST_USER_TRANSACTIONS", "other accounts and days of the same links"),
     ("DELETE_TRANSACTIONS", "other rows of the same link"),
     ("PARK_TRANSACTIONS", "other rows of the same link"),
@@ -75,7 +77,6 @@ const MAY_LOOK_AT_ALL: &[(&str, &str)] = &[
     ("FORGET_STUBS", "the same"),
     ("LIST_SWITCHED_OFF", "upkeep; addresses are few"),
     ("LIST_FAILING_ADDRESSES", "addresses are few, and doctor asks"),
-    ("CHOOSE_DELIVERIES", "goes from address to address; its cost is measured by the experiment webhooks"),
 ];
 
 /// Rows that no node of a plan may read more of: all that one link has, a few times over.
