@@ -18,6 +18,8 @@ pub enum By {
     Maintenance,
     /// The commit that deletes the link.
     Deletion,
+    /// The work that the rows stand for, with its last step.
+    Completion,
     /// A command of the operator.
     Operator,
     /// The commit that replaces the row: their number does not grow.
@@ -33,6 +35,7 @@ impl By {
         match self {
             Self::Maintenance => "maintenance",
             Self::Deletion => "deleting the link",
+            Self::Completion => "the work itself",
             Self::Operator => "the operator",
             Self::Replacement => "replacement",
             Self::Bound => "bounded",
@@ -41,7 +44,7 @@ impl By {
 }
 
 /// Every table of both stores, by name.
-pub const RULES: [Rule; 25] = [
+pub const RULES: [Rule; 26] = [
     rule("access_tokens", "97 days after they expired", By::Maintenance),
     rule("app_institutions", "never; an app has at most 1,000", By::Bound),
     rule("app_usage", "never; at most 64 rows for each app", By::Bound),
@@ -72,6 +75,7 @@ pub const RULES: [Rule; 25] = [
     rule("refinery_schema_history", "never; one for each migration", By::Bound),
     rule("transaction_changes", "with their link; at most three for each transaction", By::Deletion),
     rule("transactions", "when the bank withdraws them, or with their link", By::Deletion),
+    rule("unfinished_work", "when the work they stand for is done; PostgreSQL never has any", By::Completion),
     rule("watched_time", "never; one row", By::Replacement),
     rule("webhook_addresses", "when their last delivery is gone", By::Maintenance),
     rule("write_probe", "never; one row", By::Replacement),

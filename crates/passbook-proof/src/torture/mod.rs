@@ -22,6 +22,7 @@ mod journal;
 mod kill;
 mod memory;
 mod model;
+mod neighbour_imports;
 mod neighbour_webhooks;
 mod neighbours;
 mod overload;
@@ -96,6 +97,8 @@ pub enum Experiment {
     /// Hang hundreds of receivers of one tenant, and kill some that have thousands of events waiting; webhooks to the
     /// others are attempted as soon as ever.
     NeighbourWebhooks(NeighbourWebhooksOptions),
+    /// Import 49,000 transactions beside another tenant's writes; none of those waits for long.
+    NeighbourImports(NeighbourImportsOptions),
 }
 
 /// What every experiment needs.
@@ -480,6 +483,25 @@ pub struct NeighbourWebhooksOptions {
     others_p99_ms_max: f64,
 }
 
+/// Options of `torture neighbour-imports`; always on the embedded store, which has one writer for all.
+#[derive(Args)]
+pub struct NeighbourImportsOptions {
+    #[command(flatten)]
+    common: Common,
+    /// Imports, one after the other, each of a new link.
+    #[arg(long, default_value_t = 5)]
+    imports: u32,
+    /// Transactions in each.
+    #[arg(long, default_value_t = 49_000)]
+    transactions: u32,
+    /// The longest that a write of the other tenant may take meanwhile.
+    #[arg(long, default_value_t = 80)]
+    longest_ms_max: u64,
+    /// Writes that must have been timed beside imports, or the run proves nothing.
+    #[arg(long, default_value_t = 100)]
+    writes_min: usize,
+}
+
 /// Runs the experiment; an error is a failed proof.
 pub async fn run(experiment: Experiment) -> Result<()> {
     match experiment {
@@ -505,5 +527,6 @@ pub async fn run(experiment: Experiment) -> Result<()> {
         Experiment::Surroundings(options) => surroundings::run(options).await,
         Experiment::Streams(options) => streams::run(options).await,
         Experiment::NeighbourWebhooks(options) => neighbour_webhooks::run(options).await,
+        Experiment::NeighbourImports(options) => neighbour_imports::run(options).await,
     }
 }

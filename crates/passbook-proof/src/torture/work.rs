@@ -18,6 +18,10 @@ const TRANSACTIONS_MAX: u32 = 400;
 /// How much of what is known already a new file repeats.
 const OVERLAP: u32 = 10 * PER_DAY;
 
+/// One import in so many is large enough for the store to write it in pieces: so many more days than the least.
+const LARGE_EVERY: u64 = 16;
+const LARGE_DAYS: (u64, u32) = (300, 300);
+
 const SANDBOX_LINKS: &str = "/sandbox/links";
 const PRODUCTS: [&str; 4] = ["accounts", "account_numbers", "identity", "transactions"];
 
@@ -81,7 +85,8 @@ impl Shift<'_> {
         } else {
             self.worker.rng.index(self.worker.files.len())
         };
-        let days = u32::try_from(self.worker.rng.below(12)).expect("below 12") + 1;
+        let (most, least) = if self.worker.rng.below(LARGE_EVERY) == 0 { LARGE_DAYS } else { (12, 1) };
+        let days = u32::try_from(self.worker.rng.below(most)).expect("a few hundred") + least;
         self.import_days(position, days).await
     }
 

@@ -58,6 +58,8 @@ pub struct Changes {
     pub answer: Option<AnswerWrite>,
     /// Instance values to add; an existing name is a conflict.
     pub instance_values: Vec<(String, SecretBytes)>,
+    /// Whose commit it is, when nothing else in it says so. Changes nothing: it decides whose turn the commit takes.
+    pub on_behalf_of: Option<Tenant>,
 }
 
 /// A link to insert or to replace.

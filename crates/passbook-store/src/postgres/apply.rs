@@ -2,6 +2,7 @@
 //! guards that are cheap to lose come first, parents come before children. The order is also the order of row locks.
 
 use async_trait::async_trait;
+use passbook_core::tenant::Tenant;
 
 use super::{
     answers::write_answer,
@@ -19,7 +20,7 @@ use super::{
     work::{Step, Work},
     writers::Unit,
 };
-use crate::stored::{prepare::Prepared, usage::UsageChange};
+use crate::stored::prepare::Prepared;
 
 /// Everything one use case changes.
 pub(super) struct Commit(pub Prepared);
@@ -27,6 +28,10 @@ pub(super) struct Commit(pub Prepared);
 #[async_trait]
 impl Unit for Commit {
     type Answer = ();
+
+    fn tenant(&self) -> Option<&Tenant> {
+        self.0.tenant()
+    }
 
     async fn run(&self, work: &mut Work<'_>) -> Result<(), WriteError> {
         work.run(&steps(&self.0)?).await?;
@@ -62,8 +67,8 @@ fn steps(prepared: &Prepared) -> Result<Vec<Step<'_>>, WriteError> {
     steps.extend(rest.audit.iter().map(add_audit_entry));
     steps.extend(rest.clock.as_ref().map(set_clock));
     // Last: the counters of an app are what its commits may wait for each other at.
-    if let Some(change) = UsageChange::of(prepared) {
-        steps.extend(usage::count(&change));
+    if let Some(change) = &prepared.usage {
+        steps.extend(usage::count(change));
     }
     Ok(steps)
 }

@@ -60,11 +60,11 @@ pub(super) async fn list_transaction_changes(
         filter.limit,
     ];
     let found = match &filter.accounts {
-        None => readers.scan(LIST_CHANGES, values).await?,
+        None => readers.scan_for(tenant, LIST_CHANGES, values).await?,
         Some(accounts) if accounts.is_empty() => return Ok(Vec::new()),
         Some(accounts) => {
             values.push(accounts.iter().map(|account| account.as_str()).collect());
-            readers.scan(LIST_CHANGES_OF_ACCOUNTS, values).await?
+            readers.scan_for(tenant, LIST_CHANGES_OF_ACCOUNTS, values).await?
         }
     };
     found.iter().map(|row| rows::logged_change(row, link)).collect()

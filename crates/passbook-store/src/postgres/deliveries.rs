@@ -525,7 +525,7 @@ pub(super) async fn list_events(
         // Where the kind is the index, it is compared once.
         filter.kind.as_deref().filter(|_| index != LedgerIndex::Kind),
     ];
-    let found = readers.scan(list, values).await?;
+    let found = readers.scan_for(tenant, list, values).await?;
     let events = with_deliveries(readers, found.iter().map(rows::ledger_event).collect::<Result<_, _>>()?).await?;
     Ok(LedgerPage::of(events, limit, filter.after, up_to, newest))
 }
@@ -536,7 +536,7 @@ pub(super) async fn find_events(
     ids: &[EventId],
 ) -> Result<Vec<LedgerEvent>, StoreError> {
     let ids: Value<'_> = ids.iter().map(EventId::as_str).collect();
-    let found = readers.scan(FIND_EVENTS, values![ids]).await?;
+    let found = readers.scan_for(tenant, FIND_EVENTS, values![ids]).await?;
     let own = found.iter().filter(|row| rows::is_of(*row, tenant, 3));
     with_deliveries(readers, own.map(rows::ledger_event).collect::<Result<_, _>>()?).await
 }

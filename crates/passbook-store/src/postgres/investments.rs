@@ -71,7 +71,7 @@ pub(super) async fn list_investment_transactions(
         Some(accounts) => accounts.iter().map(|account| account.as_str()).collect(),
     });
     let mut page = InvestmentTransactionPage { total: 0, items: Vec::new() };
-    for row in &readers.scan(LIST_INVESTMENT_TRANSACTIONS, values).await? {
+    for row in &readers.scan_for(tenant, LIST_INVESTMENT_TRANSACTIONS, values).await? {
         let columns = Columns { row, table: rows::INVESTMENT_TRANSACTIONS, key: link.as_str() };
         page.total = columns.integer(0, "total")?;
         if columns.optional_text(1, "investment_transaction_id")?.is_some() {

@@ -175,7 +175,7 @@ pub(super) async fn list_links(
 ) -> Result<Vec<LinkPosition>, StoreError> {
     let (created_at, id) = after.map_or((i64::MIN, ""), |after| (micros(after.created_at), after.id.as_str()));
     let values = values![tenant.app_id.as_str(), tenant.environment.as_str(), created_at, id, limit];
-    readers.scan(LIST_LINKS, values).await?.iter().map(rows::link_position).collect()
+    readers.scan_for(tenant, LIST_LINKS, values).await?.iter().map(rows::link_position).collect()
 }
 
 /// Inserts or replaces a link under its version guard.

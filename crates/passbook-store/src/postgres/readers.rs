@@ -18,6 +18,7 @@ use std::{
 
 use deadpool_postgres::{ClientWrapper, Pool};
 use futures_util::TryStreamExt as _;
+use passbook_core::tenant::Tenant;
 use tokio::{sync::Mutex, time::timeout};
 use tokio_postgres::{Error, Row};
 
@@ -26,10 +27,13 @@ use super::{
     failure::{Closed, Late, is_lost, is_serialization_failure, told, unavailable},
     values::Value,
 };
-use crate::port::StoreError;
+use crate::{fair::Turns, port::StoreError};
 
 /// How long a read may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
+/// Long reads that may wait, and for how long. A tenant alone may have half of them waiting.
+const LONG_WAITING_MAX: usize = 1_024;
+const LONG_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long after a failure to connect nobody tries again.
 const BACKOFF: Duration = Duration::from_millis(200);
 /// A read is tried again when its connection broke or the database gave way to somebody else.
@@ -41,6 +45,8 @@ pub(super) struct Readers {
     points: Vec<Slot>,
     next: AtomicUsize,
     scans: Pool,
+    /// The connections of `scans`, which tenants get in turn.
+    places: Turns,
     closed: AtomicBool,
 }
 
@@ -56,8 +62,9 @@ impl Readers {
     /// Connects.
     pub(super) async fn open(connector: Connector, points: usize, scans: Pool) -> Result<Self, StoreError> {
         let slots = std::iter::repeat_with(Slot::default).take(points.max(1)).collect();
-        let readers =
-            Self { connector, points: slots, next: AtomicUsize::new(0), scans, closed: AtomicBool::new(false) };
+        let places = Turns::new(scans.status().max_size, LONG_WAITING_MAX, LONG_WAIT_MAX);
+        let (next, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let readers = Self { connector, points: slots, next, scans, places, closed };
         for slot in &readers.points {
             slot.client(&readers.connector).await?;
         }
@@ -101,8 +108,28 @@ impl Readers {
         }
     }
 
-    /// All rows of a long statement.
+    /// All rows of a long statement that belongs to nobody.
     pub(super) async fn scan(&self, sql: &'static str, values: Vec<Value<'_>>) -> Result<Vec<Row>, StoreError> {
+        self.long(None, sql, values).await
+    }
+
+    /// All rows of a long statement of a tenant.
+    pub(super) async fn scan_for(
+        &self,
+        tenant: &Tenant,
+        sql: &'static str,
+        values: Vec<Value<'_>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.long(Some(tenant), sql, values).await
+    }
+
+    async fn long(
+        &self,
+        tenant: Option<&Tenant>,
+        sql: &'static str,
+        values: Vec<Value<'_>>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let _place = self.places.take(tenant).await.map_err(unavailable)?;
         let mut tries = 0;
         loop {
             if self.closed.load(Ordering::Relaxed) {
@@ -126,6 +153,7 @@ impl Readers {
     /// Ends all reading.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
+        self.places.close();
         self.scans.close();
         for slot in &self.points {
             *slot.client.write().unwrap_or_else(PoisonError::into_inner) = None;

@@ -83,11 +83,11 @@ pub(super) async fn list_transactions(
 ) -> Result<TransactionPage, StoreError> {
     let mut values = page_values(tenant, link, filter);
     let found = match &filter.accounts {
-        None => readers.scan(LIST_TRANSACTIONS, values).await?,
+        None => readers.scan_for(tenant, LIST_TRANSACTIONS, values).await?,
         Some(accounts) if accounts.is_empty() => return Ok(TransactionPage { total: 0, items: Vec::new() }),
         Some(accounts) => {
             values.push(accounts.iter().map(|account| account.as_str()).collect());
-            readers.scan(LIST_TRANSACTIONS_OF_ACCOUNTS, values).await?
+            readers.scan_for(tenant, LIST_TRANSACTIONS_OF_ACCOUNTS, values).await?
         }
     };
     let mut page = TransactionPage { total: 0, items: Vec::with_capacity(found.len()) };
@@ -123,7 +123,12 @@ pub(super) async fn load_transactions(
     // The empty text sorts before every date.
     let since = since.map(|date| date.to_string()).unwrap_or_default();
     let values = values![link.as_str(), tenant.app_id.as_str(), tenant.environment.as_str(), since];
-    readers.scan(LOAD_TRANSACTIONS, values).await?.iter().map(|row| rows::transaction(row, link, 0)).collect()
+    readers
+        .scan_for(tenant, LOAD_TRANSACTIONS, values)
+        .await?
+        .iter()
+        .map(|row| rows::transaction(row, link, 0))
+        .collect()
 }
 
 /// The changes; `written` is the link of the same commit.

@@ -29,7 +29,7 @@ const APP_USAGE: &str = "SELECT COALESCE(SUM(row_count), 0)::BIGINT, COALESCE(SU
     FROM app_usage WHERE app_id = $1";
 
 /// Counts what a commit changes.
-pub(super) fn count<'a>(change: &UsageChange<'a>) -> [Step<'a>; 2] {
+pub(super) fn count(change: &UsageChange) -> [Step<'_>; 2] {
     [COUNT_APP_USAGE, COUNT_LINK_USAGE].map(|sql| {
         let values = values![
             change.tenant.app_id.as_str(),

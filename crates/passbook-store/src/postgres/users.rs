@@ -31,12 +31,8 @@ pub(super) async fn list_user_links(
     tenant: &Tenant,
     customer_user_id: &str,
 ) -> Result<Vec<StoredLink>, StoreError> {
-    readers
-        .scan(LIST_USER_LINKS, values![user_key(tenant, customer_user_id)])
-        .await?
-        .iter()
-        .map(rows::stored_link_of_user)
-        .collect()
+    let values = values![user_key(tenant, customer_user_id)];
+    readers.scan_for(tenant, LIST_USER_LINKS, values).await?.iter().map(rows::stored_link_of_user).collect()
 }
 
 pub(super) async fn list_user_transactions(
@@ -57,7 +53,7 @@ pub(super) async fn list_user_transactions(
         i64::try_from(filter.offset).unwrap_or(i64::MAX),
     ]);
     values.push(filter.accounts.iter().map(|account| account.as_str()).collect());
-    for row in &readers.scan(LIST_USER_TRANSACTIONS, values).await? {
+    for row in &readers.scan_for(tenant, LIST_USER_TRANSACTIONS, values).await? {
         let columns = Columns { row, table: "transactions", key: first.as_str() };
         page.total = columns.integer(0, "total")?;
         if columns.optional_text(1, "transaction_id")?.is_some() {

@@ -13,6 +13,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use jiff::SignedDuration;
+use passbook_core::tenant::Tenant;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, TryAcquireError},
     time::{Instant, sleep, timeout},
@@ -28,10 +29,12 @@ use super::{
     values::{Value, values},
     work::{MARK_LENGTH, Work},
 };
-use crate::{port::StoreError, sealing::random_bytes, time::RemoteClock};
+use crate::{fair::Turns, port::StoreError, sealing::random_bytes, time::RemoteClock};
 
 /// Units that may be under way or wait for a connection.
 const WRITES_MAX: u32 = 1024;
+/// How long a unit waits for a connection.
+const PLACE_WAIT: Duration = Duration::from_secs(10);
 /// How often a unit is tried when the database gives way to others, and how long the first pause is.
 const TRIES_MAX: u32 = 8;
 const PAUSE_MS: u64 = 4;
@@ -60,6 +63,11 @@ pub(super) trait Unit: Send + Sync + 'static {
     /// What it gives when it was committed.
     type Answer: Send;
 
+    /// Whose it is, to give everybody a turn; `None` for what belongs to nobody.
+    fn tenant(&self) -> Option<&Tenant> {
+        None
+    }
+
     /// Runs its statements.
     async fn run(&self, work: &mut Work<'_>) -> Result<Self::Answer, WriteError>;
 }
@@ -69,6 +77,8 @@ pub(super) struct Writers {
     connector: Connector,
     pool: Pool,
     turns: Semaphore,
+    /// The connections, which tenants get in turn.
+    places: Turns,
     clock: Arc<RemoteClock>,
 }
 
@@ -84,7 +94,8 @@ enum Failed {
 
 impl Writers {
     pub(super) fn new(connector: Connector, pool: Pool, clock: Arc<RemoteClock>) -> Self {
-        Self { connector, pool, turns: Semaphore::new(WRITES_MAX as usize), clock }
+        let places = Turns::new(pool.status().max_size, WRITES_MAX as usize, PLACE_WAIT);
+        Self { connector, pool, turns: Semaphore::new(WRITES_MAX as usize), places, clock }
     }
 
     /// Runs a unit in a task of its own and commits it.
@@ -107,6 +118,7 @@ impl Writers {
         let _turn = self.turn()?;
         let mut tries = 0;
         loop {
+            let _place = self.places.take(None).await.map_err(unavailable)?;
             let client = self.pool.get().await.map_err(pool_failure)?;
             tries += 1;
             let statement = async {
@@ -157,6 +169,8 @@ impl Writers {
     }
 
     async fn attempt<U: Unit>(&self, unit: &U) -> Result<U::Answer, Failed> {
+        let place = self.places.take(unit.tenant()).await;
+        let _place = place.map_err(|error| Failed::Finally(unavailable(error).into()))?;
         let client = self.pool.get().await.map_err(|error| Failed::Finally(pool_failure(error).into()))?;
         let mark = random_bytes();
         let mut work = Work::new(&client, mark, self.clock.now().as_microsecond());

@@ -18,7 +18,7 @@ use super::{
     usage::count,
     writer::Effects,
 };
-use crate::stored::{prepare::Prepared, usage::UsageChange};
+use crate::stored::prepare::Prepared;
 
 /// Applies all of `prepared`; on an error the caller takes back what was done.
 pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut Effects) -> Result<(), WriteError> {
@@ -60,8 +60,8 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
     if let Some(investments) = &rest.investments {
         write_investments(connection, investments)?;
     }
-    if let Some(change) = UsageChange::of(prepared) {
-        count(connection, &change)?;
+    if let Some(change) = &prepared.usage {
+        count(connection, change)?;
     }
     for job in &rest.jobs {
         add_job(connection, job)?;
@@ -76,7 +76,7 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
         add_audit_entry(connection, entry)?;
     }
     if let Some(clock) = &rest.clock {
-        write_clock(connection, clock)?;
+        write_clock(connection, clock, effects)?;
     }
     Ok(())
 }

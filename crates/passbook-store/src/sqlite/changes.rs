@@ -2,7 +2,7 @@
 
 use passbook_core::{
     change_log::{LogEntry, LogWrites, LoggedChange},
-    ids::LinkId,
+    ids::{LinkId, TransactionId},
     tenant::Tenant,
 };
 use rusqlite::{Connection, ToSql, params, params_from_iter};
@@ -42,7 +42,8 @@ pub(super) fn list_transaction_changes(
          t.direction, t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id, \
          t.pending_id, t.enrichment FROM links l JOIN transaction_changes c ON c.link_id = l.link_id LEFT JOIN transactions t \
          ON t.link_id = c.link_id AND t.transaction_id = c.transaction_id WHERE c.link_id = ?1 AND +l.app_id = ?2 \
-         AND +l.environment = ?3 AND c.position > ?4 AND (c.since IS NULL OR c.since <= ?4){of_accounts} \
+         AND +l.environment = ?3 AND +l.wrapped_key IS NOT NULL AND c.position > ?4 \
+         AND (c.since IS NULL OR c.since <= ?4){of_accounts} \
          ORDER BY c.position LIMIT ?5"
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -56,29 +57,48 @@ pub(super) fn list_transaction_changes(
 
 /// Applies the writes in the order of their fields.
 pub(super) fn write_log(connection: &Connection, link: &LinkId, log: &LogWrites) -> Result<(), WriteError> {
+    drop_entries(connection, link, &log.dropped)?;
+    remove_entries(connection, link, &log.removed)?;
+    update_entries(connection, link, &log.updated)?;
+    create_entries(connection, link, &log.created)
+}
+
+pub(super) fn drop_entries(connection: &Connection, link: &LinkId, ids: &[TransactionId]) -> Result<(), WriteError> {
     let mut drop =
         connection.prepare_cached("DELETE FROM transaction_changes WHERE link_id = ?1 AND transaction_id = ?2")?;
-    for id in &log.dropped {
+    for id in ids {
         drop.execute([link.as_str(), id.as_str()])?;
     }
+    Ok(())
+}
+
+pub(super) fn remove_entries(connection: &Connection, link: &LinkId, entries: &[LogEntry]) -> Result<(), WriteError> {
     const REMOVE: &str = "INSERT INTO transaction_changes (link_id, position, transaction_id, kind, account_id, since) \
         SELECT ?1, ?2, ?3, 'removed', ?4, position FROM transaction_changes \
         WHERE link_id = ?1 AND transaction_id = ?3 AND kind = 'created'";
     const FORGET: &str =
         "DELETE FROM transaction_changes WHERE link_id = ?1 AND transaction_id = ?2 AND kind <> 'removed'";
-    for entry in &log.removed {
+    for entry in entries {
         write_entry(connection, REMOVE, link, entry)?;
         connection.prepare_cached(FORGET)?.execute([link.as_str(), entry.transaction_id.as_str()])?;
     }
+    Ok(())
+}
+
+pub(super) fn update_entries(connection: &Connection, link: &LinkId, entries: &[LogEntry]) -> Result<(), WriteError> {
     const UPDATE: &str = "INSERT INTO transaction_changes (link_id, position, transaction_id, kind, account_id) \
         VALUES (?1, ?2, ?3, 'updated', ?4) \
         ON CONFLICT (link_id, transaction_id, kind) DO UPDATE SET position = excluded.position";
-    for entry in &log.updated {
+    for entry in entries {
         write_entry(connection, UPDATE, link, entry)?;
     }
+    Ok(())
+}
+
+pub(super) fn create_entries(connection: &Connection, link: &LinkId, entries: &[LogEntry]) -> Result<(), WriteError> {
     const CREATE: &str = "INSERT INTO transaction_changes (link_id, position, transaction_id, kind, account_id) \
         VALUES (?1, ?2, ?3, 'created', ?4)";
-    for entry in &log.created {
+    for entry in entries {
         write_entry(connection, CREATE, link, entry)?;
     }
     Ok(())

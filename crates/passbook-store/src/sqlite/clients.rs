@@ -1,23 +1,39 @@
 //! The `apps`, `clients` and `access_tokens` tables.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use passbook_core::{ids::AppId, tenant::Environment};
+use passbook_core::{
+    ids::{AppId, JobId},
+    tenant::Environment,
+    time::AppClock,
+};
 use rusqlite::{Connection, params};
 
 use super::{
-    deliveries::retime_deliveries,
+    backlog::{begin_retiming, end_retiming, list_retimings},
+    deliveries::{list_timed_deliveries, retime_deliveries},
     failure::{ReadError, WriteError, constraint_as, one_row},
-    jobs::retime_jobs,
+    jobs::{list_timed_jobs, retime_jobs},
     links::first,
+    readers::Readers,
+    writer::{Effects, Retiming, Writer},
 };
 use crate::{
+    fair::Lane,
     port::{App, Client, ClockWrite, Guard, NewToken, Token},
+    sealing::random_bytes,
     stored::{
         columns::Columns,
         rows,
         values::{clock_text, micros},
     },
 };
+
+/// Due times that are changed in one request.
+const TIMED_AT_ONCE: u32 = 500;
+/// After a failure to change due times.
+const RETIME_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 const SELECT_APP: &str = "SELECT app_id, name, clock, allowed_origins FROM apps";
 
@@ -121,8 +137,12 @@ pub(super) fn add_token(connection: &Connection, token: &NewToken) -> Result<(),
     one_row(added, Guard::Unique)
 }
 
-/// Sets a clock under its guard and recomputes the due times that follow it.
-pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result<(), WriteError> {
+/// Sets a clock under its guard and recomputes the due times that follow it; many of them later, in pieces.
+pub(super) fn write_clock(
+    connection: &Connection,
+    write: &ClockWrite,
+    effects: &mut Effects,
+) -> Result<(), WriteError> {
     const SQL: &str = "UPDATE apps SET clock = ?3 WHERE app_id = ?1 AND clock = ?2";
     let changed = connection.prepare_cached(SQL)?.execute(params![
         write.app_id.as_str(),
@@ -130,8 +150,97 @@ pub(super) fn write_clock(connection: &Connection, write: &ClockWrite) -> Result
         clock_text(&write.clock),
     ])?;
     one_row(changed, Guard::Clock)?;
-    retime_jobs(connection, &write.app_id, &write.clock)?;
-    retime_deliveries(connection, &write.app_id, &write.clock, write.now)
+    let timed = list_timed(connection, &write.app_id, TIMED_AT_ONCE + 1)?;
+    if timed.len() <= TIMED_AT_ONCE as usize {
+        return retime(connection, &timed, &write.clock, write.now);
+    }
+    let number = i64::from_le_bytes(random_bytes());
+    begin_retiming(connection, write.app_id.as_str(), number)?;
+    effects.retiming = Some(Retiming { app: write.app_id.clone(), number, now: write.now });
+    Ok(())
+}
+
+/// What follows an app's clock.
+#[derive(Default)]
+struct Timed {
+    jobs: Vec<JobId>,
+    deliveries: Vec<String>,
+}
+
+impl Timed {
+    fn len(&self) -> usize {
+        self.jobs.len() + self.deliveries.len()
+    }
+
+    /// In parts of at most [`TIMED_AT_ONCE`].
+    fn parts(self) -> impl Iterator<Item = Self> {
+        let size = TIMED_AT_ONCE as usize;
+        let jobs: Vec<_> = self.jobs.chunks(size).map(|jobs| Self { jobs: jobs.to_vec(), ..Self::default() }).collect();
+        let deliveries: Vec<_> = self
+            .deliveries
+            .chunks(size)
+            .map(|deliveries| Self { deliveries: deliveries.to_vec(), ..Self::default() })
+            .collect();
+        jobs.into_iter().chain(deliveries)
+    }
+}
+
+/// Up to `limit` of each kind.
+fn list_timed(connection: &Connection, app: &AppId, limit: u32) -> Result<Timed, ReadError> {
+    let jobs = list_timed_jobs(connection, app, limit)?;
+    Ok(Timed { jobs, deliveries: list_timed_deliveries(connection, app, limit)? })
+}
+
+fn retime(connection: &Connection, timed: &Timed, clock: &AppClock, now: Timestamp) -> Result<(), WriteError> {
+    retime_jobs(connection, &timed.jobs, clock)?;
+    retime_deliveries(connection, &timed.deliveries, clock, now)
+}
+
+/// Makes due times follow the clock of their app, some in each request to the writer. What is added meanwhile is added
+/// with due times by the new clock. Tried until it is done or the store is closed: the clock has been set already.
+pub(super) async fn retime_in_pieces(
+    readers: &Readers,
+    writer: &Writer,
+    lane: &Lane,
+    retiming: Retiming,
+) -> Result<(), WriteError> {
+    loop {
+        match try_retiming(readers, writer, lane, &retiming).await {
+            Err(error) if !writer.is_running() => return Err(error),
+            Err(_) => tokio::time::sleep(RETIME_AGAIN_AFTER).await,
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+async fn try_retiming(readers: &Readers, writer: &Writer, lane: &Lane, retiming: &Retiming) -> Result<(), WriteError> {
+    let app = retiming.app.clone();
+    let timed = readers.scan(lane.as_ref(), move |connection| list_timed(connection, &app, u32::MAX)).await?;
+    for part in timed.parts() {
+        let Retiming { app, now, .. } = retiming.clone();
+        let follow = move |connection: &_, _: &mut _| {
+            // The clock of this moment: another change may have come in between.
+            let clock = lookup_app(connection, &app)?.map(|app| app.clock).unwrap_or_default();
+            retime(connection, &part, &clock, now)
+        };
+        writer.submit(lane, None, follow).await?;
+    }
+    let Retiming { app, number, .. } = retiming.clone();
+    writer.submit(lane, None, move |connection, _| end_retiming(connection, app.as_str(), number)).await
+}
+
+/// Finishes what a crash interrupted.
+pub(super) fn finish_retimings(connection: &Connection) -> Result<(), WriteError> {
+    for (app, number) in list_retimings(connection)? {
+        if let Some(id) = AppId::parse(&app)
+            && let Some(app) = lookup_app(connection, &id)?
+        {
+            // By a time before all of them: what is due becomes ready when it is looked for.
+            retime(connection, &list_timed(connection, &id, u32::MAX)?, &app.clock, Timestamp::UNIX_EPOCH)?;
+        }
+        end_retiming(connection, &app, number)?;
+    }
+    Ok(())
 }
 
 /// The newest instant that the application's sandbox holds. Its clock may not be set before that; live objects follow

@@ -374,30 +374,47 @@ pub(super) fn next_delivery_at(connection: &Connection) -> Result<Option<Timesta
     Ok(next.flatten().filter(|due| *due < NEVER).and_then(|due| Timestamp::from_microsecond(due).ok()))
 }
 
-/// Recomputes the real due times of the application's sandbox deliveries. Live ones follow real time; blocked ones are
-/// due when they are unblocked, whatever the clock says.
-pub(super) fn retime_deliveries(
+/// Up to `limit` deliveries of the application's sandbox that wait by its clock. Live ones follow real time; blocked ones
+/// are due when they are unblocked, whatever the clock says.
+pub(super) fn list_timed_deliveries(
     connection: &Connection,
     app: &AppId,
+    limit: u32,
+) -> Result<Vec<String>, ReadError> {
+    const WAITING: &str = "SELECT token FROM deliveries INDEXED BY deliveries_waiting WHERE app_id = ?1 \
+        AND environment = ?2 AND stage IN ('ready', 'scheduled') AND lease_owner IS NULL LIMIT ?3";
+    let mut statement = connection.prepare_cached(WAITING)?;
+    let mut found = statement.query(params![app.as_str(), Environment::Sandbox.as_str(), limit])?;
+    let mut tokens = Vec::new();
+    while let Some(row) = found.next()? {
+        tokens.push(Columns { row, table: TABLE, key: app.as_str() }.text(0, "token")?.into_owned());
+    }
+    Ok(tokens)
+}
+
+/// Recomputes the real due times of these deliveries, as far as they still wait.
+pub(super) fn retime_deliveries(
+    connection: &Connection,
+    tokens: &[String],
     clock: &AppClock,
     now: Timestamp,
 ) -> Result<(), WriteError> {
-    const WAITING: &str = "SELECT token, app_due_at FROM deliveries INDEXED BY deliveries_waiting \
-        WHERE app_id = ?1 AND environment = ?2 AND stage IN ('ready', 'scheduled') AND lease_owner IS NULL";
+    const DUE: &str = "SELECT app_due_at FROM deliveries WHERE token = ?1 AND stage IN ('ready', 'scheduled') \
+        AND lease_owner IS NULL";
     const RETIME: &str = "UPDATE deliveries SET due_at = ?2, \
         stage = CASE WHEN ?2 <= ?3 THEN 'ready' ELSE 'scheduled' END WHERE token = ?1";
-    let mut waiting = Vec::new();
-    {
-        let mut statement = connection.prepare_cached(WAITING)?;
-        let mut found = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
-        while let Some(row) = found.next()? {
-            let columns = Columns { row, table: TABLE, key: app.as_str() };
-            waiting.push((columns.text(0, "token")?.into_owned(), columns.instant(1, "app_due_at")?));
-        }
-    }
     let mut update = connection.prepare_cached(RETIME)?;
-    for (token, app_due_at) in waiting {
-        update.execute(params![token, clock.real_due(app_due_at).map_or(NEVER, due_micros), micros(now)])?;
+    for token in tokens {
+        let due =
+            first(
+                connection,
+                DUE,
+                [token],
+                |row| Ok(Columns { row, table: TABLE, key: "" }.instant(0, "app_due_at")?),
+            )?;
+        if let Some(app_due_at) = due {
+            update.execute(params![token, clock.real_due(app_due_at).map_or(NEVER, due_micros), micros(now)])?;
+        }
     }
     Ok(())
 }

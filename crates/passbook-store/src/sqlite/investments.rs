@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 use passbook_core::{
-    ids::LinkId,
+    ids::{InvestmentTransactionId, LinkId},
     investment::{InvestmentTransaction, Portfolio},
     tenant::Tenant,
 };
@@ -18,9 +18,10 @@ use crate::{
 };
 
 const COLUMNS: &str = "t.investment_transaction_id, t.account_id, t.upstream_key, t.security_id, t.details";
-/// The rows of a link that the tenant owns. The plus signs keep the planner from beginning with the links of the app.
+/// The rows of a link that the tenant owns; none when its key was destroyed, though some may still be erased. The plus signs
+/// keep the planner from beginning with the links of the app.
 const OF_LINK: &str = "FROM investment_transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3";
+    WHERE t.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3 AND +l.wrapped_key IS NOT NULL";
 const ORDER: &str = "t.date DESC, t.datetime DESC NULLS LAST, t.investment_transaction_id DESC";
 
 pub(super) fn lookup_portfolio(
@@ -29,13 +30,14 @@ pub(super) fn lookup_portfolio(
     link: &LinkId,
 ) -> Result<Option<Portfolio>, ReadError> {
     const SQL: &str = "SELECT h.portfolio FROM holdings h JOIN links l ON l.link_id = h.link_id \
-        WHERE h.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3";
+        WHERE h.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3 AND +l.wrapped_key IS NOT NULL";
     let parameters = params![link.as_str(), tenant.app_id.as_str(), tenant.environment.as_str()];
     let found =
         connection.prepare_cached(SQL)?.query_row(parameters, |row| Ok(rows::portfolio(row, link))).optional()?;
     Ok(found.transpose()?)
 }
 
+/// `connection` must be in a transaction: both queries have to see one state, or a page could contradict its total.
 pub(super) fn list_investment_transactions(
     connection: &Connection,
     tenant: &Tenant,
@@ -45,15 +47,12 @@ pub(super) fn list_investment_transactions(
     let Some(mut conditions) = Conditions::of(OF_LINK, tenant, link, filter) else {
         return Ok(InvestmentTransactionPage { total: 0, items: Vec::new() });
     };
-    // Both queries see one state, or a page could contradict its total.
-    let snapshot = connection.unchecked_transaction()?;
     let from_where = conditions.sql.clone();
-    let total = snapshot
+    let total = connection
         .prepare_cached(&format!("SELECT COUNT(*) {from_where}"))?
         .query_row(params_from_iter(&conditions.parameters), |row| row.get::<_, i64>(0))?;
     let page = format!("SELECT {COLUMNS} {from_where} ORDER BY {ORDER} {}", conditions.page(filter));
-    let items = decode_all(&snapshot, &page, params_from_iter(&conditions.parameters), link)?;
-    snapshot.finish()?;
+    let items = decode_all(connection, &page, params_from_iter(&conditions.parameters), link)?;
     Ok(InvestmentTransactionPage { total: u64::try_from(total).unwrap_or(0), items })
 }
 
@@ -74,24 +73,50 @@ pub(super) fn load_investment_transactions(
 pub(super) fn write_investments(connection: &Connection, writes: &InvestmentWrites) -> Result<(), WriteError> {
     const PORTFOLIO: &str = "INSERT INTO holdings (link_id, portfolio) VALUES (?1, ?2) \
         ON CONFLICT (link_id) DO UPDATE SET portfolio = excluded.portfolio";
-    const INSERT: &str = "INSERT INTO investment_transactions (link_id, investment_transaction_id, account_id, \
-        upstream_key, security_id, date, datetime, details) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    const UPDATE: &str = "UPDATE investment_transactions SET account_id = ?3, upstream_key = ?4, security_id = ?5, \
-        date = ?6, datetime = ?7, details = ?8 WHERE link_id = ?1 AND investment_transaction_id = ?2";
-    const DELETE: &str = "DELETE FROM investment_transactions WHERE link_id = ?1 AND investment_transaction_id = ?2";
     let (link, changes) = (&writes.link_id, &writes.changes);
     let portfolio = rows::to_json(&changes.portfolio);
     connection
         .prepare_cached(PORTFOLIO)?
         .execute(params![link.as_str(), portfolio])
         .map_err(constraint_as(Guard::Link))?;
-    for id in &changes.removed {
+    remove(connection, link, &changes.removed)?;
+    update(connection, link, &changes.updated)?;
+    create(connection, link, &changes.created)
+}
+
+pub(super) fn remove(
+    connection: &Connection,
+    link: &LinkId,
+    ids: &[InvestmentTransactionId],
+) -> Result<(), WriteError> {
+    const DELETE: &str = "DELETE FROM investment_transactions WHERE link_id = ?1 AND investment_transaction_id = ?2";
+    for id in ids {
         connection.prepare_cached(DELETE)?.execute([link.as_str(), id.as_str()])?;
     }
-    for row in &changes.updated {
+    Ok(())
+}
+
+pub(super) fn update(
+    connection: &Connection,
+    link: &LinkId,
+    updated: &[InvestmentTransaction],
+) -> Result<(), WriteError> {
+    const UPDATE: &str = "UPDATE investment_transactions SET account_id = ?3, upstream_key = ?4, security_id = ?5, \
+        date = ?6, datetime = ?7, details = ?8 WHERE link_id = ?1 AND investment_transaction_id = ?2";
+    for row in updated {
         one_row(write_row(connection, UPDATE, link, row)?, Guard::Link)?;
     }
-    for row in &changes.created {
+    Ok(())
+}
+
+pub(super) fn create(
+    connection: &Connection,
+    link: &LinkId,
+    created: &[InvestmentTransaction],
+) -> Result<(), WriteError> {
+    const INSERT: &str = "INSERT INTO investment_transactions (link_id, investment_transaction_id, account_id, \
+        upstream_key, security_id, date, datetime, details) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    for row in created {
         write_row(connection, INSERT, link, row)?;
     }
     Ok(())

@@ -191,23 +191,30 @@ pub(super) fn lookup_job_state(connection: &Connection, job: &JobId) -> Result<O
     first(connection, SQL, [job.as_str()], |row| Ok(rows::job_state(row, job.as_str())?))
 }
 
-/// Recomputes the real due times of the application's timed sandbox work. Live work follows real time.
-pub(super) fn retime_jobs(connection: &Connection, app: &AppId, clock: &AppClock) -> Result<(), WriteError> {
-    const TIMED: &str = "SELECT job_id, app_due_at FROM jobs \
-        WHERE app_id = ?1 AND environment = ?2 AND state = 'open' AND app_due_at IS NOT NULL";
-    let mut timed = Vec::new();
-    {
-        let mut statement = connection.prepare_cached(TIMED)?;
-        let mut found = statement.query([app.as_str(), Environment::Sandbox.as_str()])?;
-        while let Some(row) = found.next()? {
-            let columns = Columns { row, table: TABLE, key: app.as_str() };
-            timed.push((columns.job_id(0)?, columns.instant(1, "app_due_at")?));
-        }
+/// Up to `limit` open jobs of the application's sandbox that follow its clock. Live work follows real time.
+pub(super) fn list_timed_jobs(connection: &Connection, app: &AppId, limit: u32) -> Result<Vec<JobId>, ReadError> {
+    const TIMED: &str = "SELECT job_id FROM jobs \
+        WHERE app_id = ?1 AND environment = ?2 AND state = 'open' AND app_due_at IS NOT NULL LIMIT ?3";
+    let mut statement = connection.prepare_cached(TIMED)?;
+    let mut found = statement.query(params![app.as_str(), Environment::Sandbox.as_str(), limit])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = found.next()? {
+        jobs.push(Columns { row, table: TABLE, key: app.as_str() }.job_id(0)?);
     }
+    Ok(jobs)
+}
+
+/// Recomputes the real due times of these jobs, as far as they are still open.
+pub(super) fn retime_jobs(connection: &Connection, jobs: &[JobId], clock: &AppClock) -> Result<(), WriteError> {
+    const DUE: &str = "SELECT app_due_at FROM jobs WHERE job_id = ?1 AND state = 'open'";
     let mut update = connection.prepare_cached("UPDATE jobs SET due_at = ?2 WHERE job_id = ?1")?;
-    for (job, app_due_at) in timed {
-        let due_at = clock.real_due(app_due_at).map_or(NEVER, due_micros);
-        update.execute(params![job.as_str(), due_at])?;
+    for job in jobs {
+        let due = first(connection, DUE, [job.as_str()], |row| {
+            Ok(Columns { row, table: TABLE, key: job.as_str() }.optional_instant(0, "app_due_at")?)
+        })?;
+        if let Some(app_due_at) = due.flatten() {
+            update.execute(params![job.as_str(), clock.real_due(app_due_at).map_or(NEVER, due_micros)])?;
+        }
     }
     Ok(())
 }

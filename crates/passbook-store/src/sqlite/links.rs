@@ -1,9 +1,10 @@
 //! The `links` table.
 
-use passbook_core::{ids::LinkId, tenant::Tenant};
+use passbook_core::{ids::LinkId, link::Link, tenant::Tenant};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
+    backlog::erase_rows_at_first,
     failure::{ReadError, WriteError, constraint_as, one_row},
     usage::give_back,
     writer::Effects,
@@ -157,20 +158,50 @@ pub(super) fn write_link(
         Some(version) => update(connection, prepared, version)?,
     }
     if prepared.destroy {
-        destroy(connection, &prepared.link.id)?;
+        destroy(connection, &prepared.link.id, effects)?;
         let at = prepared.link.deleted_at.unwrap_or(prepared.link.changed_at);
         effects.destroyed.push(LedgerEntry { at, link_id: prepared.link.id.clone() });
     }
     Ok(())
 }
 
+/// Keeps the place of a link whose rows come before it. It is of no environment, so no finder sees it.
+pub(super) fn keep_place(connection: &Connection, link: &Link) -> Result<(), WriteError> {
+    const SQL: &str = "INSERT INTO links (link_id, app_id, environment, customer_user_id, institution_id, state, granted, \
+        created_at, changed_at, newest_at, renderer, link_view, document_format, document, version) \
+        VALUES (?1, ?2, '', '', '', '', 0, ?3, ?3, ?3, 0, X'', ?4, CAST('{}' AS BLOB), 0)";
+    let (id, app) = (link.id.as_str(), link.tenant.app_id.as_str());
+    connection
+        .prepare_cached(SQL)?
+        .execute(params![id, app, micros(link.created_at), DOCUMENT_FORMAT])
+        .map_err(constraint_as(Guard::Link))?;
+    Ok(())
+}
+
+/// Gives up a place that [`keep_place`] kept.
+pub(super) fn give_up_place(connection: &Connection, id: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM links WHERE link_id = ?1 AND environment = ''")?.execute([id])?;
+    Ok(())
+}
+
+/// Where the link's place is kept, it goes there.
 fn insert(connection: &Connection, prepared: &PreparedLink) -> Result<(), WriteError> {
     const SQL: &str = "INSERT INTO links (link_id, app_id, environment, customer_user_id, institution_id, state, \
         error, granted, created_at, first_data_at, deleted_at, changed_at, newest_at, renderer, link_view, \
         document_format, document, numbers_view, numbers, owners, credential, import_key, wrapped_key, key_version, \
         version) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
         ?21, ?22, ?23, ?24, 1 \
-        WHERE ?24 IS NULL OR EXISTS (SELECT 1 FROM master_keys WHERE master_keys.key_version = ?24)";
+        WHERE ?24 IS NULL OR EXISTS (SELECT 1 FROM master_keys WHERE master_keys.key_version = ?24) \
+        ON CONFLICT (link_id) DO UPDATE SET environment = excluded.environment, \
+        customer_user_id = excluded.customer_user_id, institution_id = excluded.institution_id, \
+        state = excluded.state, error = excluded.error, granted = excluded.granted, \
+        created_at = excluded.created_at, first_data_at = excluded.first_data_at, deleted_at = excluded.deleted_at, \
+        changed_at = excluded.changed_at, newest_at = excluded.newest_at, renderer = excluded.renderer, \
+        link_view = excluded.link_view, document_format = excluded.document_format, document = excluded.document, \
+        numbers_view = excluded.numbers_view, numbers = excluded.numbers, owners = excluded.owners, \
+        credential = excluded.credential, import_key = excluded.import_key, wrapped_key = excluded.wrapped_key, \
+        key_version = excluded.key_version, version = excluded.version \
+        WHERE links.environment = '' AND links.app_id = excluded.app_id";
     let link = &prepared.link;
     let added = connection
         .prepare_cached(SQL)?
@@ -272,17 +303,15 @@ fn refuse_newer_format(connection: &Connection, id: &LinkId) -> Result<(), ReadE
 
 /// Makes everything sealed under the link's key unreadable for ever. Jobs of the link stay for their workers, which
 /// find the link deleted and end them as failed: so every accepted job has exactly one end.
-fn destroy(connection: &Connection, id: &LinkId) -> Result<(), WriteError> {
+fn destroy(connection: &Connection, id: &LinkId, effects: &mut Effects) -> Result<(), WriteError> {
     const KEYS: &str = "UPDATE links SET wrapped_key = NULL, key_version = NULL, numbers_view = NULL, \
         numbers = NULL, owners = NULL, credential = NULL, import_key = NULL WHERE link_id = ?1";
     connection.prepare_cached(KEYS)?.execute([id.as_str()])?;
-    connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
-    connection.prepare_cached("DELETE FROM transaction_changes WHERE link_id = ?1")?.execute([id.as_str()])?;
-    connection.prepare_cached("DELETE FROM investment_transactions WHERE link_id = ?1")?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM holdings WHERE link_id = ?1")?.execute([id.as_str()])?;
     give_back(connection, id)?;
     // A kept answer shows the link object.
     connection.prepare_cached("DELETE FROM kept_answers WHERE link_id = ?1")?.execute([id.as_str()])?;
+    effects.has_backlog |= erase_rows_at_first(connection, id)?;
     // A session that failed or was never finished still holds what the app said about the end user.
     connection
         .prepare_cached("UPDATE link_sessions SET request = NULL WHERE link_id = ?1 AND request IS NOT NULL")?

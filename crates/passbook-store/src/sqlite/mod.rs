@@ -5,6 +5,9 @@
 //! | `open`, `key_file`, `condition` | how a store is opened and refused |
 //! | `connection` | the settings of every connection |
 //! | `writer` | the one writing thread and its group commit |
+//! | `queue` | what waits for it, by tenant |
+//! | `pieces`, `undo`, `backlog` | large commits: written in pieces, taken back, and what is left to do |
+//! | `views` | what readers see meanwhile |
 //! | `readers` | who reads where |
 //! | `apply` | a commit inside the writer |
 //! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `deliveries`, `instance`, `answers`, `investments`, `usage` | the tables |
@@ -20,6 +23,7 @@
 
 mod answers;
 mod apply;
+mod backlog;
 mod backup;
 mod changes;
 mod clients;
@@ -38,14 +42,18 @@ mod key_file;
 mod links;
 mod master_keys;
 mod open;
+mod pieces;
+mod queue;
 mod readers;
 mod restore;
 mod retention;
 mod sessions;
 mod transactions;
+mod undo;
 mod upkeep;
 mod usage;
 mod users;
+mod views;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc};
@@ -59,10 +67,11 @@ use passbook_core::{
     investment::{InvestmentTransaction, Portfolio},
     retention::TimeWatch,
     secret::SecretBytes,
-    tenant::Tenant,
+    tenant::{Environment, Tenant},
     time::Clock,
     transaction::Transaction,
 };
+use rusqlite::Connection;
 
 #[doc(hidden)]
 pub use self::connection::watch_connections;
@@ -74,11 +83,14 @@ pub use self::{
 };
 use self::{
     failure::{Closed, WriteError, unavailable},
+    pieces::Pieces,
     readers::Readers,
-    writer::Writer,
+    views::Rows,
+    writer::{Effects, Retiming, Writer},
 };
 pub use crate::stored::ledger::LedgerError;
 use crate::{
+    fair::Lane,
     port::{
         AddressStatus, AnswerKey, App, AppInstitution, AppUsage, ChangeFilter, Changes, Client, CommitError,
         DispatchedEvent, EndedAttempt, EventFilter, InvestmentTransactionPage, JobState, LeaseRef, LeaseRequest,
@@ -96,10 +108,13 @@ use crate::{
 /// Commits that [`SqliteStore::bulk_load`] puts into one transaction.
 const BULK_GROUP: usize = 1000;
 
+/// Rows of each kind that one request of a clean-up deletes.
+const CLEANUP_ROWS: u32 = 100;
+
 /// The embedded store. Dropping it closes it, finishing what was queued.
 pub struct SqliteStore {
     // Dropped first: the writer's end also ends the lock, and no connection may outlive that.
-    readers: Readers,
+    readers: Arc<Readers>,
     writer: Arc<Writer>,
     path: PathBuf,
     keys: Arc<Keys>,
@@ -131,13 +146,39 @@ impl SqliteStore {
                 loaded += group.len() as u64;
                 let group = std::mem::replace(&mut group, Vec::with_capacity(BULK_GROUP));
                 self.writer
-                    .submit(move |connection, effects| {
+                    .submit(&None, None, move |connection, effects| {
                         group.iter().try_for_each(|one| apply::apply(connection, one, effects))
                     })
                     .await?;
             }
         }
         Ok(loaded)
+    }
+
+    /// Makes due times of an app follow its clock, some in each transaction. Goes on even if the caller stops waiting.
+    async fn retime(&self, lane: Lane, retiming: Retiming) -> Result<(), WriteError> {
+        let (readers, writer) = (Arc::clone(&self.readers), Arc::clone(&self.writer));
+        let all = tokio::spawn(async move { clients::retime_in_pieces(&readers, &writer, &lane, retiming).await });
+        all.await.map_err(unavailable)?
+    }
+
+    /// Removes up to `limit` rows of each kind; each round is a request of its own, so that others come in between.
+    async fn in_rounds(
+        &self,
+        limit: u32,
+        remove: impl Fn(&Connection, u32) -> Result<u64, WriteError> + Clone + Send + 'static,
+    ) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for left in (1..=limit).rev().step_by(CLEANUP_ROWS as usize) {
+            let rows = left.min(CLEANUP_ROWS);
+            let remove = remove.clone();
+            let gone = self.writer.submit(&None, None, move |connection, _| remove(connection, rows)).await?;
+            removed += gone;
+            if gone < u64::from(rows) {
+                break;
+            }
+        }
+        Ok(removed)
     }
 
     fn prepare(&self, changes: Changes) -> Result<Prepared, CommitError> {
@@ -193,8 +234,9 @@ impl Store for SqliteStore {
         after: Option<&LinkPosition>,
         limit: u32,
     ) -> Result<Vec<LinkPosition>, StoreError> {
-        let (tenant, after) = (tenant.clone(), after.cloned());
-        self.readers.scan(move |connection| links::list_links(connection, &tenant, after.as_ref(), limit)).await
+        let (owner, after) = (tenant.clone(), after.cloned());
+        let list = move |connection: &_| links::list_links(connection, &owner, after.as_ref(), limit);
+        self.readers.scan(Some(tenant), list).await
     }
 
     async fn list_unscheduled_links(
@@ -203,12 +245,12 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<(Tenant, LinkId)>, StoreError> {
         let after = after.cloned();
-        self.readers.scan(move |connection| jobs::list_unscheduled_links(connection, after.as_ref(), limit)).await
+        self.readers.scan(None, move |connection| jobs::list_unscheduled_links(connection, after.as_ref(), limit)).await
     }
 
     async fn list_user_links(&self, tenant: &Tenant, customer_user_id: &str) -> Result<Vec<StoredLink>, StoreError> {
-        let (tenant, user) = (tenant.clone(), customer_user_id.to_owned());
-        self.readers.scan(move |connection| users::list_user_links(connection, &tenant, &user)).await
+        let (owner, user) = (tenant.clone(), customer_user_id.to_owned());
+        self.readers.scan(Some(tenant), move |connection| users::list_user_links(connection, &owner, &user)).await
     }
 
     async fn list_user_transactions(
@@ -216,8 +258,10 @@ impl Store for SqliteStore {
         tenant: &Tenant,
         filter: &UserTransactionFilter,
     ) -> Result<TransactionPage, StoreError> {
-        let (tenant, filter) = (tenant.clone(), filter.clone());
-        self.readers.scan(move |connection| users::list_user_transactions(connection, &tenant, &filter)).await
+        let (owner, filter) = (tenant.clone(), filter.clone());
+        let links = filter.links.clone();
+        let list = move |rows: &Rows<'_>| users::list_user_transactions(rows, &owner, &filter);
+        self.readers.scan_rows(tenant, links, list).await
     }
 
     async fn list_transactions(
@@ -226,8 +270,9 @@ impl Store for SqliteStore {
         link: &LinkId,
         filter: &TransactionFilter,
     ) -> Result<TransactionPage, StoreError> {
-        let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
-        self.readers.scan(move |connection| transactions::list_transactions(connection, &tenant, &link, &filter)).await
+        let (owner, of, filter) = (tenant.clone(), link.clone(), filter.clone());
+        let list = move |rows: &Rows<'_>| transactions::list_transactions(rows.of_one(), &owner, &of, &filter);
+        self.readers.scan_rows(tenant, vec![link.clone()], list).await
     }
 
     async fn list_transaction_changes(
@@ -236,9 +281,9 @@ impl Store for SqliteStore {
         link: &LinkId,
         filter: &ChangeFilter,
     ) -> Result<Vec<LoggedChange>, StoreError> {
-        let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
-        let list = move |connection: &_| changes::list_transaction_changes(connection, &tenant, &link, &filter);
-        self.readers.scan(list).await
+        let (owner, of, filter) = (tenant.clone(), link.clone(), filter.clone());
+        let list = move |rows: &Rows<'_>| changes::list_transaction_changes(rows.of_one(), &owner, &of, &filter);
+        self.readers.scan_rows(tenant, vec![link.clone()], list).await
     }
 
     async fn load_transactions(
@@ -247,13 +292,15 @@ impl Store for SqliteStore {
         link: &LinkId,
         since: Option<Date>,
     ) -> Result<Vec<Transaction>, StoreError> {
-        let (tenant, link) = (tenant.clone(), link.clone());
-        self.readers.scan(move |connection| transactions::load_transactions(connection, &tenant, &link, since)).await
+        let (owner, of) = (tenant.clone(), link.clone());
+        let load = move |rows: &Rows<'_>| transactions::load_transactions(rows.of_one(), &owner, &of, since);
+        self.readers.scan_rows(tenant, vec![link.clone()], load).await
     }
 
     async fn lookup_portfolio(&self, tenant: &Tenant, link: &LinkId) -> Result<Option<Portfolio>, StoreError> {
-        let (tenant, link) = (tenant.clone(), link.clone());
-        self.readers.scan(move |connection| investments::lookup_portfolio(connection, &tenant, &link)).await
+        let (owner, of) = (tenant.clone(), link.clone());
+        let lookup = move |rows: &Rows<'_>| investments::lookup_portfolio(rows.of_one(), &owner, &of);
+        self.readers.scan_rows(tenant, vec![link.clone()], lookup).await
     }
 
     async fn list_investment_transactions(
@@ -262,9 +309,10 @@ impl Store for SqliteStore {
         link: &LinkId,
         filter: &TransactionFilter,
     ) -> Result<InvestmentTransactionPage, StoreError> {
-        let (tenant, link, filter) = (tenant.clone(), link.clone(), filter.clone());
-        let list = move |connection: &_| investments::list_investment_transactions(connection, &tenant, &link, &filter);
-        self.readers.scan(list).await
+        let (owner, of, filter) = (tenant.clone(), link.clone(), filter.clone());
+        let list =
+            move |rows: &Rows<'_>| investments::list_investment_transactions(rows.of_one(), &owner, &of, &filter);
+        self.readers.scan_rows(tenant, vec![link.clone()], list).await
     }
 
     async fn load_investment_transactions(
@@ -273,22 +321,37 @@ impl Store for SqliteStore {
         link: &LinkId,
         since: Option<Date>,
     ) -> Result<Vec<InvestmentTransaction>, StoreError> {
-        let (tenant, link) = (tenant.clone(), link.clone());
-        let load = move |connection: &_| investments::load_investment_transactions(connection, &tenant, &link, since);
-        self.readers.scan(load).await
+        let (owner, of) = (tenant.clone(), link.clone());
+        let load = move |rows: &Rows<'_>| investments::load_investment_transactions(rows.of_one(), &owner, &of, since);
+        self.readers.scan_rows(tenant, vec![link.clone()], load).await
     }
 
     async fn commit(&self, changes: Changes) -> Result<(), CommitError> {
         let prepared = self.prepare(changes)?;
-        self.writer
-            .submit(move |connection, effects| apply::apply(connection, &prepared, effects))
-            .await
-            .map_err(CommitError::from)
+        let lane = prepared.tenant().cloned();
+        let prepared = match Pieces::of(prepared) {
+            Ok(pieces) => return Ok(self.writer.submit_pieces(&lane, pieces).await?),
+            Err(ordinary) => ordinary,
+        };
+        let link = pieces::written_link(&prepared);
+        let apply = move |connection: &_, effects: &mut Effects| {
+            apply::apply(connection, &prepared, effects)?;
+            Ok(effects.retiming.take())
+        };
+        match self.writer.submit(&lane, link, apply).await? {
+            Some(retiming) => Ok(self.retime(lane, retiming).await?),
+            None => Ok(()),
+        }
     }
 
     async fn take_ordinal(&self, app: &AppId, kind: &str) -> Result<u64, StoreError> {
         let (app, kind) = (app.clone(), kind.to_owned());
-        Ok(self.writer.submit(move |connection, _| instance::take_ordinal(connection, &app, &kind)).await?)
+        // The store cannot tell the environment; one app has one lane here.
+        let lane = Some(Tenant { app_id: app.clone(), environment: Environment::Live });
+        Ok(self
+            .writer
+            .submit(&lane, None, move |connection, _| instance::take_ordinal(connection, &app, &kind))
+            .await?)
     }
 
     async fn lease_jobs(
@@ -299,17 +362,20 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<LeasedJob>, StoreError> {
         let owner = owner.to_owned();
-        Ok(self.writer.submit(move |connection, _| jobs::lease_jobs(connection, &owner, now, until, limit)).await?)
+        Ok(self
+            .writer
+            .submit(&None, None, move |connection, _| jobs::lease_jobs(connection, &owner, now, until, limit))
+            .await?)
     }
 
     async fn renew_lease(&self, job: &LeaseRef, until: Timestamp) -> Result<bool, StoreError> {
         let job = job.clone();
-        Ok(self.writer.submit(move |connection, _| jobs::renew_lease(connection, &job, until)).await?)
+        Ok(self.writer.submit(&None, None, move |connection, _| jobs::renew_lease(connection, &job, until)).await?)
     }
 
     async fn release_job(&self, job: &LeaseRef, due_at: Timestamp) -> Result<(), StoreError> {
         let job = job.clone();
-        Ok(self.writer.submit(move |connection, _| jobs::release_job(connection, &job, due_at)).await?)
+        Ok(self.writer.submit(&None, None, move |connection, _| jobs::release_job(connection, &job, due_at)).await?)
     }
 
     async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -331,7 +397,7 @@ impl Store for SqliteStore {
     async fn dispatch_events(&self, events: Vec<DispatchedEvent>) -> Result<bool, StoreError> {
         let now = self.now();
         let dispatch = move |connection: &_, _: &mut _| deliveries::dispatch_events(connection, &events, now);
-        match self.writer.submit(dispatch).await {
+        match self.writer.submit(&None, None, dispatch).await {
             Ok(()) => Ok(true),
             Err(WriteError::Conflict(_)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -351,26 +417,29 @@ impl Store for SqliteStore {
     ) -> Result<Vec<LeasedDelivery>, StoreError> {
         let owner = owner.to_owned();
         let lease = move |connection: &_, _: &mut _| deliveries::lease_deliveries(connection, &owner, until, &requests);
-        Ok(self.writer.submit(lease).await?)
+        Ok(self.writer.submit(&None, None, lease).await?)
     }
 
     async fn wake_deliveries(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        Ok(self.writer.submit(move |connection, _| deliveries::wake(connection, now, limit)).await?)
+        Ok(self.writer.submit(&None, None, move |connection, _| deliveries::wake(connection, now, limit)).await?)
     }
 
     async fn bury_deliveries(&self, limit: u32) -> Result<u64, StoreError> {
         let now = self.now();
-        Ok(self.writer.submit(move |connection, _| deliveries::bury(connection, now, limit)).await?)
+        Ok(self.writer.submit(&None, None, move |connection, _| deliveries::bury(connection, now, limit)).await?)
     }
 
     async fn end_attempt(&self, ended: EndedAttempt) -> Result<bool, StoreError> {
         let now = self.now();
-        Ok(self.writer.submit(move |connection, _| deliveries::end_attempt(connection, &ended, now)).await?)
+        let end = move |connection: &_, _: &mut _| deliveries::end_attempt(connection, &ended, now);
+        Ok(self.writer.submit(&None, None, end).await?)
     }
 
     async fn replay_deliveries(&self, events: Vec<DispatchedEvent>) -> Result<(), StoreError> {
         let now = self.now();
-        Ok(self.writer.submit(move |connection, _| deliveries::replay_deliveries(connection, &events, now)).await?)
+        let lane = events.first().map(|event| event.tenant.clone());
+        let replay = move |connection: &_, _: &mut _| deliveries::replay_deliveries(connection, &events, now);
+        Ok(self.writer.submit(&lane, None, replay).await?)
     }
 
     async fn next_delivery_at(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -378,13 +447,14 @@ impl Store for SqliteStore {
     }
 
     async fn list_events(&self, tenant: &Tenant, filter: &EventFilter, limit: u32) -> Result<LedgerPage, StoreError> {
-        let (tenant, filter) = (tenant.clone(), filter.clone());
-        self.readers.scan(move |connection| deliveries::list_events(connection, &tenant, &filter, limit)).await
+        let (owner, filter) = (tenant.clone(), filter.clone());
+        let list = move |connection: &_| deliveries::list_events(connection, &owner, &filter, limit);
+        self.readers.scan(Some(tenant), list).await
     }
 
     async fn find_events(&self, tenant: &Tenant, ids: &[EventId]) -> Result<Vec<LedgerEvent>, StoreError> {
-        let (tenant, ids) = (tenant.clone(), ids.to_vec());
-        self.readers.scan(move |connection| deliveries::find_events(connection, &tenant, &ids)).await
+        let (owner, ids) = (tenant.clone(), ids.to_vec());
+        self.readers.scan(Some(tenant), move |connection| deliveries::find_events(connection, &owner, &ids)).await
     }
 
     async fn newest_position(&self, tenant: &Tenant) -> Result<u64, StoreError> {
@@ -392,7 +462,7 @@ impl Store for SqliteStore {
     }
 
     async fn list_failing_addresses(&self) -> Result<Vec<AddressStatus>, StoreError> {
-        self.readers.scan(deliveries::list_failing_addresses).await
+        self.readers.scan(None, deliveries::list_failing_addresses).await
     }
 
     async fn lookup_session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
@@ -424,8 +494,9 @@ impl Store for SqliteStore {
     }
 
     async fn newest_time(&self, app: &AppId) -> Result<Option<Timestamp>, StoreError> {
+        let lane = Tenant { app_id: app.clone(), environment: Environment::Sandbox };
         let app = app.clone();
-        self.readers.scan(move |connection| clients::newest_time(connection, &app)).await
+        self.readers.scan(Some(&lane), move |connection| clients::newest_time(connection, &app)).await
     }
 
     async fn list_app_institutions(&self, tenant: &Tenant) -> Result<Vec<AppInstitution>, StoreError> {
@@ -443,15 +514,16 @@ impl Store for SqliteStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Reservation, StoreError> {
+        let lane = key.tenant.clone();
         let (keys, key, request_hash) = (Arc::clone(&self.keys), key.clone(), *request_hash);
         let reserve =
             move |connection: &_, _: &mut _| answers::reserve(connection, &keys, &key, &request_hash, now, until);
-        Ok(self.writer.submit(reserve).await?)
+        Ok(self.writer.submit(&Some(lane), None, reserve).await?)
     }
 
     async fn release_answer(&self, key: &AnswerKey, fence: u64) -> Result<(), StoreError> {
-        let key = key.clone();
-        Ok(self.writer.submit(move |connection, _| answers::release(connection, &key, fence)).await?)
+        let (lane, key) = (Some(key.tenant.clone()), key.clone());
+        Ok(self.writer.submit(&lane, None, move |connection, _| answers::release(connection, &key, fence)).await?)
     }
 
     fn now(&self) -> Timestamp {
@@ -469,7 +541,7 @@ impl Store for SqliteStore {
     async fn write_watched_time(&self, expected: Option<TimeWatch>, watch: TimeWatch) -> Result<bool, StoreError> {
         let write =
             move |connection: &_, _: &mut _| instance::write_watched_time(connection, expected.as_ref(), &watch);
-        Ok(self.writer.submit(write).await?)
+        Ok(self.writer.submit(&None, None, write).await?)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -484,19 +556,19 @@ impl Store for SqliteStore {
 
     async fn wipe_expired_sessions(&self, tenant: &Tenant, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let (tenant, now) = (tenant.clone(), now.as_microsecond());
-        let wiped = self.writer.submit(move |connection, _| sessions::wipe_expired(connection, &tenant, now, limit));
-        Ok(wiped.await?)
+        let wipe = move |connection: &_, _: &mut _| sessions::wipe_expired(connection, &tenant, now, limit);
+        Ok(self.writer.submit(&None, None, wipe).await?)
     }
 
     async fn cleanup(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let (before, now) = (before.as_microsecond(), self.now());
-        Ok(self.writer.submit(move |connection, _| events::cleanup(connection, before, now, limit)).await?)
+        self.in_rounds(limit, move |connection, rows| events::cleanup(connection, before, now, rows)).await
     }
 
     async fn forget(&self, before: Timestamp, audit_before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let now = self.now();
-        let forget = move |connection: &_, _: &mut _| retention::forget(connection, before, audit_before, now, limit);
-        Ok(self.writer.submit(forget).await?)
+        let forget = move |connection: &_, rows| retention::forget(connection, before, audit_before, now, rows);
+        self.in_rounds(limit, forget).await
     }
 
     async fn app_usage(&self, app: &AppId) -> Result<AppUsage, StoreError> {

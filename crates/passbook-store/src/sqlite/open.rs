@@ -16,6 +16,8 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use super::{
     SqliteStore,
     answers::end_all_reservations,
+    backlog,
+    clients::finish_retimings,
     condition::{self, Presence, beside, named, presence},
     connection::{connect_writer, keep_log},
     deliveries,
@@ -24,6 +26,7 @@ use super::{
     jobs::end_all_leases,
     links::{lookup_link_unscoped, lookup_remains, write_link},
     readers::Readers,
+    views::Views,
     writer::{Effects, Writer},
 };
 use crate::{
@@ -193,8 +196,10 @@ impl SqliteStore {
         condition::refuse_damaged(database, &connection)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
         let keys = Arc::new(recognise_master_keys(&mut connection, &options.master_keys)?);
+        take_back_commits(&mut connection)?;
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
+        finish_work(&mut connection)?;
         // From here on nothing is refused.
         keep_log(&connection, false)?;
         end_all_leases(&connection)?;
@@ -202,8 +207,9 @@ impl SqliteStore {
         end_all_reservations(&connection)?;
         let opened_at = newest_real_time(&connection)?.unwrap_or(Timestamp::UNIX_EPOCH);
         let met = Arc::default();
-        let readers = Readers::open(&options.path, &met)?;
-        let writer = Writer::start(options.path.clone(), connection, ledger, lock, Arc::clone(&met))
+        let views = Arc::new(Views::default());
+        let readers = Arc::new(Readers::open(&options.path, Arc::clone(&views), &met)?);
+        let writer = Writer::start(options.path.clone(), connection, ledger, views, lock, Arc::clone(&met))
             .map_err(|source| OpenError::File { path: options.path.clone(), source })?;
         condition::finish(&options.path)?;
         Ok(Self { path: options.path, keys, readers, clock: options.clock, met, opened_at, writer: Arc::new(writer) })
@@ -393,6 +399,43 @@ fn replay(
             .map_err(|source| OpenError::Ledger(LedgerError::File { path: options.deletion_ledger.clone(), source }))?;
     }
     Ok(ledger)
+}
+
+/// Takes back commits in pieces that had not taken effect: nobody was told that they had.
+fn take_back_commits(connection: &mut Connection) -> Result<(), OpenError> {
+    for link in backlog::list_unfinished_commits(connection)? {
+        loop {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let is_done = backlog::take_back(&transaction, &link, &|| true)?;
+            transaction.commit()?;
+            if is_done {
+                break;
+            }
+        }
+        tracing::info!("a large commit that had not taken effect was taken back");
+    }
+    Ok(())
+}
+
+/// Finishes what an earlier process had left to do in several transactions.
+fn finish_work(connection: &mut Connection) -> Result<(), OpenError> {
+    let mut has_erased = false;
+    loop {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let worked = backlog::work(&transaction, &|| true)?;
+        transaction.commit()?;
+        has_erased |= worked.has_erased;
+        if worked.is_done {
+            break;
+        }
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    finish_retimings(&transaction).map_err(|error| OpenError::Replay(error.into()))?;
+    transaction.commit()?;
+    if has_erased {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 fn is_alive(connection: &Connection, id: &LinkId) -> rusqlite::Result<bool> {

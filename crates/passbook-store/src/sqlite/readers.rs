@@ -3,7 +3,7 @@
 //! Point reads run **on the calling thread**, also inside the async runtime: they take 3 to 8 microseconds, less than
 //! handing them to another thread and being woken again would cost, and a reader never waits for the writer (WAL).
 //! Long reads go to the blocking pool and have connections of their own, so that they neither stall the runtime nor
-//! keep a point read waiting.
+//! keep a point read waiting. Their connections are given to tenants in turn, and waiting for one has a deadline.
 
 use std::{
     cell::Cell,
@@ -12,16 +12,19 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
+use passbook_core::{ids::LinkId, tenant::Tenant};
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
     condition::is_damage,
     connection::connect_reader,
     failure::{Closed, ReadError, unavailable},
+    views::{Rows, Views},
 };
-use crate::{port::StoreError, stored::met::MetDamage};
+use crate::{fair::Turns, port::StoreError, stored::met::MetDamage};
 
 /// Connections for point reads: one per core, within these bounds.
 const POINT_READERS_MIN: usize = 2;
@@ -29,18 +32,26 @@ const POINT_READERS_MAX: usize = 16;
 /// Connections for long reads: not more than there are cores, or they would take the processor from everything else.
 const LONG_READERS_MAX: usize = 2;
 
+/// Long reads that may wait. A tenant alone may have half of them; see [`Turns`].
+const LONG_WAITING_MAX: usize = 1_024;
+/// How long a long read waits for a connection.
+const LONG_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// All reading connections of a store.
 pub(super) struct Readers {
     points: Arc<Pool>,
     scans: Arc<Pool>,
+    turns: Turns,
+    views: Arc<Views>,
 }
 
 impl Readers {
-    pub(super) fn open(path: &std::path::Path, met: &Arc<MetDamage>) -> rusqlite::Result<Self> {
+    pub(super) fn open(path: &std::path::Path, views: Arc<Views>, met: &Arc<MetDamage>) -> rusqlite::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
         let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX), met)?;
         let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX), met)?;
-        Ok(Self { points: Arc::new(points), scans: Arc::new(scans) })
+        let turns = Turns::new(scans.slots.len(), LONG_WAITING_MAX, LONG_WAIT_MAX);
+        Ok(Self { points: Arc::new(points), scans: Arc::new(scans), turns, views })
     }
 
     /// Runs a point read here and now.
@@ -48,13 +59,32 @@ impl Readers {
         self.points.with(read)
     }
 
-    /// Runs a long read on the blocking pool.
+    /// Runs a long read on the blocking pool; `tenant` is whose it is.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
+        tenant: Option<&Tenant>,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let turn = self.turns.take(tenant).await.map_err(unavailable)?;
         let scans = Arc::clone(&self.scans);
-        tokio::task::spawn_blocking(move || scans.with(read)).await.map_err(unavailable)?
+        let read = move || {
+            let result = scans.with(read);
+            drop(turn);
+            result
+        };
+        tokio::task::spawn_blocking(read).await.map_err(unavailable)?
+    }
+
+    /// Runs a long read of rows of these links, in one transaction. While a large commit writes such rows, it sees what
+    /// was there before.
+    pub(super) async fn scan_rows<T: Send + 'static>(
+        &self,
+        tenant: &Tenant,
+        links: Vec<LinkId>,
+        read: impl FnOnce(&Rows<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let views = Arc::clone(&self.views);
+        self.scan(Some(tenant), move |connection| views.read(connection, &links, read)).await
     }
 
     /// Runs a read on the blocking pool that may take a few milliseconds and must not wait for long reads.
@@ -68,6 +98,7 @@ impl Readers {
 
     /// Closes every connection; later reads fail.
     pub(super) fn close(&self) {
+        self.turns.close();
         self.points.close();
         self.scans.close();
     }

@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 use passbook_core::{
-    ids::LinkId,
+    ids::{LinkId, TransactionId},
     link::Link,
     tenant::Tenant,
     transaction::{Direction, Transaction},
@@ -22,10 +22,12 @@ use crate::{
 pub(super) const COLUMNS: &str = "t.transaction_id, t.account_id, t.upstream_key, t.amount, t.direction, t.currency, t.date, \
     t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id, \
     t.enrichment";
-/// The rows of a link that the tenant owns. The plus signs keep the planner from beginning with the links of the app.
+/// The rows of a link that the tenant owns; none when its key was destroyed, though some may still be erased. The plus signs
+/// keep the planner from beginning with the links of the app.
 const OF_LINK: &str = "FROM transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3";
+    WHERE t.link_id = ?1 AND +l.app_id = ?2 AND +l.environment = ?3 AND +l.wrapped_key IS NOT NULL";
 
+/// `connection` must be in a transaction: both queries have to see one state, or a page could contradict its total.
 pub(super) fn list_transactions(
     connection: &Connection,
     tenant: &Tenant,
@@ -35,10 +37,8 @@ pub(super) fn list_transactions(
     let Some(mut conditions) = Conditions::of(OF_LINK, tenant, link, filter) else {
         return Ok(TransactionPage { total: 0, items: Vec::new() });
     };
-    // Both queries see one state, or a page could contradict its total.
-    let snapshot = connection.unchecked_transaction()?;
     let from_where = conditions.sql.clone();
-    let total = snapshot
+    let total = connection
         .prepare_cached(&format!("SELECT COUNT(*) {from_where}"))?
         .query_row(params_from_iter(&conditions.parameters), |row| row.get::<_, i64>(0))?;
     // What comes before the page is skipped on the index; only the page's own rows are looked up.
@@ -49,8 +49,7 @@ pub(super) fn list_transactions(
          ORDER BY p.day DESC, p.instant DESC NULLS LAST, p.id DESC",
         conditions.page(filter)
     );
-    let items = decode_all(&snapshot, &page, params_from_iter(&conditions.parameters), link)?;
-    snapshot.finish()?;
+    let items = decode_all(connection, &page, params_from_iter(&conditions.parameters), link)?;
     Ok(TransactionPage { total: u64::try_from(total).unwrap_or(0), items })
 }
 
@@ -78,35 +77,55 @@ pub(super) fn write_transactions(
         return Ok(());
     }
     let link = writes.link_id.as_ref().or(written.map(|link| &link.id)).ok_or(WriteError::Conflict(Guard::Link))?;
+    remove(connection, link, &writes.removed)?;
+    if writes.updated.len() > 1 {
+        park(connection, link, &writes.updated)?;
+    }
+    update(connection, link, &writes.updated)?;
+    create(connection, link, &writes.created)?;
+    write_log(connection, link, &writes.log)
+}
+
+pub(super) fn remove(connection: &Connection, link: &LinkId, ids: &[TransactionId]) -> Result<(), WriteError> {
     let mut delete =
         connection.prepare_cached("DELETE FROM transactions WHERE link_id = ?1 AND transaction_id = ?2")?;
-    for id in &writes.removed {
+    for id in ids {
         delete.execute([link.as_str(), id.as_str()])?;
     }
-    if writes.updated.len() > 1 {
-        // Keys may move from row to row within one change; parking them first keeps each step free of duplicates.
-        let mut park = connection.prepare_cached(
-            "UPDATE transactions SET upstream_key = '\u{1}' || transaction_id \
-             WHERE link_id = ?1 AND transaction_id = ?2",
-        )?;
-        for transaction in &writes.updated {
-            park.execute([link.as_str(), transaction.id.as_str()])?;
-        }
+    Ok(())
+}
+
+/// Keys may move from row to row within one change; parking them first keeps each step free of duplicates.
+pub(super) fn park(connection: &Connection, link: &LinkId, updated: &[Transaction]) -> Result<(), WriteError> {
+    let mut park = connection.prepare_cached(
+        "UPDATE transactions SET upstream_key = '\u{1}' || transaction_id \
+         WHERE link_id = ?1 AND transaction_id = ?2",
+    )?;
+    for transaction in updated {
+        park.execute([link.as_str(), transaction.id.as_str()])?;
     }
+    Ok(())
+}
+
+pub(super) fn update(connection: &Connection, link: &LinkId, updated: &[Transaction]) -> Result<(), WriteError> {
     const UPDATE: &str = "UPDATE transactions SET account_id = ?3, upstream_key = ?4, amount = ?5, direction = ?6, \
         currency = ?7, date = ?8, datetime = ?9, description = ?10, raw_description = ?11, pending = ?12, \
         original_id = ?13, pending_id = ?14, enrichment = ?15 WHERE link_id = ?1 AND transaction_id = ?2";
-    for transaction in &writes.updated {
+    for transaction in updated {
         one_row(write_row(connection, UPDATE, link, transaction)?, Guard::Link)?;
     }
+    Ok(())
+}
+
+pub(super) fn create(connection: &Connection, link: &LinkId, created: &[Transaction]) -> Result<(), WriteError> {
     const INSERT: &str = "INSERT INTO transactions (link_id, transaction_id, account_id, upstream_key, amount, \
         direction, currency, date, datetime, description, raw_description, pending, original_id, pending_id, \
         enrichment) \
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
-    for transaction in &writes.created {
+    for transaction in created {
         write_row(connection, INSERT, link, transaction)?;
     }
-    write_log(connection, link, &writes.log)
+    Ok(())
 }
 
 fn write_row(

@@ -18,14 +18,14 @@ impl Upkeep for SqliteStore {
 
     async fn list_master_keys(&self) -> Result<Vec<MasterKeyUse>, StoreError> {
         let keys = Arc::clone(&self.keys);
-        self.readers.scan(move |connection| master_keys::list(connection, &keys)).await
+        self.readers.scan(None, move |connection| master_keys::list(connection, &keys)).await
     }
 
     async fn activate_master_key(&self, version: u32, audit: AuditEntry) -> Result<(), CommitError> {
         let check_value = self.keys.check_value(version).map_err(|_| CommitError::Conflict(Guard::Unique))?;
         let activate =
             move |connection: &_, _: &mut _| master_keys::activate(connection, version, &check_value, &audit);
-        self.writer.submit(activate).await?;
+        self.writer.submit(&None, None, activate).await?;
         // Found at hand above, and only retired keys are dropped.
         self.keys.activate(version).map_err(|error| StoreError::Unavailable(error.into()))?;
         Ok(())
@@ -39,26 +39,27 @@ impl Upkeep for SqliteStore {
     async fn rewrap_keys(&self, after: Option<&KeyPosition>, limit: u32) -> Result<Rewrapped, StoreError> {
         let (keys, after) = (Arc::clone(&self.keys), after.cloned());
         let prepare = move |connection: &_| master_keys::prepare_batch(connection, &keys, after.as_ref(), limit);
-        let batch = self.readers.scan(prepare).await?;
+        let batch = self.readers.scan(None, prepare).await?;
         if batch.is_empty() {
             return Ok(batch.outcome(0));
         }
         let batch = Arc::new(batch);
         let stored = Arc::clone(&batch);
-        let rewrapped = self.writer.submit(move |connection, _| master_keys::store_batch(connection, &stored)).await?;
+        let rewrapped =
+            self.writer.submit(&None, None, move |connection, _| master_keys::store_batch(connection, &stored)).await?;
         Ok(batch.outcome(rewrapped))
     }
 
     async fn retire_master_key(&self, version: u32, audit: AuditEntry) -> Result<(), CommitError> {
         let retire = move |connection: &_, _: &mut _| master_keys::retire(connection, version, &audit);
-        self.writer.submit::<()>(retire).await?;
+        self.writer.submit::<()>(&None, None, retire).await?;
         self.keys.forget(version);
         Ok(())
     }
 
     async fn examine(&self) -> Result<Examination, StoreError> {
         let now = self.now();
-        self.readers.scan(move |connection| examine::examine(connection, now)).await
+        self.readers.scan(None, move |connection| examine::examine(connection, now)).await
     }
 
     async fn back_up(&self, destination: &Path) -> Result<BackupManifest, BackupError> {

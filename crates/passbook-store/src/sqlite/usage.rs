@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Counts what a commit changes.
-pub(super) fn count(connection: &Connection, change: &UsageChange<'_>) -> Result<(), WriteError> {
+pub(super) fn count(connection: &Connection, change: &UsageChange) -> Result<(), WriteError> {
     // Before the link's own counters, whose average a removed row gives back.
     const APP: &str = "INSERT INTO app_usage (app_id, shard, row_count, byte_count) \
         SELECT ?1, ?2, ?3 - ?4, ?5 - COALESCE((SELECT byte_count * ?4 / row_count FROM link_usage \

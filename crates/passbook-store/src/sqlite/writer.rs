@@ -1,8 +1,12 @@
 //! The one writing thread, with group commit.
 //!
-//! All requests that wait when the writer becomes free share one transaction and one synced COMMIT; while that sync
-//! runs, the next group gathers. Within the transaction every request has a savepoint, so a lost guard takes back only
-//! its own request. Answers go out after COMMIT (and after the deletion ledger has been synced), never before.
+//! Requests that wait when the writer becomes free share one transaction and one synced COMMIT; while that sync runs, the
+//! next group gathers. Within the transaction every request has a savepoint, so a lost guard takes back only its own
+//! request. Answers go out after COMMIT (and after the deletion ledger has been synced), never before.
+//!
+//! **Nobody has the writer for long.** Requests are taken from tenants in turn (`queue`), and a group ends when its time
+//! is over. A commit with very many rows goes in pieces (`pieces`), one in each transaction, with the requests of others
+//! behind it; so does what nobody waits for (`backlog`).
 //!
 //! When the disk is full or fails, the whole group is answered `Unavailable` and rolled back. The writer then rewrites
 //! one row until that works again: this shows that writing is possible, and it overwrites whatever a failed COMMIT may
@@ -12,24 +16,28 @@ use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+use passbook_core::ids::{AppId, LinkId};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
 use super::{
+    backlog::{self, Worked},
     condition::is_damage,
     connection::connect_writer,
     failure::{Closed, ReadError, WriteError, unavailable},
+    pieces::{Pieces, Place},
+    queue::{Queue, Refused, Wake},
     readers::is_broken,
+    views::Views,
 };
 use crate::{
+    fair::Lane,
     port::StoreError,
     stored::{
         ledger::{DeletionLedger, LedgerEntry},
@@ -41,10 +49,13 @@ use crate::{
 /// The thread's name among the vital parts of a process.
 pub(super) const PART: &str = "store_writer";
 
-/// Requests that may wait; more are refused as `Unavailable`.
-const QUEUE_MAX: usize = 1024;
 /// Requests that share one COMMIT.
 const GROUP_MAX: usize = 256;
+/// How long a group gathers more requests while it works.
+const GROUP_TIME: Duration = Duration::from_millis(15);
+/// How long a piece may take when somebody waits, and when nobody does.
+const PIECE_TIME_SHARED: Duration = Duration::from_millis(10);
+const PIECE_TIME_ALONE: Duration = Duration::from_millis(30);
 /// How long the writer must have had nothing to do before it tidies up.
 const IDLE: Duration = Duration::from_millis(200);
 /// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
@@ -55,11 +66,26 @@ const ERASE_WITHIN: Duration = Duration::from_secs(30);
 pub(super) struct Effects {
     /// Links whose keys were destroyed.
     pub destroyed: Vec<LedgerEntry>,
+    /// Something is left to `backlog::work`.
+    pub has_backlog: bool,
+    /// Due times that do not follow their app's clock yet.
+    pub retiming: Option<Retiming>,
+}
+
+/// Due times of an app that are changed in pieces, after its clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Retiming {
+    /// The app.
+    pub app: AppId,
+    /// Tells several of them apart.
+    pub number: i64,
+    /// Real time when the clock was set.
+    pub now: Timestamp,
 }
 
 /// The handle to the writing thread.
 pub(super) struct Writer {
-    sender: Mutex<Option<SyncSender<Box<dyn Request>>>>,
+    queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
     vital: Vital,
 }
@@ -72,7 +98,7 @@ struct QueueFull;
 /// Why a whole group failed; the same for everyone in it.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("writing failed")]
-struct GroupFailed(#[source] Arc<rusqlite::Error>);
+pub(super) struct GroupFailed(#[source] Arc<rusqlite::Error>);
 
 /// The thread ended while the request was its.
 #[derive(Debug, thiserror::Error)]
@@ -95,47 +121,57 @@ impl Writer {
         path: PathBuf,
         connection: Connection,
         ledger: DeletionLedger,
+        views: Arc<Views>,
         lock: File,
         met: Arc<MetDamage>,
     ) -> std::io::Result<Self> {
-        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let queue = Arc::new(Queue::new());
         let writing = Writing {
             path,
             connection: Some(connection),
             ledger,
+            views,
+            large: None,
+            has_backlog: false,
             unrecorded: Vec::new(),
             erase_since: None,
             erase_failing: false,
             suspect: false,
             met,
+            #[cfg(feature = "fault-hooks")]
+            ends: false,
             _lock: lock,
         };
         let (vital, alive) = Vital::new(PART);
+        let end = ClearsQueue(Arc::clone(&queue));
         let run = move || {
             let _alive: Alive = alive;
-            writing.run(&receiver);
+            writing.run(&end.0);
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(run)?;
-        Ok(Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), vital })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), vital })
     }
 
-    /// Queues `apply` and waits for its outcome. Once queued it runs even if the caller stops waiting.
+    /// Queues `apply` and waits for its outcome. Once queued it runs even if the caller stops waiting. `link` is the one
+    /// whose rows it writes.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
+        lane: &Lane,
+        link: Option<LinkId>,
         apply: impl FnOnce(&Connection, &mut Effects) -> Result<T, WriteError> + Send + 'static,
     ) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let request = Box::new(Task { apply: Some(apply), outcome: None, destroyed: false, reply });
-        {
-            let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-            let sender = sender.as_ref().ok_or_else(|| unavailable(Closed))?;
-            sender.try_send(request).map_err(|error| match error {
-                TrySendError::Full(_) => unavailable(QueueFull),
-                TrySendError::Disconnected(_) => unavailable(Closed),
-            })?;
-        }
-        // Not `Unavailable`, which says that nothing changed: the thread may have ended just after the COMMIT.
-        answer.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown(Box::new(Unanswered)).into()))
+        let request = Box::new(Task { apply: Some(apply), link, outcome: None, destroyed: false, reply });
+        self.queue.push(lane, request).map_err(refused)?;
+        answered(answer).await
+    }
+
+    /// Queues a commit that goes in pieces and waits for its outcome; as [`Writer::submit`].
+    pub(super) async fn submit_pieces(&self, lane: &Lane, pieces: Pieces) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        let large = Large { pieces, stage: Stage::Begin, refusal: None, reply: Some(reply) };
+        self.queue.push_large(lane, large).map_err(refused)?;
+        answered(answer).await
     }
 
     /// Waits until the thread has ended although the store is open.
@@ -146,8 +182,7 @@ impl Writer {
     /// Ends the thread.
     #[cfg(feature = "fault-hooks")]
     pub(super) fn end(&self, panics: bool) -> bool {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.as_ref().is_some_and(|sender| sender.try_send(Box::new(EndOfThread { panics })).is_ok())
+        self.queue.push(&None, Box::new(EndOfThread { panics })).is_ok()
     }
 
     /// Whether the thread still answers.
@@ -159,7 +194,7 @@ impl Writer {
     /// Takes no more requests, finishes the waiting ones and ends the thread.
     pub(super) fn close(&self) {
         self.vital.close();
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.join().is_err()
@@ -175,8 +210,33 @@ impl Drop for Writer {
     }
 }
 
+/// What the writer says. Not `Unavailable` without a word from it, which says that nothing changed: the thread may have
+/// ended just after the COMMIT.
+async fn answered<T>(answer: oneshot::Receiver<Result<T, WriteError>>) -> Result<T, WriteError> {
+    answer.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown(Box::new(Unanswered)).into()))
+}
+
+fn refused(refused: Refused) -> StoreError {
+    match refused {
+        Refused::Full => unavailable(QueueFull),
+        Refused::Closed => unavailable(Closed),
+    }
+}
+
+/// Nobody waits for a thread that has ended, however it did.
+struct ClearsQueue(Arc<Queue>);
+
+impl Drop for ClearsQueue {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// One queued request.
-trait Request: Send {
+pub(super) trait Request: Send {
+    /// The link whose rows it writes.
+    fn link(&self) -> Option<&LinkId>;
+
     /// Runs within the open transaction; an error means that the whole group is lost.
     fn run(&mut self, connection: &Connection, effects: &mut Effects) -> Result<(), rusqlite::Error>;
 
@@ -191,7 +251,7 @@ trait Request: Send {
 }
 
 /// What became of a group.
-enum Fate {
+pub(super) enum Fate {
     Committed,
     /// Committed, but the deletion ledger was not synced.
     Unrecorded,
@@ -200,6 +260,7 @@ enum Fate {
 
 struct Task<T, F> {
     apply: Option<F>,
+    link: Option<LinkId>,
     outcome: Option<Result<T, WriteError>>,
     destroyed: bool,
     reply: oneshot::Sender<Result<T, WriteError>>,
@@ -210,28 +271,20 @@ where
     T: Send,
     F: FnOnce(&Connection, &mut Effects) -> Result<T, WriteError> + Send,
 {
+    fn link(&self) -> Option<&LinkId> {
+        self.link.as_ref()
+    }
+
     fn run(&mut self, connection: &Connection, effects: &mut Effects) -> Result<(), rusqlite::Error> {
         let Some(apply) = self.apply.take() else { return Ok(()) };
-        connection.prepare_cached("SAVEPOINT request")?.execute([])?;
         let mut own = Effects::default();
-        // A panic is a bug in one request. The others of the group, and the thread, go on without it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| apply(connection, &mut own)))
-            .unwrap_or_else(|_| Err(unavailable(Panicked).into()));
-        match outcome {
-            Ok(value) => {
-                self.destroyed = !own.destroyed.is_empty();
-                effects.destroyed.append(&mut own.destroyed);
-                self.outcome = Some(Ok(value));
-            }
-            Err(WriteError::Failed(ReadError::Database(error))) if spoils_group(&error, connection) => {
-                return Err(error);
-            }
-            Err(error) => {
-                connection.prepare_cached("ROLLBACK TO request")?.execute([])?;
-                self.outcome = Some(Err(error));
-            }
+        let outcome = within_savepoint(connection, || apply(connection, &mut own))?;
+        if outcome.is_ok() {
+            self.destroyed = !own.destroyed.is_empty();
+            effects.destroyed.append(&mut own.destroyed);
+            effects.has_backlog |= own.has_backlog;
         }
-        connection.prepare_cached("RELEASE request")?.execute([])?;
+        self.outcome = Some(outcome);
         Ok(())
     }
 
@@ -256,6 +309,10 @@ struct EndOfThread {
 
 #[cfg(feature = "fault-hooks")]
 impl Request for EndOfThread {
+    fn link(&self) -> Option<&LinkId> {
+        None
+    }
+
     fn run(&mut self, _: &Connection, _: &mut Effects) -> Result<(), rusqlite::Error> {
         assert!(!self.panics, "ended by a fault hook");
         Ok(())
@@ -266,6 +323,106 @@ impl Request for EndOfThread {
     fn ends_thread(&self) -> bool {
         true
     }
+}
+
+/// A commit that goes in pieces.
+pub(super) struct Large {
+    pieces: Pieces,
+    stage: Stage,
+    /// Why it is taken back.
+    refusal: Option<WriteError>,
+    /// Empty once it was answered.
+    reply: Option<oneshot::Sender<Result<(), WriteError>>>,
+}
+
+/// How far a commit in pieces has come, as committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is written.
+    Begin,
+    /// The rows before this place are written.
+    Rows(Place),
+    /// All rows are written.
+    LastPiece,
+    /// It does not take effect.
+    TakingBack,
+}
+
+/// What a piece did, if its transaction is committed.
+enum Step {
+    /// Rows were written; see [`Pieces::write`].
+    Wrote(Option<Place>),
+    /// It cannot take effect, and nothing is written.
+    Refused(WriteError),
+    /// It cannot take effect, and what is written has to be taken back.
+    Lost(WriteError),
+    /// It has taken effect.
+    TookEffect,
+    /// Some of it was taken back; whether all is.
+    TookBack(bool),
+}
+
+impl Large {
+    /// Does the next piece within the open transaction; an error means that the whole group is lost.
+    fn step(
+        &self,
+        connection: &Connection,
+        views: &Views,
+        effects: &mut Effects,
+        is_time_up: &dyn Fn() -> bool,
+    ) -> Result<Step, rusqlite::Error> {
+        let pieces = &self.pieces;
+        match self.stage {
+            Stage::Begin => match within_savepoint(connection, || pieces.try_guards(connection))? {
+                Err(error) => Ok(Step::Refused(error)),
+                Ok(()) => {
+                    let begun = within_savepoint(connection, || {
+                        pieces.begin(connection)?;
+                        pieces.write(connection, Place::default(), is_time_up)
+                    })?;
+                    Ok(begun.map_or_else(Step::Refused, Step::Wrote))
+                }
+            },
+            Stage::Rows(place) => {
+                let written = within_savepoint(connection, || pieces.write(connection, place, is_time_up))?;
+                Ok(written.map_or_else(Step::Lost, Step::Wrote))
+            }
+            Stage::LastPiece => {
+                let taken = within_savepoint(connection, || pieces.take_effect(connection, effects))?;
+                if taken.is_ok() {
+                    views.turn();
+                }
+                Ok(taken.map_or_else(Step::Lost, |()| Step::TookEffect))
+            }
+            Stage::TakingBack => backlog::take_back(connection, pieces.link().as_str(), is_time_up).map(Step::TookBack),
+        }
+    }
+
+    fn answer(&mut self, answer: Result<(), WriteError>) {
+        if let Some(reply) = self.reply.take() {
+            // A caller that stopped waiting does not want the answer.
+            let _gone = reply.send(answer);
+        }
+    }
+}
+
+/// Runs `work`; what it wrote goes when it fails. An error of the outer result means that the whole group is lost.
+fn within_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce() -> Result<T, WriteError>,
+) -> Result<Result<T, WriteError>, rusqlite::Error> {
+    connection.prepare_cached("SAVEPOINT request")?.execute([])?;
+    // A panic is a bug in one request. The others of the group, and the thread, go on without it.
+    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(unavailable(Panicked).into()));
+    match outcome {
+        Err(WriteError::Failed(ReadError::Database(error))) if spoils_group(&error, connection) => return Err(error),
+        Err(_) => {
+            connection.prepare_cached("ROLLBACK TO request")?.execute([])?;
+        }
+        Ok(_) => {}
+    }
+    connection.prepare_cached("RELEASE request")?.execute([])?;
+    Ok(outcome)
 }
 
 /// Whether the error says something about the database rather than about one request.
@@ -290,6 +447,11 @@ struct Writing {
     /// Empty while it has to be opened again after an I/O error.
     connection: Option<Connection>,
     ledger: DeletionLedger,
+    views: Arc<Views>,
+    /// The commit that is under way in pieces; no other one is begun meanwhile.
+    large: Option<Large>,
+    /// `backlog::work` has something to do.
+    has_backlog: bool,
     /// Committed deletions that the ledger does not hold yet.
     unrecorded: Vec<LedgerEntry>,
     /// When the oldest destroyed data went into the write-ahead log.
@@ -299,56 +461,188 @@ struct Writing {
     /// The last write failed; see the module page.
     suspect: bool,
     met: Arc<MetDamage>,
+    /// A fault hook ended the thread.
+    #[cfg(feature = "fault-hooks")]
+    ends: bool,
     _lock: File,
 }
 
 impl Writing {
-    fn run(mut self, queue: &Receiver<Box<dyn Request>>) {
+    fn run(mut self, queue: &Queue) {
         loop {
-            let restless = self.suspect || self.erase_since.is_some() || !self.unrecorded.is_empty();
-            let first = if restless { queue.recv_timeout(IDLE) } else { queue.recv().map_err(RecvTimeoutError::from) };
-            match first {
-                Ok(first) => {
-                    let group: Vec<_> = std::iter::once(first).chain(queue.try_iter()).take(GROUP_MAX).collect();
+            let is_busy = self.large.is_some() || self.has_backlog;
+            let is_restless = is_busy || self.suspect || self.erase_since.is_some() || !self.unrecorded.is_empty();
+            let wake = if is_busy && !self.suspect {
+                Wake::Work
+            } else {
+                let held = self.held_link();
+                let fits = |request: &dyn Request| held.is_none() || request.link() != held;
+                queue.wait(is_restless.then_some(IDLE), self.large.is_none(), fits)
+            };
+            match wake {
+                Wake::Work => {
+                    self.turn(queue);
                     #[cfg(feature = "fault-hooks")]
-                    let ends = group.iter().any(|request| request.ends_thread());
-                    self.serve(group);
-                    #[cfg(feature = "fault-hooks")]
-                    if ends {
+                    if self.ends {
                         return;
                     }
                     if self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN) {
                         self.erase();
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.tidy(),
-                Err(RecvTimeoutError::Disconnected) => break,
+                Wake::Idle => self.tidy(queue),
+                Wake::Closed => break,
             }
         }
-        self.tidy();
+        self.tidy(queue);
+        // No connection outlives the lock.
+        self.views.release();
     }
 
-    fn serve(&mut self, mut group: Vec<Box<dyn Request>>) {
-        let mut effects = Effects::default();
+    /// The link whose rows are being written; other requests for it wait.
+    fn held_link(&self) -> Option<&LinkId> {
+        self.large.as_ref().map(|large| large.pieces.link())
+    }
+
+    /// A piece of what is large, and a group of requests.
+    fn turn(&mut self, queue: &Queue) {
+        self.begin_large(queue);
+        if self.suspect {
+            // A piece that cannot be written must not take down what can be.
+            self.serve(queue, false);
+            if self.suspect {
+                return;
+            }
+        }
+        self.serve(queue, true);
+    }
+
+    /// Takes up the next commit that goes in pieces, when none is under way.
+    fn begin_large(&mut self, queue: &Queue) {
+        while self.large.is_none()
+            && let Some(mut large) = queue.pop_large()
+        {
+            match self.views.hold(&self.path, large.pieces.link()) {
+                Ok(()) => self.large = Some(large),
+                Err(error) => large.answer(Err(unavailable(error).into())),
+            }
+        }
+    }
+
+    fn serve(&mut self, queue: &Queue, with_piece: bool) {
+        let mut large = self.large.take();
+        let held = large.as_ref().map(|large| large.pieces.link().clone());
+        let fits = |request: &dyn Request| held.is_none() || request.link() != held.as_ref();
+        let (has_backlog, views) = (self.has_backlog, Arc::clone(&self.views));
+        let mut next = queue.pop(fits);
+        if next.is_none() && !(with_piece && (large.is_some() || has_backlog)) {
+            self.large = large;
+            return;
+        }
+        let (mut effects, mut group) = (Effects::default(), Vec::new());
+        let (mut step, mut worked) = (None, None);
         let result = self.transact(|connection| {
-            for request in &mut group {
-                request.run(connection, &mut effects)?;
+            let begun = Instant::now();
+            let is_wanted = next.is_some();
+            let is_time_up = || {
+                let spent = begun.elapsed();
+                spent >= PIECE_TIME_ALONE || (spent >= PIECE_TIME_SHARED && (is_wanted || queue.is_wanted()))
+            };
+            match &large {
+                Some(large) if with_piece => {
+                    step = Some(large.step(connection, &views, &mut effects, &is_time_up)?);
+                }
+                None if with_piece && has_backlog => worked = Some(backlog::work(connection, &is_time_up)?),
+                _ => {}
+            }
+            let begun = Instant::now();
+            while let Some(mut request) = next.take().or_else(|| queue.pop(fits)) {
+                let ran = request.run(connection, &mut effects);
+                group.push(request);
+                ran?;
+                if group.len() == GROUP_MAX || begun.elapsed() >= GROUP_TIME {
+                    break;
+                }
             }
             Ok(())
         });
+        // One that was taken for a transaction that could not even begin.
+        group.extend(next);
         let fate = match result {
             Ok(()) => {
-                if !effects.destroyed.is_empty() {
-                    self.erase_since.get_or_insert_with(Instant::now);
-                    self.unrecorded.append(&mut effects.destroyed);
-                }
+                self.note(&mut effects, worked);
                 if self.record_deletions() { Fate::Committed } else { Fate::Unrecorded }
             }
             Err(error) => Fate::Failed(GroupFailed(Arc::new(error))),
         };
+        if with_piece {
+            large = large.and_then(|large| self.settle_large(large, step, &fate));
+        }
+        if let (Fate::Failed(_), Some(large)) = (&fate, &large) {
+            // Nobody can say when the link's rows will be right again.
+            while let Some(request) = queue.pop(|request| request.link() == Some(large.pieces.link())) {
+                request.settle(&fate);
+            }
+        }
+        self.large = large;
+        #[cfg(feature = "fault-hooks")]
+        {
+            self.ends |= group.iter().any(|request| request.ends_thread());
+        }
         for request in group {
             request.settle(&fate);
         }
+    }
+
+    /// What a committed group leaves to do.
+    fn note(&mut self, effects: &mut Effects, worked: Option<Worked>) {
+        if let Some(worked) = worked {
+            self.has_backlog = !worked.is_done;
+            if worked.has_erased {
+                self.erase_since.get_or_insert_with(Instant::now);
+            }
+        }
+        self.has_backlog |= effects.has_backlog;
+        if !effects.destroyed.is_empty() {
+            self.erase_since.get_or_insert_with(Instant::now);
+            self.unrecorded.append(&mut effects.destroyed);
+        }
+    }
+
+    /// What becomes of a commit in pieces after a transaction; `None` when it has ended.
+    fn settle_large(&self, mut large: Large, step: Option<Step>, fate: &Fate) -> Option<Large> {
+        let step = match (fate, step) {
+            (Fate::Committed | Fate::Unrecorded, Some(step)) => step,
+            (Fate::Committed | Fate::Unrecorded, None) => return Some(large),
+            (Fate::Failed(failure), _) => {
+                large.answer(Err(unavailable(failure.clone()).into()));
+                if large.stage == Stage::Begin {
+                    self.views.release();
+                    return None;
+                }
+                self.views.turn_back();
+                large.stage = Stage::TakingBack;
+                return Some(large);
+            }
+        };
+        match step {
+            Step::Wrote(place) => large.stage = place.map_or(Stage::LastPiece, Stage::Rows),
+            Step::Lost(error) => {
+                large.refusal = Some(error);
+                large.stage = Stage::TakingBack;
+            }
+            Step::TookBack(false) => {}
+            ended => {
+                self.views.release();
+                let refusal = large.refusal.take();
+                large.answer(match ended {
+                    Step::Refused(error) => Err(error),
+                    _ => refusal.map_or(Ok(()), Err),
+                });
+                return None;
+            }
+        }
+        Some(large)
     }
 
     /// One synced transaction; everything is undone when anything in it fails.
@@ -406,7 +700,7 @@ impl Writing {
     }
 
     /// What can wait until nothing else is to be done.
-    fn tidy(&mut self) {
+    fn tidy(&mut self, queue: &Queue) {
         if self.suspect {
             // Failing again is expected here and is retried on the next idle moment.
             let _still_failing = self.transact(|connection| {
@@ -416,8 +710,11 @@ impl Writing {
                     .map(|_| ())
             });
         }
+        if !self.suspect && (self.large.is_some() || self.has_backlog) {
+            self.serve(queue, true);
+        }
         self.record_deletions();
-        if self.erase_since.is_some() {
+        if self.erase_since.is_some() && !self.has_backlog {
             self.erase();
         }
     }
@@ -445,8 +742,7 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use passbook_core::ids::LinkId;
+    use passbook_core::tenant::{Environment, Tenant};
     use rusqlite::ffi;
 
     use super::*;
@@ -470,11 +766,16 @@ mod tests {
             path,
             connection: Some(connection),
             ledger,
+            views: Arc::default(),
+            large: None,
+            has_backlog: false,
             unrecorded: Vec::new(),
             erase_since: None,
             erase_failing: false,
             suspect: false,
             met: Arc::default(),
+            #[cfg(feature = "fault-hooks")]
+            ends: false,
             _lock: lock,
         }
     }
@@ -483,7 +784,7 @@ mod tests {
         apply: impl FnOnce(&Connection, &mut Effects) -> Result<(), WriteError> + Send + 'static,
     ) -> (Box<dyn Request>, Answer) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Task { apply: Some(apply), outcome: None, destroyed: false, reply }), answer)
+        (Box::new(Task { apply: Some(apply), link: None, outcome: None, destroyed: false, reply }), answer)
     }
 
     fn keep(bytes: usize) -> (Box<dyn Request>, Answer) {
@@ -494,8 +795,15 @@ mod tests {
     }
 
     fn serve(writing: &mut Writing, requests: Vec<(Box<dyn Request>, Answer)>) -> Vec<Result<(), WriteError>> {
-        let (requests, answers): (Vec<_>, Vec<_>) = requests.into_iter().unzip();
-        writing.serve(requests);
+        let queue = Queue::new();
+        let mut answers = Vec::new();
+        for (request, answer) in requests {
+            assert!(queue.push(&None, request).is_ok());
+            answers.push(answer);
+        }
+        while queue.wait(Some(Duration::ZERO), true, |_| true) == Wake::Work {
+            writing.turn(&queue);
+        }
         answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect()
     }
 
@@ -513,7 +821,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_fails_the_whole_group_and_writing_resumes_when_there_is_room() {
+    fn a_full_disk_fails_what_was_written_together_and_writing_resumes_when_there_is_room() {
         let directory = tempfile::tempdir().unwrap();
         let mut writing = writing(directory.path());
         let limit = |writing: &Writing, pages: i64| {
@@ -521,7 +829,7 @@ mod tests {
             connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
         };
         limit(&writing, 16);
-        let answers = serve(&mut writing, vec![keep(10), keep(1 << 20), keep(10)]);
+        let answers = serve(&mut writing, vec![keep(10), keep(1 << 20)]);
         assert!(answers.iter().all(is_unavailable));
         assert!(writing.suspect);
         assert_eq!(kept(&writing), 0);
@@ -544,7 +852,7 @@ mod tests {
         assert!(answers.iter().all(is_unavailable));
         assert!(writing.connection.is_none() && writing.suspect);
         // The next idle moment finds out that writing works again.
-        writing.tidy();
+        writing.tidy(&Queue::new());
         assert!(writing.connection.is_some() && !writing.suspect);
         assert_eq!(kept(&writing), 0);
         assert!(serve(&mut writing, vec![keep(10)])[0].is_ok());
@@ -578,7 +886,7 @@ mod tests {
         assert!(serve(&mut writing, vec![destroying])[0].is_ok());
         let log = || std::fs::metadata(directory.path().join("test.db-wal")).unwrap().len();
         assert!(log() > 0);
-        writing.tidy();
+        writing.tidy(&Queue::new());
         assert_eq!(log(), 0);
         assert!(writing.erase_since.is_none());
     }
@@ -601,7 +909,59 @@ mod tests {
             |result: &_| matches!(result, Err(WriteError::Failed(ReadError::Store(StoreError::OutcomeUnknown(_)))));
         assert!(unknown(&answers[1]));
         writing.ledger = DeletionLedger::open(&path).unwrap().0;
-        writing.tidy();
+        writing.tidy(&Queue::new());
         assert_eq!(DeletionLedger::open(&path).unwrap().1.len(), 1);
+    }
+
+    fn tenant(number: u128) -> Lane {
+        Some(Tenant { app_id: AppId::from_bits(number), environment: Environment::Live })
+    }
+
+    #[test]
+    fn a_tenant_with_hundreds_of_waiting_requests_delays_another_by_one_group_at_most() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writing = writing(directory.path());
+        let queue = Queue::new();
+        let mut many = Vec::new();
+        for _ in 0..2 * GROUP_MAX {
+            let (request, answer) = keep(1);
+            assert!(queue.push(&tenant(1), request).is_ok());
+            many.push(answer);
+        }
+        let (request, mut other) = keep(1);
+        assert!(queue.push(&tenant(2), request).is_ok());
+        writing.turn(&queue);
+        assert!(matches!(other.try_recv(), Ok(Ok(()))), "the other one is in the next group");
+        let done = many.iter_mut().filter_map(|answer| answer.try_recv().ok()).count();
+        assert!((1..GROUP_MAX).contains(&done), "{done}");
+    }
+
+    #[test]
+    fn a_tenant_over_its_share_is_refused_and_another_still_gets_in() {
+        let queue = Queue::new();
+        let is_taken = |lane: &Lane| queue.push(lane, keep(1).0).is_ok();
+        let taken = (0..10_000).take_while(|_| is_taken(&tenant(1))).count();
+        assert_eq!(taken, 1_024);
+        assert_eq!(queue.push(&tenant(1), keep(1).0).err(), Some(Refused::Full));
+        assert!(is_taken(&tenant(2)) && is_taken(&None));
+        queue.close();
+        assert_eq!(queue.push(&tenant(3), keep(1).0).err(), Some(Refused::Closed));
+    }
+
+    #[test]
+    fn requests_wait_while_rows_of_their_link_are_written() {
+        let queue = Queue::new();
+        let held = LinkId::from_bits(1);
+        let of_link = |link: Option<LinkId>| -> Box<dyn Request> {
+            let apply = |_: &Connection, _: &mut Effects| Ok(());
+            Box::new(Task { apply: Some(apply), link, outcome: None, destroyed: false, reply: oneshot::channel().0 })
+        };
+        assert!(queue.push(&tenant(1), of_link(Some(held.clone()))).is_ok());
+        let fits = |request: &dyn Request| request.link() != Some(&held);
+        assert_eq!(queue.wait(Some(Duration::ZERO), true, fits), Wake::Idle);
+        assert!(queue.push(&tenant(1), of_link(None)).is_ok());
+        assert!(queue.pop(fits).is_some_and(|request| request.link().is_none()));
+        assert!(queue.pop(fits).is_none());
+        assert!(queue.pop(|_| true).is_some());
     }
 }

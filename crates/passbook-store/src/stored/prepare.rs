@@ -5,10 +5,11 @@ use passbook_core::{
     ids::{AppId, LinkId},
     link::{Link, LinkSecrets},
     secret::SecretBytes,
+    tenant::Tenant,
 };
 use serde::Serialize;
 
-use super::document::write_document;
+use super::{document::write_document, usage::UsageChange};
 use crate::{
     port::{AnswerKey, AnswerWrite, Changes, CommitError, Guard, ImportKey, LinkWrite, SessionWrite},
     sealing::{Keys, Place, SealedUnder, SealingKey},
@@ -63,6 +64,22 @@ pub(crate) struct Prepared {
     pub session: Option<PreparedSession>,
     pub instance_values: Vec<(String, SealedUnder<Vec<u8>>)>,
     pub answer: Option<PreparedAnswer>,
+    /// What all of it takes of the app's storage, its rows included wherever they are.
+    pub usage: Option<UsageChange>,
+}
+
+impl Prepared {
+    /// Whose commit it is; `None` when nothing in it says so.
+    pub(crate) fn tenant(&self) -> Option<&Tenant> {
+        let rest = &self.rest;
+        let of_link = self.link.as_ref().map(|write| &write.link.tenant);
+        let of_session = || self.session.as_ref().map(|session| &session.write.session.tenant);
+        let of_answer = || self.answer.as_ref().map(|answer| &answer.write.key.tenant);
+        let of_client = || rest.client.as_ref().map(|client| &client.tenant);
+        let of_rest = || rest.audit.first().map(|entry| &entry.tenant).or(rest.jobs.first().map(|job| &job.tenant));
+        let said = rest.on_behalf_of.as_ref();
+        said.or(of_link).or_else(of_session).or_else(of_answer).or_else(of_client).or_else(of_rest)
+    }
 }
 
 /// Seals `changes`. `stored_key` answers with the wrapped key of an existing link, `None` when it has none.
@@ -92,7 +109,8 @@ pub(crate) fn prepare(
         let body = keys.answer_key(&write.key.tenant.app_id).seal(answer_place(&write.key), write.body.expose());
         PreparedAnswer { write, body }
     });
-    Ok(Prepared { rest: changes, link, session, instance_values, answer })
+    let usage = UsageChange::of(link.as_ref(), &changes);
+    Ok(Prepared { rest: changes, link, session, instance_values, answer, usage })
 }
 
 /// Whether sealing this needs the data key of the stored link.

@@ -6,7 +6,7 @@
 
 use passbook_core::{ids::LinkId, tenant::Tenant};
 
-use super::prepare::Prepared;
+use super::prepare::PreparedLink;
 use crate::port::Changes;
 
 /// Rows into which the counters of an app are divided. Commits of one app wait for each other only when their links
@@ -19,11 +19,11 @@ const ROW_BYTES: i64 = 600;
 
 /// The difference that a commit makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UsageChange<'a> {
+pub(crate) struct UsageChange {
     /// The link whose counters change.
-    pub link: &'a LinkId,
+    pub link: LinkId,
     /// Whose link.
-    pub tenant: &'a Tenant,
+    pub tenant: Tenant,
     /// Which of the app's counters.
     pub shard: i64,
     /// Rows added.
@@ -34,16 +34,15 @@ pub(crate) struct UsageChange<'a> {
     pub bytes: i64,
 }
 
-impl<'a> UsageChange<'a> {
-    /// What `prepared` adds and removes; `None` when its link counts as much as before. A destroyed link gives back all
-    /// it has, which its own statements do.
-    pub(crate) fn of(prepared: &'a Prepared) -> Option<Self> {
-        let write = prepared.link.as_ref().filter(|write| !write.destroy)?;
+impl UsageChange {
+    /// What a commit of `write` and `rest` adds and removes; `None` when its link counts as much as before. A destroyed
+    /// link gives back all it has, which its own statements do.
+    pub(super) fn of(write: Option<&PreparedLink>, rest: &Changes) -> Option<Self> {
+        let write = write.filter(|write| !write.destroy)?;
         let is_new = write.expected_version.is_none();
-        let rest: &Changes = &prepared.rest;
         let mut change = Self {
-            link: &write.link.id,
-            tenant: &write.link.tenant,
+            link: write.link.id.clone(),
+            tenant: write.link.tenant.clone(),
             shard: shard(&write.link.id),
             added: i64::from(is_new),
             removed: 0,

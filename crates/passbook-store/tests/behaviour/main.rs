@@ -14,6 +14,7 @@ mod history;
 mod instance;
 mod investments;
 mod jobs;
+mod large_commits;
 mod links;
 mod retention;
 mod sessions;

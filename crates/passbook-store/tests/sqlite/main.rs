@@ -16,6 +16,7 @@ mod migrating;
 mod opening;
 #[path = "../behaviour/paths.rs"]
 mod paths;
+mod pieces;
 mod plans;
 mod reading;
 mod reservations;

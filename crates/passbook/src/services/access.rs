@@ -147,7 +147,8 @@ impl Services {
             expires_at: later(now, TOKEN_LIFETIME),
             purge_after: later(real_now, TOKEN_LIFETIME + KEPT_AFTER_EXPIRY),
         };
-        match self.try_commit(Changes { token: Some(token), ..Changes::default() }).await? {
+        let on_behalf_of = Some(client.tenant);
+        match self.try_commit(Changes { token: Some(token), on_behalf_of, ..Changes::default() }).await? {
             Outcome::Committed => Ok(IssuedToken { access_token, expires_in: TOKEN_LIFETIME.as_secs() }),
             Outcome::LostRace(_) => Err(Fault::too_many_races().into()),
         }

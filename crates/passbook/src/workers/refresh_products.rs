@@ -282,7 +282,8 @@ impl Services {
     /// The link is gone, or the lease is: ends the job as failed if it still is ours.
     pub(super) async fn end_without_effect(&self, job: &LeasedJob) -> Result<Ended, Fault> {
         let finished: FinishedJob = self.finished(job, JobState::Failed);
-        match self.try_commit(Changes { finished_job: Some(finished), ..Changes::default() }).await? {
+        let on_behalf_of = Some(job.tenant.clone());
+        match self.try_commit(Changes { finished_job: Some(finished), on_behalf_of, ..Changes::default() }).await? {
             Outcome::Committed => Ok(Ended::Failed),
             Outcome::LostRace(_) => Ok(Ended::Lost),
         }

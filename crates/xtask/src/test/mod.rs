@@ -92,6 +92,11 @@ const STEPS: &[Step<Context>] = &[
         about: "short form of `cargo xtask torture neighbour-webhooks`",
         run: torture::neighbour_webhooks,
     },
+    Step {
+        name: "torture-neighbour-imports",
+        about: "short form of `cargo xtask torture neighbour-imports`",
+        run: torture::neighbour_imports,
+    },
     Step { name: "torture-exchange", about: "short form of `cargo xtask torture exchange`", run: hosted::exchange },
     Step {
         name: "torture-refresh-limits",

@@ -115,6 +115,11 @@ pub fn neighbour_webhooks(_: &Context) -> Result<Outcome> {
     short(NEIGHBOUR_WEBHOOKS)
 }
 
+pub fn neighbour_imports(_: &Context) -> Result<Outcome> {
+    // A short run on a shared machine: the bar is wide here and meant in the long form.
+    short(&["neighbour-imports", "--imports", "1", "--longest-ms-max", "250", "--writes-min", "10"])
+}
+
 /// Whether a process may be traced here; containers often forbid it.
 fn traced(context: &Context) -> Result<Option<Outcome>> {
     if let Some(skipped) = provide(&[STRACE], context.ci)? {

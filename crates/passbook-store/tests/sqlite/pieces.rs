@@ -1,0 +1,178 @@
+//! Large commits and deletions go in pieces: what a crash in between leaves, and who gets on meanwhile.
+
+use std::sync::Arc;
+
+use passbook_core::{
+    change_log::{LogEntry, LogWrites},
+    link::Link,
+};
+use passbook_store::{
+    port::{Changes, Store as _, TransactionFilter, TransactionWrites, Upkeep as _},
+    sqlite::{RestoreOptions, SqliteStore, restore},
+};
+use rusqlite::Connection;
+
+use crate::{Home, examples::*};
+
+const MANY: u64 = 2_000;
+
+fn import(link: Link, version: Option<u64>, numbers: std::ops::Range<u64>) -> Changes {
+    let created: Vec<_> = numbers.clone().map(|number| transaction(number.into(), "2024-05-01")).collect();
+    let entries = created.iter().zip(numbers).map(|(row, number)| LogEntry {
+        position: number + 1,
+        transaction_id: row.id.clone(),
+        account_id: row.account_id.clone(),
+    });
+    let log = LogWrites { created: entries.collect(), ..LogWrites::default() };
+    let writes = TransactionWrites { created, log, ..TransactionWrites::default() };
+    let write = match version {
+        None => insertion_with_secrets(link),
+        Some(version) => replacement(link, version),
+    };
+    Changes { transactions: Some(writes), ..changes(write) }
+}
+
+async fn total(store: &SqliteStore, link: &Link) -> u64 {
+    let filter = TransactionFilter { limit: 1, ..TransactionFilter::default() };
+    store.list_transactions(&tenant(), &link.id, &filter).await.unwrap().total
+}
+
+fn count(raw: &Connection, sql: &str) -> i64 {
+    raw.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Ends the store's files where they are when `is_there` first holds, as a crash would, and gives them a home.
+async fn crash_during(home: &Home, commit: Changes, is_there: &str) -> Home {
+    let store = Arc::new(home.open());
+    let running = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.commit(commit).await })
+    };
+    let raw = home.raw();
+    let copy = Home { directory: tempfile::tempdir().unwrap(), key: home.key.clone() };
+    loop {
+        // What one reader sees is what recovery finds: whole transactions.
+        raw.execute_batch("BEGIN").unwrap();
+        if count(&raw, is_there) > 0 {
+            let mut target = Connection::open(copy.database()).unwrap();
+            let backup = rusqlite::backup::Backup::new(&raw, &mut target).unwrap();
+            backup.step(-1).unwrap();
+            break;
+        }
+        raw.execute_batch("COMMIT").unwrap();
+        assert!(!running.is_finished(), "the commit was never seen half done");
+        tokio::task::yield_now().await;
+    }
+    running.await.unwrap().unwrap();
+    store.close().await;
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_pieces_leaves_nothing_of_an_import() {
+    let home = Home::new();
+    let fresh = connected_link(1);
+    let half_done = "SELECT COUNT(*) >= 128 FROM transactions";
+    let copy = crash_during(&home, import(fresh.clone(), None, 0..4 * MANY), half_done).await;
+    let raw = copy.raw();
+    assert!(count(&raw, "SELECT COUNT(*) FROM transactions") > 0);
+    assert_eq!(count(&raw, "SELECT COUNT(*) FROM unfinished_work WHERE kind = 'commit'"), 1);
+    drop(raw);
+    let store = copy.open();
+    assert!(store.lookup_link(&tenant(), &fresh.id).await.unwrap().is_none());
+    for table in ["transactions", "transaction_changes", "links", "unfinished_work"] {
+        assert_eq!(count(&copy.raw(), &format!("SELECT COUNT(*) FROM {table}")), 0, "{table}");
+    }
+    store.commit(import(fresh.clone(), None, 0..MANY)).await.unwrap();
+    assert_eq!(total(&store, &fresh).await, MANY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_pieces_puts_changed_rows_back() {
+    let home = Home::new();
+    let known = connected_link(1);
+    let store = home.open();
+    store.commit(import(known.clone(), None, 0..MANY)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let rows = |raw: &Connection| -> Vec<String> {
+        let sql = "SELECT json_array(transaction_id, upstream_key, amount, date, description, pending) \
+            FROM transactions ORDER BY 1";
+        let log = "SELECT json_array(position, transaction_id, kind, since) FROM transaction_changes ORDER BY position";
+        let read = |sql| -> Vec<String> {
+            let mut statement = raw.prepare(sql).unwrap();
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        [read(sql), read(log)].concat()
+    };
+    let before = rows(&home.raw());
+    let mut commit = import(known.clone(), Some(1), MANY..4 * MANY);
+    let writes = commit.transactions.as_mut().unwrap();
+    writes.removed = (0..MANY / 2).map(|number| transaction(number.into(), "2024-05-01").id).collect();
+    writes.updated = (MANY / 2..MANY).map(|number| transaction(number.into(), "2024-05-02")).collect();
+    writes.log.dropped = writes.removed.clone();
+    let half_done = "SELECT COUNT(*) > 2000 FROM transactions";
+    let copy = crash_during(&home, commit, half_done).await;
+    assert_ne!(rows(&copy.raw()), before);
+    copy.open().close().await;
+    assert_eq!(rows(&copy.raw()), before);
+    assert_eq!(count(&copy.raw(), "SELECT COUNT(*) FROM unfinished_work"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_between_pieces_restores_to_the_state_before() {
+    let home = Home::new();
+    let store = Arc::new(home.open());
+    let fresh = connected_link(1);
+    stored_link(&*store, 2).await;
+    let running = {
+        let (store, commit) = (Arc::clone(&store), import(fresh.clone(), None, 0..8 * MANY));
+        tokio::spawn(async move { store.commit(commit).await })
+    };
+    let raw = home.raw();
+    while count(&raw, "SELECT COUNT(*) FROM unfinished_work") == 0 {
+        assert!(!running.is_finished());
+        tokio::task::yield_now().await;
+    }
+    store.back_up(&home.path("backup")).await.unwrap();
+    assert!(store.examine().await.unwrap().damage.is_empty());
+    running.await.unwrap().unwrap();
+    let copy = Home { directory: tempfile::tempdir().unwrap(), key: home.key.clone() };
+    let options = RestoreOptions {
+        from: &home.path("backup"),
+        database: &copy.database(),
+        deletion_ledger: &copy.path("deletions.ledger"),
+        deletions: None,
+        master_keys: std::slice::from_ref(&copy.key),
+    };
+    restore(&options).unwrap();
+    let restored = copy.open();
+    assert!(restored.lookup_link(&tenant(), &link(2).id).await.unwrap().is_some());
+    // Whole or not at all; it may have ended before the copy began.
+    let is_there = restored.lookup_link(&tenant(), &fresh.id).await.unwrap().is_some();
+    assert_eq!(total(&restored, &fresh).await, if is_there { 8 * MANY } else { 0 });
+    let rows = count(&copy.raw(), "SELECT COUNT(*) FROM transactions");
+    assert_eq!(rows as u64, if is_there { 8 * MANY } else { 0 });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_deleted_link_are_erased_in_pieces_and_a_crash_does_not_keep_them() {
+    let home = Home::new();
+    let large = connected_link(1);
+    let store = home.open();
+    store.commit(import(large.clone(), None, 0..3 * MANY)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let left = "SELECT COUNT(*) FROM unfinished_work WHERE kind = 'erase'";
+    let copy = crash_during(&home, changes(deletion(large.clone(), 1)), left).await;
+    assert!(count(&copy.raw(), "SELECT COUNT(*) FROM transactions") > 0);
+    for home in [&home, &copy] {
+        let store = home.open();
+        assert_eq!(total(&store, &large).await, 0);
+        store.close().await;
+        drop(store);
+        for table in ["transactions", "transaction_changes", "unfinished_work"] {
+            assert_eq!(count(&home.raw(), &format!("SELECT COUNT(*) FROM {table}")), 0, "{table}");
+        }
+    }
+}
