@@ -21,13 +21,15 @@ const LIST_CHANGES: &str = "SELECT c.position, c.kind, c.transaction_id, t.trans
     t.upstream_key, t.amount, t.direction, t.currency, t.date, t.datetime, t.description, t.raw_description, \
     t.pending, t.original_id, t.pending_id, t.enrichment FROM links l JOIN transaction_changes c ON c.link_id = l.link_id \
     LEFT JOIN transactions t ON t.link_id = c.link_id AND t.transaction_id = c.transaction_id \
-    WHERE c.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND c.position > $4 \
+    WHERE c.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND c.position > $4 \
     AND (c.since IS NULL OR c.since <= $4) ORDER BY c.position LIMIT $5";
 const LIST_CHANGES_OF_ACCOUNTS: &str = "SELECT c.position, c.kind, c.transaction_id, t.transaction_id, t.account_id, \
     t.upstream_key, t.amount, t.direction, t.currency, t.date, t.datetime, t.description, t.raw_description, \
     t.pending, t.original_id, t.pending_id, t.enrichment FROM links l JOIN transaction_changes c ON c.link_id = l.link_id \
     LEFT JOIN transactions t ON t.link_id = c.link_id AND t.transaction_id = c.transaction_id \
-    WHERE c.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND c.position > $4 \
+    WHERE c.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND c.position > $4 \
     AND (c.since IS NULL OR c.since <= $4) AND c.account_id = ANY($6) ORDER BY c.position LIMIT $5";
 
 const DROP_CHANGES: &str = "DELETE FROM transaction_changes WHERE link_id = $1 AND transaction_id = ANY($2)";

@@ -19,22 +19,26 @@ use crate::{
 };
 
 const LOOKUP_PORTFOLIO: &str = "SELECT h.portfolio FROM holdings h JOIN links l ON l.link_id = h.link_id \
-    WHERE h.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3";
+    WHERE h.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL";
 // Total and page are one statement, so that they see one state. There is one row without a transaction when the page is
 // empty. Without accounts to narrow it to, the last parameter is null.
 const LIST_INVESTMENT_TRANSACTIONS: &str = "SELECT n.total, p.investment_transaction_id, p.account_id, \
     p.upstream_key, p.security_id, p.details FROM \
     (SELECT COUNT(*) AS total FROM investment_transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 \
+    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 \
     AND ($8::TEXT[] IS NULL OR t.account_id = ANY($8))) n LEFT JOIN \
     (SELECT t.* FROM investment_transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 \
+    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 \
     AND ($8::TEXT[] IS NULL OR t.account_id = ANY($8)) \
     ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.investment_transaction_id DESC LIMIT $6 OFFSET $7) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.investment_transaction_id DESC";
 const LOAD_INVESTMENT_TRANSACTIONS: &str = "SELECT t.investment_transaction_id, t.account_id, t.upstream_key, \
     t.security_id, t.details FROM investment_transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4";
+    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4";
 
 const WRITE_PORTFOLIO: &str = "INSERT INTO holdings (link_id, portfolio) VALUES ($1, $2) \
     ON CONFLICT (link_id) DO UPDATE SET portfolio = excluded.portfolio";

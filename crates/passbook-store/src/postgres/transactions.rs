@@ -33,9 +33,11 @@ const LAST_DATE: &str = "~";
 const LIST_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.account_id, p.upstream_key, p.amount, \
     p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
-    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5) n LEFT JOIN \
+    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5) n LEFT JOIN \
     (SELECT r.* FROM (SELECT t.transaction_id FROM transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 \
+    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 \
     ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) k \
     JOIN transactions r ON r.link_id = $1 AND r.transaction_id = k.transaction_id) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
@@ -43,9 +45,11 @@ const LIST_TRANSACTIONS_OF_ACCOUNTS: &str = "SELECT n.total, p.transaction_id, p
     p.amount, p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, \
     p.original_id, p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 \
-    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
+    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
     LEFT JOIN (SELECT r.* FROM (SELECT t.transaction_id FROM transactions t JOIN links l ON l.link_id = t.link_id \
-    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 \
+    WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 \
     AND t.account_id = ANY($8) \
     ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) k \
     JOIN transactions r ON r.link_id = $1 AND r.transaction_id = k.transaction_id) p ON TRUE \
@@ -54,6 +58,7 @@ const LOAD_TRANSACTIONS: &str = "SELECT t.transaction_id, t.account_id, t.upstre
     t.currency, t.date, t.datetime, t.description, t.raw_description, t.pending, t.original_id, t.pending_id, \
     t.enrichment FROM transactions t \
     JOIN links l ON l.link_id = t.link_id WHERE t.link_id = $1 AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL \
     AND (t.pending = 1 OR t.date >= $4)";
 
 const DELETE_TRANSACTIONS: &str = "DELETE FROM transactions WHERE link_id = $1 AND transaction_id = ANY($2)";

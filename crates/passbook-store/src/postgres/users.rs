@@ -18,9 +18,11 @@ const LIST_USER_TRANSACTIONS: &str = "SELECT n.total, p.transaction_id, p.accoun
     p.direction, p.currency, p.date, p.datetime, p.description, p.raw_description, p.pending, p.original_id, \
     p.pending_id, p.enrichment FROM \
     (SELECT COUNT(*) AS total FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \
-    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
+    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8)) n \
     LEFT JOIN (SELECT t.* FROM transactions t JOIN links l ON l.link_id = t.link_id WHERE t.link_id = ANY($1) \
-    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8) \
+    AND l.app_id IS NOT DISTINCT FROM $2 AND l.environment IS NOT DISTINCT FROM $3 \
+    AND l.wrapped_key IS NOT NULL AND t.date >= $4 AND t.date <= $5 AND t.account_id = ANY($8) \
     ORDER BY t.date DESC, t.datetime DESC NULLS LAST, t.transaction_id DESC LIMIT $6 OFFSET $7) p ON TRUE \
     ORDER BY p.date DESC, p.datetime DESC NULLS LAST, p.transaction_id DESC";
 /// Sorts after every date.
