@@ -23,8 +23,9 @@ pub struct Bounds {
     pub limit: u32,
     /// Of these, places that only holders below their share may take.
     pub reserve: u32,
-    /// Whether a holder at or over its share may wait, or is refused at once.
-    pub patient: bool,
+    /// A holder at or over its share may wait as long as it has and wants fewer places than this; else it is refused at
+    /// once. Where a limit can become small, this keeps small callers from being refused for a moment's bad luck.
+    pub patient_below: u32,
     /// Most that may wait for one holder.
     pub waiting_max: u32,
 }
@@ -77,8 +78,8 @@ impl<H: Hash + Eq + Clone> Shares<H> {
             self.held += 1;
             return Asked::Granted;
         }
-        let is_below_its_share = held + waiting < share(bounds.limit, holders);
-        if waiting >= bounds.waiting_max || !(bounds.patient || is_below_its_share) {
+        let may_have = share(bounds.limit, holders).max(bounds.patient_below);
+        if waiting >= bounds.waiting_max || held + waiting >= may_have {
             return Asked::Refused;
         }
         self.tickets += 1;
@@ -165,8 +166,8 @@ mod tests {
 
     use super::*;
 
-    const QUICK: Bounds = Bounds { limit: 8, reserve: 0, patient: false, waiting_max: 8 };
-    const SLOW: Bounds = Bounds { limit: 8, reserve: 2, patient: true, waiting_max: 8 };
+    const QUICK: Bounds = Bounds { limit: 8, reserve: 0, patient_below: 0, waiting_max: 8 };
+    const SLOW: Bounds = Bounds { limit: 8, reserve: 2, patient_below: u32::MAX, waiting_max: 8 };
 
     fn take(shares: &mut Shares<u8>, holder: u8, bounds: Bounds, times: usize) -> Vec<Asked> {
         (0..times).map(|_| shares.ask(&holder, bounds)).collect()
@@ -189,6 +190,16 @@ mod tests {
         shares.release(&1);
         assert_eq!(shares.next(QUICK), Some((2, ticket)));
         assert_eq!((shares.held(), shares.waiting()), (8, 0));
+    }
+
+    #[test]
+    fn a_holder_of_few_places_waits_whatever_its_share_is() {
+        let bounds = Bounds { limit: 4, patient_below: 3, ..QUICK };
+        let mut shares = Shares::default();
+        take(&mut shares, 1, bounds, 2);
+        assert_eq!(take(&mut shares, 2, bounds, 2), [Asked::Granted; 2]);
+        assert!(matches!(shares.ask(&2, bounds), Asked::Waits(_)), "it has its share, which is 2");
+        assert_eq!(shares.ask(&2, bounds), Asked::Refused);
     }
 
     #[test]
@@ -232,8 +243,8 @@ mod tests {
     proptest! {
         /// Counts add up, the limit holds, and no place is free that somebody waits for and may take.
         #[test]
-        fn places_are_neither_lost_nor_doubled(steps in steps(), reserve in 0..3_u32, patient: bool) {
-            let bounds = Bounds { limit: 8, reserve, patient, waiting_max: 4 };
+        fn places_are_neither_lost_nor_doubled(steps in steps(), reserve in 0..3_u32, patient_below in 0..12_u32) {
+            let bounds = Bounds { limit: 8, reserve, patient_below, waiting_max: 4 };
             let mut shares = Shares::default();
             let (mut held, mut waiting) = (HashMap::<u8, u32>::new(), Vec::new());
             for (step, holder) in steps {

@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     fn two() -> Arc<Places<&'static str>> {
-        let bounds = Bounds { limit: 2, reserve: 0, patient: false, waiting_max: 2 };
+        let bounds = Bounds { limit: 2, reserve: 0, patient_below: 0, waiting_max: 2 };
         Places::new(bounds, Duration::from_secs(1))
     }
 
@@ -156,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wait_ends_at_its_deadline() {
-        let bounds = Bounds { limit: 2, reserve: 0, patient: false, waiting_max: 2 };
+        let bounds = Bounds { limit: 2, reserve: 0, patient_below: 0, waiting_max: 2 };
         let places = Places::new(bounds, Duration::from_millis(1));
         let _held = (places.enter(&"a").await, places.enter(&"a").await);
         assert_eq!(places.enter(&"b").await.err(), Some(NoPlace));

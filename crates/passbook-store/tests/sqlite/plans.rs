@@ -36,7 +36,7 @@ const NOT_FOR_REQUESTS: [(&str, &str); 6] = [
 ];
 
 /// Single statements of the same kinds, by how they begin.
-const NOT_BY_THE_WALK: [(&str, &str); 16] = [
+const NOT_BY_THE_WALK: [(&str, &str); 17] = [
     ("UPDATE jobs SET due_at = ?2 WHERE job_id = ?1", "by the job's key, when a clock is set"),
     ("SELECT version, document FROM links WHERE link_id = ?1", "replaying deletions at a start"),
     ("SELECT version, app_id, environment, institution_id", "deleting what cannot be read"),
@@ -47,6 +47,7 @@ const NOT_BY_THE_WALK: [(&str, &str); 16] = [
     ("DELETE FROM webhook_addresses WHERE address_id = ?1", "by the address's key, when its last delivery is gone"),
     ("SELECT subject FROM unfinished_work WHERE kind = 'commit'", "opening"),
     ("SELECT subject, piece FROM unfinished_work WHERE kind = 'retime'", "opening"),
+    ("SELECT subject FROM unfinished_work WHERE kind = 'erase'", "what is left of a deletion, when nobody waits"),
     ("SELECT subject, piece FROM unfinished_work AS undo", "what is left of a commit in pieces, when nobody waits"),
     ("SELECT data FROM unfinished_work WHERE kind = 'commit'", "taking back a commit in pieces"),
     ("SELECT piece, data FROM unfinished_work WHERE kind = 'undo'", "the same"),

@@ -31,7 +31,7 @@ impl Default for LongAnswers {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let limit = u32::try_from(cores).unwrap_or(u32::MAX);
-        let bounds = Bounds { limit, reserve: 0, patient: true, waiting_max: WAITING_MAX };
+        let bounds = Bounds { limit, reserve: 0, patient_below: u32::MAX, waiting_max: WAITING_MAX };
         Self { threads: Places::new(bounds, PATIENCE) }
     }
 }

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     Api,
@@ -33,6 +33,10 @@ use crate::system::{hex, random_bits};
 
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A refusal for asking too much is told after this time, and nothing is held meanwhile. Otherwise a client that asks
+/// again at once, whatever `Retry-After` says, keeps the processor busy with its refusals alone.
+const REFUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// Makes request ids: random bits of the process, then a counter. Unique without a lock or a random draw per request.
 pub struct RequestIds {
@@ -108,6 +112,9 @@ where
             let status = response.status();
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());
             tracing::debug!(request.id = ?request_id, operation = operation.id(), status = status.as_u16(), "answered");
+            if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+                tokio::time::sleep(REFUSED_AFTER).await;
+            }
             let headers = response.headers_mut();
             headers.insert(REQUEST_ID, request_id);
             if let Some(counted) = &counted {

@@ -45,6 +45,8 @@ const TURNS_AT_MOST: Duration = Duration::from_millis(500);
 const SHORT_MIN: u32 = 4;
 const SHORT_START: u32 = 64;
 const SHORT_MAX: u32 = 1_024;
+/// A tenant with fewer requests than this waits for a place even if the bound has become so small that it has its share.
+const SHORT_PATIENT_BELOW: u32 = 8;
 /// How long a request of a tenant below its share waits for a place.
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests at once that wait for a bank, a clock or a large file; how long they take says nothing about load.
@@ -98,8 +100,9 @@ impl Default for Shedder {
 impl Shedder {
     /// One whose requests wait so long for a place, short and long ones.
     pub fn new(short_patience: Duration, long_patience: Duration) -> Self {
-        let short = Bounds { limit: SHORT_START, reserve: 0, patient: false, waiting_max: WAITING_MAX };
-        let long = Bounds { limit: LONG_MAX, reserve: LONG_RESERVE, patient: true, waiting_max: WAITING_MAX };
+        let short =
+            Bounds { limit: SHORT_START, reserve: 0, patient_below: SHORT_PATIENT_BELOW, waiting_max: WAITING_MAX };
+        let long = Bounds { limit: LONG_MAX, reserve: LONG_RESERVE, patient_below: u32::MAX, waiting_max: WAITING_MAX };
         Self {
             short: Places::new(short, short_patience),
             long: Places::new(long, long_patience),

@@ -41,7 +41,7 @@ const SLUG_MAX: usize = 60;
 
 /// The turns in which statement files are read; tenants share them fairly.
 pub fn import_turns() -> Arc<Places<Tenant>> {
-    let bounds = Bounds { limit: IMPORTS_MAX, reserve: 0, patient: true, waiting_max: IMPORTS_WAITING_MAX };
+    let bounds = Bounds { limit: IMPORTS_MAX, reserve: 0, patient_below: u32::MAX, waiting_max: IMPORTS_WAITING_MAX };
     Places::new(bounds, IMPORT_PATIENCE)
 }
 

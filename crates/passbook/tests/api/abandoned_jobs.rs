@@ -14,7 +14,7 @@ async fn a_refresh_with_an_unreadable_credential_ends_in_an_error() {
     let server = TestServer::start().await;
     let id = server.link(&server.a).await;
     let before = identity(&server, &id).await;
-    assert_eq!(server.database().execute("UPDATE links SET credential = owners", []).unwrap(), 1);
+    assert_eq!(server.sql("UPDATE links SET credential = owners", &[]).changed, 1);
     let refresh = json!({"products": ["identity"]});
     for _ in 0..2 {
         // The allowance comes back with the failure, so the second call is accepted like the first.

@@ -31,7 +31,7 @@ async fn take_all<'a>(server: &'a TestServer, tenant: &Tenant) -> Vec<Admitted<'
 
 #[tokio::test]
 async fn every_operation_that_works_on_the_store_needs_a_place() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_impatient().await;
     let link = server.link(&server.a).await;
     let imported = server.import(&server.a, "user-0009", &fixture("plain_sgml_crlf.ofx")).await;
     assert_eq!(imported.status, 201);
@@ -74,7 +74,10 @@ async fn every_operation_that_works_on_the_store_needs_a_place() {
             "/links/import".to_owned(),
             json!({
                 "customer_user": {"id": "user-0001"}, "institution_id": "credentials_bank", "transactions": [],
-                "accounts": [{"account_id": "a", "name": "A", "type": "depository.checking", "account_mask": "1234", "balances": {"currency": "USD", "current": 1}}],
+                "accounts": [{
+                    "account_id": "a", "name": "A", "type": "depository.checking", "account_mask": "1234",
+                    "balances": {"currency": "USD", "current": 1},
+                }],
             }),
         ),
         (Operation::ImportTransactions, "POST", about("/import/transactions"), json!({"transactions": []})),
@@ -149,7 +152,7 @@ async fn token_answer(server: &TestServer) -> Answer {
 
 #[tokio::test]
 async fn reading_numbers_needs_no_place() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_impatient().await;
     let link = server.link(&server.a).await;
     let _held = take_all(&server, &server.a.tenant).await;
     assert_eq!(server.get(&server.a, &format!("/links/{link}/accounts/numbers")).await.status, 200);
@@ -158,7 +161,7 @@ async fn reading_numbers_needs_no_place() {
 
 #[tokio::test]
 async fn a_tenant_that_holds_every_place_does_not_shut_out_another() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_impatient().await;
     let mut held = Vec::new();
     while let Ok(place) = server.api.shedder.admit(Operation::CreateLinkSession, &server.a.tenant).await {
         held.push(place);

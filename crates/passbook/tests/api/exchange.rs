@@ -24,7 +24,7 @@ async fn of_32_exchanges_at_once_exactly_one_succeeds() {
     for _ in 0..4 {
         let (_, token) = server.waiting_link(&server.a).await;
         let call = server.call(&server.a, "POST", EXCHANGE).json(&json!({"exchangeable_token": token}));
-        let calls: Vec<_> = (0..32).map(|_| tokio::spawn(call.clone().send())).collect();
+        let calls: Vec<_> = (0..32).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
         let mut statuses = Vec::new();
         for call in calls {
             let answer = call.await.unwrap();

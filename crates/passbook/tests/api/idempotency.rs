@@ -60,7 +60,7 @@ pub async fn every_operation(server: &TestServer) -> Vec<Case> {
 /// How often the action happened.
 pub fn happened(server: &TestServer, action: &str) -> i64 {
     let count = "SELECT count(*) FROM audit WHERE action = ?1";
-    server.database().query_row(count, [action], |row| row.get(0)).expect("a count")
+    server.sql(count, &[action.into()]).number()
 }
 
 #[track_caller]
@@ -95,7 +95,7 @@ async fn of_50_calls_at_once_one_has_an_effect_and_all_get_its_answer() {
     let server = TestServer::start().await;
     for (n, Case { call, action, status }) in every_operation(&server).await.into_iter().enumerate() {
         let (call, before) = (call.header(KEY, &format!("key {n}")), happened(&server, action));
-        let calls: Vec<_> = (0..50).map(|_| tokio::spawn(call.clone().send())).collect();
+        let calls: Vec<_> = (0..50).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
         let mut answers = Vec::new();
         for call in calls {
             answers.push(call.await.unwrap());
@@ -200,7 +200,7 @@ async fn a_refused_call_gives_its_key_back() {
     complete("user_bad_password").send().await.expect(422, "link_error.bad_state");
     complete("user_good").send().await.ok(201);
     let held = "SELECT count(*) FROM kept_answers WHERE status IS NULL";
-    assert_eq!(server.database().query_row(held, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+    assert_eq!(server.sql(held, &[]).number(), 0);
 }
 
 #[tokio::test]
@@ -258,7 +258,7 @@ async fn a_deleted_link_takes_its_kept_answers_along() {
     call.clone().send().await.ok(201);
     let kept = || {
         let count = "SELECT count(*) FROM kept_answers WHERE link_id = ?1";
-        server.database().query_row(count, [&id], |row| row.get::<_, i64>(0)).unwrap()
+        server.sql(count, &[(&id).into()]).number()
     };
     assert_eq!(kept(), 1);
     assert_eq!(server.delete(&server.a, &format!("/links/{id}")).await.status, 204);
@@ -287,7 +287,7 @@ async fn neither_keys_nor_answers_are_in_the_files() {
     assert_replayed(&call.send().await, &first);
     assert_eq!(canaries.found_in(&server.files()), Vec::<String>::new());
     let sealed = "SELECT count(*) FROM kept_answers WHERE status = 201 AND length(body) > 200";
-    assert_eq!(server.database().query_row(sealed, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    assert_eq!(server.sql(sealed, &[]).number(), 1);
 }
 
 #[tokio::test]
@@ -312,7 +312,7 @@ async fn ten_thousand_keys_used_twice_make_ten_thousand_sessions() {
             tokio::spawn(async move {
                 for n in (worker..KEYS).step_by(AT_ONCE) {
                     let call = call.clone().header(KEY, &format!("key-{n}"));
-                    let (one, two) = tokio::join!(until_admitted(&call), until_admitted(&call));
+                    let (one, two) = tokio::join!(call.clone().send_until_admitted(), call.send_until_admitted());
                     assert_eq!((one.status, one.text()), (201, two.text()));
                 }
             })
@@ -322,15 +322,4 @@ async fn ten_thousand_keys_used_twice_make_ten_thousand_sessions() {
         worker.await.unwrap();
     }
     assert_eq!(happened(&server, "create_link_session") - before, KEYS as i64);
-}
-
-/// The answer, once an overloaded server takes the call: a slow machine is one.
-async fn until_admitted(call: &Call) -> Answer {
-    loop {
-        let answer = call.clone().send().await;
-        if answer.status != 503 {
-            return answer;
-        }
-        tokio::task::yield_now().await;
-    }
 }

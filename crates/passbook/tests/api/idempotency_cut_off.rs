@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 
 use super::idempotency::{Case, KEY, assert_replayed, every_operation, happened};
-use crate::support::{Call, REDIRECT, TestServer, USER, bank};
+use crate::support::{Call, Cell, REDIRECT, TestServer, USER, bank};
 
 /// Longest wait for something that must happen.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -55,7 +55,7 @@ async fn cut_off(call: Call, happened: impl Fn() -> bool) -> bool {
 
 fn kept(server: &TestServer) -> i64 {
     let count = "SELECT count(*) FROM kept_answers WHERE status IS NOT NULL";
-    server.database().query_row(count, [], |row| row.get(0)).expect("a count")
+    server.sql(count, &[]).number()
 }
 
 async fn links(server: &TestServer) -> usize {
@@ -95,7 +95,7 @@ async fn a_call_cut_off_before_its_commit_leaves_its_key_free() {
     let server = TestServer::start().await;
     let reserved = || {
         let count = "SELECT count(*) FROM kept_answers WHERE status IS NULL";
-        server.database().query_row(count, [], |row| row.get::<_, i64>(0)).expect("a count")
+        server.sql(count, &[]).number()
     };
     for n in 0..every_operation(&server).await.len() {
         let (call, Case { action, status, .. }, before) = cut_operation_off(&server, n, |_| reserved() > 0).await;
@@ -150,14 +150,16 @@ async fn answers_outlive_a_restart_and_reservations_do_not() {
 }
 
 /// Makes a reservation of the newest kept answer, held for so many seconds, as if another process were at work on it.
-/// Returns what was taken away.
-fn forget_last_answer(server: &TestServer, seconds: i64) -> (u16, Vec<u8>, i64) {
-    let database = server.database();
-    let newest = "SELECT status, body, rowid FROM kept_answers WHERE status IS NOT NULL ORDER BY rowid DESC LIMIT 1";
-    let taken = database.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("an answer");
+/// Returns what was taken away: status, body, and the key.
+fn forget_last_answer(server: &TestServer, seconds: i64) -> [Cell; 3] {
+    let newest = format!(
+        "SELECT status, body, key_hash FROM kept_answers WHERE status IS NOT NULL ORDER BY {} DESC LIMIT 1",
+        server.written_order()
+    );
+    let taken: [Cell; 3] = server.sql(&newest, &[]).rows.swap_remove(0).try_into().expect("three columns");
     let until = server.services.store.now().as_microsecond() + seconds * 1_000_000;
-    let forget = "UPDATE kept_answers SET status = NULL, body = NULL, expires_at = ?1 WHERE rowid = ?2";
-    assert_eq!(database.execute(forget, (until, taken.2)).expect("forgotten"), 1);
+    let forget = "UPDATE kept_answers SET status = NULL, body = NULL, expires_at = ?1 WHERE key_hash = ?2";
+    assert_eq!(server.sql(forget, &[Cell::Integer(until), taken[2].clone()]).changed, 1);
     taken
 }
 
@@ -167,15 +169,15 @@ async fn what_another_process_answers_is_found_and_what_it_never_answers_is_a_50
     let body = json!({"customer_user": {"id": USER}, "redirect_uri": REDIRECT});
     let call = server.call(&server.a, "POST", "/link-session").header(KEY, "k").json(&body);
     let first = call.clone().send().await;
-    let (status, sealed, row) = forget_last_answer(&server, 3_600);
+    let taken = forget_last_answer(&server, 3_600);
     let began = Instant::now();
     let refused = call.clone().send().await;
     refused.expect(503, "api_error.unavailable");
     assert!(refused.header("retry-after").is_some() && began.elapsed().as_secs() < 15);
 
     let waiting = tokio::spawn(call.send());
-    let answer = "UPDATE kept_answers SET status = ?1, body = ?2 WHERE rowid = ?3";
-    assert_eq!(server.database().execute(answer, (status, sealed, row)).expect("answered"), 1);
+    let answer = "UPDATE kept_answers SET status = ?1, body = ?2 WHERE key_hash = ?3";
+    assert_eq!(server.sql(answer, &taken).changed, 1);
     assert_replayed(&waiting.await.unwrap(), &first);
     assert_eq!(happened(&server, "create_link_session"), 1);
 }

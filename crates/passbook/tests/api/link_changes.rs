@@ -21,11 +21,8 @@ async fn test_event(server: &TestServer, client: &Client, id: &str, event: &str,
 
 /// Kind and body of every event of the link, oldest first.
 fn events(server: &TestServer, id: &str) -> Vec<(String, Value)> {
-    let database = server.database();
-    let mut statement =
-        database.prepare("SELECT kind, body FROM events WHERE link_id = ?1 ORDER BY sequence").expect("a statement");
-    let rows = statement.query_map([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?))).expect("rows");
-    rows.map(|row| row.expect("a row")).map(|(kind, body)| (kind, serde_json::from_str(&body).expect("JSON"))).collect()
+    let rows = server.sql("SELECT kind, body FROM events WHERE link_id = ?1 ORDER BY sequence", &[id.into()]).rows;
+    rows.iter().map(|row| (row[0].text(), serde_json::from_str(&row[1].text()).expect("JSON"))).collect()
 }
 
 /// A live link: what a statement file makes.

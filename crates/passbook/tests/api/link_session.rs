@@ -412,7 +412,7 @@ async fn of_many_people_in_one_session_one_makes_the_link() {
     let token = server.session_token(&server.a, json!({})).await;
     let body = json!({"link_session_token": token});
     let call = server.call(&server.a, "POST", "/sandbox/link-sessions/complete").json(&body);
-    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send())).collect();
+    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
     let mut made = 0;
     for call in calls {
         let answer = call.await.unwrap();

@@ -100,7 +100,7 @@ async fn of_many_deletes_at_once_one_deletes() {
     let server = TestServer::start().await;
     let id = server.link(&server.a).await;
     let call = server.call(&server.a, "DELETE", &format!("/links/{id}"));
-    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send())).collect();
+    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
     let mut statuses = Vec::new();
     for call in calls {
         statuses.push(call.await.unwrap().status);
@@ -126,7 +126,7 @@ async fn links_made_at_once_are_different_links() {
     let server = TestServer::start().await;
     let body = json!({"customer_user": {"id": USER}});
     let call = server.call(&server.a, "POST", "/sandbox/links").json(&body);
-    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send())).collect();
+    let calls: Vec<_> = (0..16).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
     let mut made = std::collections::BTreeSet::new();
     for call in calls {
         made.insert(text(&call.await.unwrap().ok(201)["link_id"]));

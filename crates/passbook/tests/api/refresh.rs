@@ -118,7 +118,7 @@ async fn of_many_refreshes_at_once_exactly_one_is_accepted_and_fetched_once() {
     let fetched = server.bank.fetches(Product::Identity);
     let call =
         server.call(&server.a, "POST", &format!("/links/{id}/products")).json(&json!({"products": ["identity"]}));
-    let calls: Vec<_> = (0..50).map(|_| tokio::spawn(call.clone().send())).collect();
+    let calls: Vec<_> = (0..50).map(|_| tokio::spawn(call.clone().send_until_admitted())).collect();
     let mut accepted = 0;
     for call in calls {
         let answer = call.await.unwrap();

@@ -16,7 +16,7 @@ async fn after(server: &TestServer, passed: i64, observed: SignedDuration) -> Ro
 }
 
 fn tokens(server: &TestServer) -> i64 {
-    server.database().query_row("SELECT COUNT(*) FROM access_tokens", [], |row| row.get(0)).expect("a count")
+    server.sql("SELECT COUNT(*) FROM access_tokens", &[]).number()
 }
 
 #[tokio::test]

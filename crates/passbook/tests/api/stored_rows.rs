@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Call, TestServer, UNKNOWN_LINK, USER, fixture, text};
+use crate::support::{Answer, Call, Cell, TestServer, UNKNOWN_LINK, USER, fixture, text};
 
 /// The calls that a damaged row of link `id` can break.
 fn calls(server: &TestServer, id: &str, session: &str) -> Vec<(&'static str, Call)> {
@@ -60,7 +60,7 @@ async fn a_damaged_row_is_a_plain_500_wherever_it_is_read() {
         let server = TestServer::start().await;
         let id = server.link(&server.a).await;
         let session = server.session_token(&server.a, json!({})).await;
-        assert!(server.database().execute(damage, []).unwrap() > 0, "{damage}");
+        assert!(server.sql(damage, &[]).changed > 0, "{damage}");
         for (name, call) in calls(&server, &id, &session) {
             let answer = call.send().await;
             match broken.contains(&name) {
@@ -83,7 +83,7 @@ async fn a_link_that_cannot_be_read_can_be_deleted() {
     ] {
         let server = TestServer::start().await;
         let id = server.link(&server.a).await;
-        server.database().execute(damage, []).unwrap();
+        server.sql(damage, &[]);
         assert_eq!(server.delete(&server.b, &format!("/links/{id}")).await.status, 404, "{damage}");
         assert_eq!(server.delete(&server.a, &format!("/links/{id}")).await.status, 204, "{damage}");
         let stub = server.get(&server.a, &format!("/links/{id}")).await.ok(200);
@@ -93,9 +93,9 @@ async fn a_link_that_cannot_be_read_can_be_deleted() {
         numbers.expect(410, "link_error.deleted");
         const LEFT: &str = "SELECT COUNT(*) FROM links WHERE wrapped_key IS NOT NULL OR numbers IS NOT NULL OR owners \
             IS NOT NULL OR numbers_view IS NOT NULL OR credential IS NOT NULL";
-        assert_eq!(server.database().query_row(LEFT, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "{damage}");
+        assert_eq!(server.sql(LEFT, &[]).number(), 0, "{damage}");
         const TOLD: &str = "SELECT COUNT(*) FROM events WHERE kind = 'link.state_changed' AND body LIKE '%deleted%'";
-        assert_eq!(server.database().query_row(TOLD, [], |row| row.get::<_, i64>(0)).unwrap(), 1, "{damage}");
+        assert_eq!(server.sql(TOLD, &[]).number(), 1, "{damage}");
     }
 }
 
@@ -109,7 +109,7 @@ async fn sealed_values_of_another_link_do_not_open() {
         let copy = format!(
             "UPDATE links SET ({columns}) = (SELECT {columns} FROM links WHERE link_id = ?2) WHERE link_id = ?1"
         );
-        server.database().execute(&copy, [&one, &two]).unwrap();
+        server.sql(&copy, &[(&one).into(), (&two).into()]);
         let path = if columns.starts_with("owners") { "identity" } else { "accounts/numbers" };
         let answer = server.get(&server.a, &format!("/links/{one}/{path}")).await;
         assert_plain(&answer, columns);
@@ -118,10 +118,9 @@ async fn sealed_values_of_another_link_do_not_open() {
 }
 
 fn audit(server: &TestServer) -> Vec<(String, String, Option<String>)> {
-    let database = server.database();
-    let mut statement = database.prepare("SELECT actor, action, link_id FROM audit ORDER BY rowid").unwrap();
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-    rows.map(Result::unwrap).collect()
+    let sql = format!("SELECT actor, action, link_id FROM audit ORDER BY {}", server.written_order());
+    let link = |cell: &Cell| (*cell != Cell::Null).then(|| cell.text());
+    server.sql(&sql, &[]).rows.iter().map(|row| (row[0].text(), row[1].text(), link(&row[2]))).collect()
 }
 
 #[tokio::test]

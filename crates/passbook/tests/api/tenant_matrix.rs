@@ -251,11 +251,10 @@ async fn listings_of_a_user_that_both_apps_know_show_the_callers_part_only() {
 
 /// Every row that belongs to a tenant, except what a refused call may leave: ordinals handed out.
 fn state(server: &TestServer) -> Vec<(String, i64, i64)> {
-    let database = server.database();
     let count = |table: &str, sum: &str| {
-        let sql = format!("SELECT COUNT(*), COALESCE(SUM({sum}), 0) FROM {table}");
-        let (count, sum) = database.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?))).expect("a count");
-        (table.to_owned(), count, sum)
+        let sql = format!("SELECT COUNT(*), CAST(COALESCE(SUM({sum}), 0) AS BIGINT) FROM {table}");
+        let row = server.sql(&sql, &[]).rows.swap_remove(0);
+        (table.to_owned(), row[0].integer(), row[1].integer())
     };
     vec![
         count("links", "version"),

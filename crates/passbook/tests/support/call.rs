@@ -53,6 +53,18 @@ impl Call {
         self.through(Router::new())
     }
 
+    /// The answer, once the server takes the call, as a client does that comes again. A busy machine teaches the server
+    /// that it has few places, and of many calls at once it refuses some.
+    pub async fn send_until_admitted(self) -> Answer {
+        loop {
+            let answer = self.clone().send().await;
+            if answer.status != 503 {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub async fn send(self) -> Answer {
         let uri = Uri::try_from(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path));
         let mut request = Request::new(Body::from(self.body));

@@ -1,5 +1,4 @@
-//! A whole server inside the test: real router, real SQLite store in a directory of its own, running workers, and a
-//! clock that stands still until the test moves it.
+//! A whole server inside the test: real router, a real store of its own ([`home::StoreKind`]), running workers, and a clock that stands still until the test moves it.
 //!
 //! [`TestServer`] composes the parts as `main.rs` does, with [`ScriptedBank`] beside the real connectors: a bank whose
 //! fetches can be counted, failed and held. Two applications share it ([`TestServer::a`], [`TestServer::b`]), and both
@@ -9,6 +8,7 @@ pub mod bank;
 pub mod call;
 pub mod canaries;
 pub mod clock;
+pub mod home;
 pub mod receiver;
 
 use std::{sync::Arc, time::Duration};
@@ -25,7 +25,6 @@ use passbook::{
     signing::{self, SigningKeys},
     supervision::Supervisor,
     system::random_alphanumeric,
-    views,
     workers::{Workers, schedule::Updates, webhooks::Courier},
 };
 use passbook_connectors::{ofx::OfxConnector, sandbox::Sandbox};
@@ -35,11 +34,10 @@ use passbook_core::{
     time::AppClock,
 };
 use passbook_store::{
-    port::{App, Changes, Client as ClientRow},
-    sqlite::{OpenOptions, SqliteStore, load_or_create_master_keys},
+    port::{App, Changes, Client as ClientRow, Store},
+    sealing::Keys,
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::{
@@ -47,6 +45,7 @@ pub use self::{
     call::{Answer, Call},
     canaries::Canaries,
     clock::TestClock,
+    home::{Answered, Cell, Home, StoreKind},
     receiver::{Attempt, Receiver},
 };
 
@@ -60,9 +59,6 @@ pub const UNKNOWN_LINK: &str = "mk_zzzzzzzzzzzzzzzzzzzzzz";
 pub const PUBLIC_URL: &str = "http://passbook.test";
 /// Longest wait for background work; far above what any of it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a request waits for a place: long enough for every test that is not about places.
-const PLACE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An API client with its secret.
 #[derive(Clone)]
@@ -90,7 +86,24 @@ pub struct TestServer {
     /// Stops the workers.
     pub stop: CancellationToken,
     _stopped_at_the_end: DropGuard,
-    directory: TempDir,
+    home: Home,
+}
+
+/// What a test says of its server.
+struct Settings {
+    limits: Option<Limits>,
+    updates: Option<Updates>,
+    webhooks: Webhooks,
+    /// How long a request waits for a place.
+    place_patience: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // On a machine that has much to do, the server learns that it has few places; whoever tests something else is
+        // not to be refused for that.
+        Self { limits: None, updates: None, webhooks: webhooks_of_this_machine(), place_patience: PATIENCE }
+    }
 }
 
 /// What a start of the process makes.
@@ -104,22 +117,16 @@ struct Parts {
 }
 
 impl Parts {
-    async fn compose(
-        directory: &TempDir,
-        clock: Arc<TestClock>,
-        bank: ScriptedBank,
-        limits: Option<Limits>,
-        updates: Option<Updates>,
-        webhooks: Webhooks,
-    ) -> Self {
-        let store = open_store(directory, clock.clone());
+    async fn compose(home: &Home, clock: Arc<TestClock>, bank: ScriptedBank, settings: Settings) -> Self {
+        let Settings { limits, updates, webhooks, place_patience } = settings;
+        let store = home.open(clock.clone()).await;
         let services = compose(store, clock.clone(), bank.clone(), updates, webhooks);
         let stop = CancellationToken::new();
         let metrics = services.metrics.clone();
         signing::prepare(services.store.as_ref()).await.expect("signing keys");
         let api = Api {
             services: services.clone(),
-            shedder: passbook::api::shed::Shedder::new(PLACE_PATIENCE, PLACE_PATIENCE),
+            shedder: passbook::api::shed::Shedder::new(place_patience, place_patience),
             bodies: passbook::api::bodies::Bodies::default(),
             long_answers: passbook::api::long_answers::LongAnswers::default(),
             limits,
@@ -141,28 +148,32 @@ impl Parts {
 impl TestServer {
     /// A server without request limits.
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        Self::start_as(Settings::default()).await
     }
 
     /// A server with these request limits.
     pub async fn start_with(limits: Option<Limits>) -> Self {
-        Self::start_as(limits, None, webhooks_of_this_machine()).await
+        Self::start_as(Settings { limits, ..Settings::default() }).await
     }
 
     /// A server whose links update on their own.
     pub async fn start_updating(updates: Updates) -> Self {
-        Self::start_as(None, Some(updates), webhooks_of_this_machine()).await
+        Self::start_as(Settings { updates: Some(updates), ..Settings::default() }).await
     }
 
     /// A server whose operator says this of webhooks.
     pub async fn start_with_webhooks(webhooks: Webhooks) -> Self {
-        Self::start_as(None, None, webhooks).await
+        Self::start_as(Settings { webhooks, ..Settings::default() }).await
     }
 
-    async fn start_as(limits: Option<Limits>, updates: Option<Updates>, webhooks: Webhooks) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let parts =
-            Parts::compose(&directory, Arc::default(), ScriptedBank::default(), limits, updates, webhooks).await;
+    /// A server that refuses a request soon when no place becomes free.
+    pub async fn start_impatient() -> Self {
+        Self::start_as(Settings { place_patience: Duration::from_secs(1), ..Settings::default() }).await
+    }
+
+    async fn start_as(settings: Settings) -> Self {
+        let home = Home::new(StoreKind::of_this_run()).await;
+        let parts = Parts::compose(&home, Arc::default(), ScriptedBank::default(), settings).await;
         let services = &parts.services;
         let (sandbox, live) = (Environment::Sandbox, Environment::Live);
         for (bits, name) in [(1, "App A"), (2, "App B")] {
@@ -173,23 +184,23 @@ impl TestServer {
         let b = add_client(services, 2, sandbox, "b", ScopeSet::all()).await;
         let live = add_client(services, 1, live, "c", ScopeSet::all()).await;
         let limited = add_client(services, 1, sandbox, "d", some).await;
-        Self::of(parts, directory, [a, b, live, limited])
+        Self::of(parts, home, [a, b, live, limited])
     }
 
     /// The same server after a restart of the process: another store over the same files, nothing in memory.
     pub async fn restart(self) -> Self {
-        let Self { services, router, api, clock, bank, a, b, live, limited, _stopped_at_the_end, directory, .. } = self;
+        let Self { services, router, api, clock, bank, a, b, live, limited, _stopped_at_the_end, home, .. } = self;
         drop((_stopped_at_the_end, router, api));
         services.store.close().await;
         drop(services);
-        let parts = Parts::compose(&directory, clock, bank, None, None, webhooks_of_this_machine()).await;
-        Self::of(parts, directory, [a, b, live, limited])
+        let parts = Parts::compose(&home, clock, bank, Settings::default()).await;
+        Self::of(parts, home, [a, b, live, limited])
     }
 
-    fn of(parts: Parts, directory: TempDir, [a, b, live, limited]: [Client; 4]) -> Self {
+    fn of(parts: Parts, home: Home, [a, b, live, limited]: [Client; 4]) -> Self {
         let Parts { services, api, router, clock, bank, stop } = parts;
         let _stopped_at_the_end = stop.clone().drop_guard();
-        Self { services, api, router, clock, bank, a, b, live, limited, stop, _stopped_at_the_end, directory }
+        Self { services, api, router, clock, bank, a, b, live, limited, stop, _stopped_at_the_end, home }
     }
 
     /// A request with the client's header pair, which outlives every move of the clock.
@@ -312,15 +323,20 @@ impl TestServer {
         self.services.event_bell.notify_one();
     }
 
-    /// Every byte of every file of the store.
+    /// Every byte of every file of the store; of a database, all that its tables hold.
     pub fn files(&self) -> Vec<u8> {
-        let files = std::fs::read_dir(self.directory.path()).expect("the directory");
-        files.flat_map(|file| std::fs::read(file.expect("a file").path()).expect("its bytes")).collect()
+        self.home.bytes()
     }
 
-    /// A connection of the test's own to the store's file, to look under the server's feet or to pull at its rug.
-    pub fn database(&self) -> rusqlite::Connection {
-        rusqlite::Connection::open(self.directory.path().join("passbook.db")).expect("the store's file")
+    /// Runs a statement beside the server, to look under its feet or to pull at its rug. Parameters are `?1`, `?2`, …;
+    /// bytes are `X'00'`.
+    pub fn sql(&self, sql: &str, parameters: &[Cell]) -> Answered {
+        self.home.sql(sql, parameters)
+    }
+
+    /// What orders rows by when they were written last.
+    pub fn written_order(&self) -> &'static str {
+        self.home.written_order()
     }
 
     /// Waits until no due job of the client's application is left.
@@ -365,30 +381,13 @@ fn ready() -> Readiness {
     readiness
 }
 
-fn open_store(directory: &TempDir, clock: Arc<TestClock>) -> Arc<SqliteStore> {
-    let path = directory.path().join("passbook.db");
-    let deletion_ledger = directory.path().join("deletions.ledger");
-    let key_file = directory.path().join("master.key");
-    let master_keys = load_or_create_master_keys(&key_file, &path, &deletion_ledger).expect("master keys");
-    let store = SqliteStore::open(OpenOptions {
-        path,
-        master_keys,
-        deletion_ledger,
-        clock,
-        renderer: views::RENDERER,
-        render_stub: &views::link_view,
-    });
-    Arc::new(store.expect("an empty store opens"))
-}
-
 fn compose(
-    store: Arc<SqliteStore>,
+    (store, keys): (Arc<dyn Store>, Arc<Keys>),
     clock: Arc<TestClock>,
     bank: ScriptedBank,
     updates: Option<Updates>,
     webhooks: Webhooks,
 ) -> Arc<Services> {
-    let keys = store.keys().clone();
     let derivation = Derivation::new(b"api tests");
     Arc::new(Services {
         clocks: Clocks::new(clock, store.clone()),

@@ -44,6 +44,7 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "postgres", about: "server binaries for throw-away clusters are there", run: rust::postgres },
     Step { name: "rustdoc", about: "documentation builds without a warning", run: rust::documentation },
     Step { name: "tests", about: "unit, behaviour and end-to-end tests", run: rust::tests },
+    Step { name: "api-postgres", about: "the API suite on PostgreSQL, counted", run: rust::api_on_postgres },
     Step { name: "sdk-features", about: "no lint in any feature of the SDK alone", run: rust::sdk_features },
     Step { name: "doctests", about: "examples in the documentation run", run: rust::doctests },
     Step { name: "python", about: "official SDK and oracles in target/venv", run: conformance::python },
