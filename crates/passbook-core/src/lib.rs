@@ -18,6 +18,7 @@ pub mod identity;
 pub mod ids;
 pub mod institution;
 pub mod investment;
+pub mod job_shares;
 pub mod link;
 pub mod money;
 pub mod numbers;

@@ -168,13 +168,15 @@ pub trait Store: Send + Sync + 'static {
     // ---- jobs
 
     /// Leases up to `limit` due jobs to `owner` until `until`, oldest due first; at most one per link, and none of a
-    /// link that has a job under a live lease. Each lease raises the job's fence. Expired leases count as free.
+    /// link that has a job under a live lease, and none of the applications in `except`. Each lease raises the job's
+    /// fence. Expired leases count as free.
     async fn lease_jobs(
         &self,
         owner: &str,
         now: Timestamp,
         until: Timestamp,
         limit: u32,
+        except: &[AppId],
     ) -> Result<Vec<LeasedJob>, StoreError>;
 
     /// Extends a lease; `false` when it was lost.

@@ -13,6 +13,7 @@ use passbook_core::{
     ids::{AppId, JobId, LinkId},
     tenant::{Environment, Tenant},
 };
+use tokio_postgres::Row;
 
 use super::{
     failure::WriteError,
@@ -45,6 +46,21 @@ const CHOOSE_JOBS: &str = "SELECT j.job_id, j.app_id, j.environment, j.link_id, 
     AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' \
     AND (o.lease_until > $1 OR (o.due_at, o.job_id) < (j.due_at, j.job_id))) \
     ORDER BY j.due_at, j.job_id LIMIT $2 FOR UPDATE SKIP LOCKED";
+// Goes from application to application, so that the many jobs of an excepted one cost nothing.
+const LONGEST_DUE: &str = "WITH RECURSIVE apps (app_id) AS (\
+    (SELECT app_id FROM jobs WHERE state = 'open' ORDER BY app_id LIMIT 1) UNION ALL \
+    SELECT (SELECT j.app_id FROM jobs j WHERE j.state = 'open' AND j.app_id > apps.app_id ORDER BY j.app_id LIMIT 1) \
+    FROM apps WHERE apps.app_id IS NOT NULL) \
+    SELECT apps.app_id FROM apps CROSS JOIN LATERAL (SELECT j.due_at FROM jobs j WHERE j.state = 'open' \
+    AND j.app_id = apps.app_id ORDER BY j.due_at LIMIT 1) oldest \
+    WHERE apps.app_id <> ALL($2) AND oldest.due_at <= $1 ORDER BY oldest.due_at LIMIT $3";
+const CHOOSE_JOBS_OF_APPS: &str = "SELECT j.* FROM unnest($3::TEXT[]) AS apps (app_id) CROSS JOIN LATERAL \
+    (SELECT j.job_id, j.app_id, j.environment, j.link_id, j.work, j.fence FROM jobs j \
+    WHERE j.state = 'open' AND j.app_id = apps.app_id AND j.due_at <= $1 \
+    AND (j.lease_until IS NULL OR j.lease_until <= $1) \
+    AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' \
+    AND (o.lease_until > $1 OR (o.due_at, o.job_id) < (j.due_at, j.job_id))) \
+    ORDER BY j.due_at LIMIT $2 FOR UPDATE SKIP LOCKED) j LIMIT $2";
 // An expired lease on another job of the same link ends for good: its holder must not run beside the new one.
 const END_EXPIRED_LEASES: &str = "UPDATE jobs SET lease_owner = NULL, lease_until = NULL, fence = fence + 1 \
     WHERE link_id = ANY($1) AND state = 'open' AND lease_until <= $2 AND job_id <> ALL($3)";
@@ -80,6 +96,23 @@ pub(super) struct Lease {
     pub now: Timestamp,
     pub until: Timestamp,
     pub limit: u32,
+    /// Applications none of whose jobs are leased.
+    pub except: Vec<AppId>,
+}
+
+impl Lease {
+    async fn choose(&self, work: &mut Work<'_>) -> Result<Vec<Row>, WriteError> {
+        let now = micros(self.now);
+        if self.except.is_empty() {
+            return work.lock(CHOOSE_JOBS, values![now, self.limit]).await;
+        }
+        let except: Value<'_> = self.except.iter().map(AppId::as_str).collect();
+        let apps = work.lock(LONGEST_DUE, values![now, except, self.limit]).await?;
+        let app = |row| Columns { row, table: TABLE, key: "" }.text(0, "app_id");
+        let apps = apps.iter().map(app).collect::<Result<Vec<_>, _>>()?;
+        let apps: Value<'_> = apps.iter().map(AsRef::as_ref).collect();
+        work.lock(CHOOSE_JOBS_OF_APPS, values![now, self.limit, apps]).await
+    }
 }
 
 #[async_trait]
@@ -88,7 +121,7 @@ impl Unit for Lease {
 
     async fn run(&self, work: &mut Work<'_>) -> Result<Vec<LeasedJob>, WriteError> {
         let now = micros(self.now);
-        let chosen = work.lock(CHOOSE_JOBS, values![now, self.limit]).await?;
+        let chosen = self.choose(work).await?;
         let chosen = chosen.iter().map(rows::job_to_lease).collect::<Result<Vec<_>, _>>()?;
         if chosen.is_empty() {
             return Ok(chosen);

@@ -303,8 +303,10 @@ impl Store for PostgresStore {
         now: Timestamp,
         until: Timestamp,
         limit: u32,
+        except: &[AppId],
     ) -> Result<Vec<LeasedJob>, StoreError> {
-        Ok(self.writers.transact(Lease { owner: owner.to_owned(), now, until, limit }).await?)
+        let lease = Lease { owner: owner.to_owned(), now, until, limit, except: except.to_vec() };
+        Ok(self.writers.transact(lease).await?)
     }
 
     async fn renew_lease(&self, job: &LeaseRef, until: Timestamp) -> Result<bool, StoreError> {

@@ -4,15 +4,13 @@
 //! release a job, so a worker that was stopped past its lease cannot commit what it found. At most one job per link is
 //! under a lease.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use passbook_core::{
     ids::{AppId, JobId, LinkId},
     tenant::{Environment, Tenant},
     time::AppClock,
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     failure::{ReadError, WriteError, constraint_as, one_row},
@@ -95,11 +93,9 @@ pub(super) fn list_unscheduled_links(
 pub(super) fn lease_jobs(
     connection: &Connection,
     owner: &str,
-    now: Timestamp,
     until: Timestamp,
-    limit: u32,
-) -> Result<Vec<LeasedJob>, WriteError> {
-    let chosen = choose_jobs(connection, now, limit)?;
+    chosen: &[LeasedJob],
+) -> Result<(), WriteError> {
     // An expired lease on another job of the same link ends for good: its holder must not run beside the new one.
     let mut end_others = connection.prepare_cached(
         "UPDATE jobs SET lease_owner = NULL, lease_until = NULL, fence = fence + 1 \
@@ -107,29 +103,70 @@ pub(super) fn lease_jobs(
     )?;
     let mut lease = connection
         .prepare_cached("UPDATE jobs SET fence = ?2, lease_owner = ?3, lease_until = ?4 WHERE job_id = ?1")?;
-    for job in &chosen {
+    for job in chosen {
         end_others.execute([job.link_id.as_str(), job.lease.job_id.as_str()])?;
         lease.execute(params![job.lease.job_id.as_str(), fence_number(&job.lease), owner, micros(until)])?;
+    }
+    Ok(())
+}
+
+/// The jobs that are due longest, of all applications or of those that are not excepted.
+pub(super) fn choose_jobs(
+    connection: &Connection,
+    now: Timestamp,
+    limit: u32,
+    except: &[AppId],
+) -> Result<Vec<LeasedJob>, ReadError> {
+    const DUE: &str = "SELECT j.job_id, j.app_id, j.environment, j.link_id, j.work, j.fence FROM jobs j \
+        WHERE j.state = 'open' AND j.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs o \
+        WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until > ?1) ORDER BY j.due_at, j.job_id";
+    const DUE_OF_APP: &str = "SELECT j.job_id, j.app_id, j.environment, j.link_id, j.work, j.fence FROM jobs j \
+        WHERE j.state = 'open' AND j.app_id = ?2 AND j.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs o \
+        WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until > ?1) ORDER BY j.due_at";
+    let mut chosen = Vec::new();
+    if except.is_empty() {
+        let mut due = connection.prepare_cached(DUE)?;
+        first_of_each_link(due.query([micros(now)])?, limit, &mut chosen)?;
+        return Ok(chosen);
+    }
+    let mut due = connection.prepare_cached(DUE_OF_APP)?;
+    for app in longest_due(connection, now, except)?.into_iter().take(limit as usize) {
+        first_of_each_link(due.query(params![micros(now), app])?, limit, &mut chosen)?;
     }
     Ok(chosen)
 }
 
-fn choose_jobs(connection: &Connection, now: Timestamp, limit: u32) -> Result<Vec<LeasedJob>, ReadError> {
-    const DUE: &str = "SELECT j.job_id, j.app_id, j.environment, j.link_id, j.work, j.fence FROM jobs j \
-        WHERE j.state = 'open' AND j.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs o \
-        WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until > ?1) ORDER BY j.due_at, j.job_id";
-    let mut statement = connection.prepare_cached(DUE)?;
-    let mut due = statement.query([micros(now)])?;
-    let mut chosen: Vec<LeasedJob> = Vec::new();
-    let mut links = HashSet::new();
+/// Adds jobs until there are `limit`, at most one of each link.
+fn first_of_each_link(mut due: rusqlite::Rows<'_>, limit: u32, chosen: &mut Vec<LeasedJob>) -> Result<(), ReadError> {
     while chosen.len() < limit as usize {
         let Some(row) = due.next()? else { break };
         let job = rows::job_to_lease(row)?;
-        if links.insert(job.link_id.clone()) {
+        if chosen.iter().all(|other| other.link_id != job.link_id) {
             chosen.push(job);
         }
     }
-    Ok(chosen)
+    Ok(())
+}
+
+/// Applications with a due job, that of the oldest one first. Goes from application to application, so that the many
+/// jobs of an excepted one cost nothing.
+fn longest_due(connection: &Connection, now: Timestamp, except: &[AppId]) -> Result<Vec<String>, ReadError> {
+    const NEXT: &str = "SELECT app_id FROM jobs WHERE state = 'open' AND app_id > ?1 ORDER BY app_id LIMIT 1";
+    const OLDEST: &str = "SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND app_id = ?1";
+    let (mut next, mut oldest) = (connection.prepare_cached(NEXT)?, connection.prepare_cached(OLDEST)?);
+    let mut found: Vec<(i64, String)> = Vec::new();
+    let mut after = String::new();
+    while let Some(app) = next.query_row([&after], |row| row.get::<_, String>(0)).optional()? {
+        if except.iter().all(|excepted| excepted.as_str() != app) {
+            let due: i64 = oldest.query_row([&app], |row| row.get(0))?;
+            if due <= micros(now) {
+                found.push((due, app.clone()));
+            }
+        }
+        after = app;
+    }
+    found.sort();
+    Ok(found.into_iter().map(|(_, app)| app).collect())
 }
 
 pub(super) fn renew_lease(connection: &Connection, lease: &LeaseRef, until: Timestamp) -> Result<bool, WriteError> {

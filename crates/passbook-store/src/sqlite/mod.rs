@@ -360,12 +360,15 @@ impl Store for SqliteStore {
         now: Timestamp,
         until: Timestamp,
         limit: u32,
+        except: &[AppId],
     ) -> Result<Vec<LeasedJob>, StoreError> {
-        let owner = owner.to_owned();
-        Ok(self
-            .writer
-            .submit(&None, None, move |connection, _| jobs::lease_jobs(connection, &owner, now, until, limit))
-            .await?)
+        let (owner, except) = (owner.to_owned(), except.to_vec());
+        let lease = move |connection: &Connection, _: &mut Effects| {
+            let chosen = jobs::choose_jobs(connection, now, limit, &except)?;
+            jobs::lease_jobs(connection, &owner, until, &chosen)?;
+            Ok(chosen)
+        };
+        Ok(self.writer.submit(&None, None, lease).await?)
     }
 
     async fn renew_lease(&self, job: &LeaseRef, until: Timestamp) -> Result<bool, StoreError> {

@@ -199,7 +199,7 @@ async fn cleanup_takes_only_what_has_expired(store: Arc<dyn Store>) {
         stored_link(&*store, bits).await;
         store.commit(Changes { jobs: vec![job(bits, bits, second(1))], ..Changes::default() }).await.unwrap();
     }
-    let leased = store.lease_jobs("worker", second(2), second(3), 1).await.unwrap();
+    let leased = store.lease_jobs("worker", second(2), second(3), 1, &[]).await.unwrap();
     let ended = FinishedJob { lease: leased[0].lease.clone(), state: JobState::Done, finished_at: second(100) };
     store.commit(Changes { finished_job: Some(ended), ..Changes::default() }).await.unwrap();
 

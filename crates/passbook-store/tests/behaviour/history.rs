@@ -312,7 +312,7 @@ async fn act(side: &mut Side, remembered: &Remembered, step: Step) -> (String, R
     let (now, until) = (moment(b), moment(b.saturating_add(c % 30)));
     let outcome = match kind {
         14 => {
-            let leased = store.lease_jobs("worker", now, until, u32::from(a % 4) + 1).await;
+            let leased = store.lease_jobs("worker", now, until, u32::from(a % 4) + 1, &[]).await;
             learnt.leases = leased.iter().flatten().map(|job| job.lease.clone()).collect();
             shown(&leased)
         }

@@ -32,6 +32,7 @@ crate::on_every_store! {
     a_clock_change_moves_timed_jobs_of_the_sandbox,
     a_clock_change_needs_the_clock_it_was_decided_from,
     due_jobs_are_counted_per_app,
+    jobs_of_excepted_applications_are_passed_over,
     parallel_workers_never_share_a_link,
     connected_links_without_a_planned_update_are_found,
 }
@@ -41,7 +42,7 @@ async fn add(store: &Arc<dyn Store>, jobs: Vec<NewJob>) {
 }
 
 async fn lease(store: &Arc<dyn Store>, now: i64, until: i64) -> Vec<LeasedJob> {
-    store.lease_jobs("worker", second(now), second(until), 10).await.unwrap()
+    store.lease_jobs("worker", second(now), second(until), 10, &[]).await.unwrap()
 }
 
 fn ids(jobs: &[LeasedJob]) -> Vec<JobId> {
@@ -94,7 +95,7 @@ async fn the_oldest_due_jobs_go_first(store: Arc<dyn Store>) {
         stored_link(&*store, link).await;
     }
     add(&store, vec![job(1, 1, second(4)), job(2, 2, second(1)), job(3, 3, second(3)), job(4, 4, second(2))]).await;
-    let first = store.lease_jobs("worker", second(10), second(100), 3).await.unwrap();
+    let first = store.lease_jobs("worker", second(10), second(100), 3, &[]).await.unwrap();
     assert_eq!(ids(&first), job_ids(&[2, 4, 3]));
     assert_eq!(ids(&lease(&store, 10, 100).await), job_ids(&[1]));
 }
@@ -285,11 +286,41 @@ async fn due_jobs_are_counted_per_app(store: Arc<dyn Store>) {
     add(&store, jobs).await;
     assert_eq!(store.count_due_jobs(&app_id(1), second(10)).await.unwrap(), 2);
     // A running job is unfinished too.
-    let leased = store.lease_jobs("worker", second(10), second(100), 1).await.unwrap();
+    let leased = store.lease_jobs("worker", second(10), second(100), 1, &[]).await.unwrap();
     assert_eq!(store.count_due_jobs(&app_id(1), second(10)).await.unwrap(), 2);
     store.commit(finished(&leased[0].lease, JobState::Done)).await.unwrap();
     assert_eq!(store.count_due_jobs(&app_id(1), second(10)).await.unwrap(), 1);
     assert_eq!(store.count_due_jobs(&app_id(2), second(10)).await.unwrap(), 1);
+}
+
+async fn jobs_of_excepted_applications_are_passed_over(store: Arc<dyn Store>) {
+    for link in 1..=6 {
+        stored_link(&*store, link).await;
+    }
+    let of = |app: u128, job: NewJob| NewJob { tenant: Tenant { app_id: app_id(app), ..tenant() }, ..job };
+    let jobs = vec![
+        job(1, 1, second(1)),
+        of(2, job(2, 2, second(5))),
+        of(2, job(3, 2, second(6))),
+        of(3, job(4, 3, second(4))),
+        of(3, job(5, 4, second(99))),
+        of(4, job(6, 5, second(3))),
+        of(2, job(7, 6, second(7))),
+    ];
+    add(&store, jobs).await;
+    let others = async |limit, except: &[u128]| {
+        let except: Vec<_> = except.iter().map(|bits| app_id(*bits)).collect();
+        store.lease_jobs("worker", second(10), second(100), limit, &except).await.unwrap()
+    };
+    assert!(others(10, &[1, 2, 3, 4]).await.is_empty());
+    // The application whose job is due longest goes first.
+    assert_eq!(ids(&others(1, &[1, 4]).await), job_ids(&[4]));
+    // Of each link one, and nothing that is not due.
+    let mut leased = ids(&others(10, &[1, 4]).await);
+    leased.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    assert_eq!(leased, job_ids(&[2, 7]));
+    assert_eq!(ids(&lease(&store, 10, 100).await), job_ids(&[1, 6]));
+    assert!(others(10, &[4]).await.is_empty(), "the links of what is left have leased jobs");
 }
 
 async fn parallel_workers_never_share_a_link(store: Arc<dyn Store>) {
@@ -302,7 +333,7 @@ async fn parallel_workers_never_share_a_link(store: Arc<dyn Store>) {
     let workers: Vec<_> = (0..8)
         .map(|worker| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.lease_jobs(&format!("w{worker}"), second(10), second(99), 4).await })
+            tokio::spawn(async move { store.lease_jobs(&format!("w{worker}"), second(10), second(99), 4, &[]).await })
         })
         .collect();
     let mut links = Vec::new();

@@ -345,7 +345,8 @@ impl Walk {
         let store = &self.store;
         assert!(store.next_due_at().await.unwrap().is_some());
         assert!(store.count_due_jobs(&app_id(1), second(10)).await.unwrap() > 0);
-        let leased = store.lease_jobs("walker", second(10), second(40), 8).await.unwrap();
+        let except = [app_id(2)];
+        let leased = store.lease_jobs("walker", second(10), second(40), 8, &except).await.unwrap();
         let lease = leased.iter().find(|job| job.link_id == LinkId::from_bits(self.bits(1))).expect("the walk's job");
         let lease = lease.lease.clone();
         assert!(store.next_due_at().await.unwrap().is_some());
@@ -354,7 +355,7 @@ impl Walk {
         let finished = FinishedJob { lease: lease.clone(), state: JobState::Done, finished_at: second(11) };
         self.commit(Changes { finished_job: Some(finished), ..Changes::default() }).await;
         assert_eq!(store.lookup_job_state(&lease.job_id).await.unwrap(), Some(JobState::Done));
-        let second_job = store.lease_jobs("walker", second(10), second(40), 8).await.unwrap();
+        let second_job = store.lease_jobs("walker", second(10), second(40), 8, &[]).await.unwrap();
         for leased in leased.iter().chain(&second_job).filter(|job| job.lease != lease) {
             store.release_job(&leased.lease, second(20)).await.unwrap();
         }

@@ -71,7 +71,7 @@ async fn leases_ordinals_and_reservations_are_not_lost_with_the_answer() {
     let add = passbook_store::port::Changes { jobs: vec![job(1, 1, second(1))], ..Default::default() };
     store.commit(add).await.unwrap();
     proxy.at_next_commit(NextCommit::AnswerIsLost);
-    assert_eq!(store.lease_jobs("worker", second(2), second(9), 5).await.unwrap().len(), 1);
+    assert_eq!(store.lease_jobs("worker", second(2), second(9), 5, &[]).await.unwrap().len(), 1);
     proxy.at_next_commit(NextCommit::AnswerIsLost);
     assert_eq!(store.take_ordinal(&app_id(1), "session").await.unwrap(), 1);
     assert_eq!(store.take_ordinal(&app_id(1), "session").await.unwrap(), 2);

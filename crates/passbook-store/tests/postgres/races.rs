@@ -20,7 +20,7 @@ async fn two_processes_never_lease_one_link_twice() {
     let workers: Vec<_> = (0..10)
         .map(|worker| {
             let store = Arc::clone(&stores[worker % 2]);
-            tokio::spawn(async move { store.lease_jobs(&format!("w{worker}"), second(10), second(99), 4).await })
+            tokio::spawn(async move { store.lease_jobs(&format!("w{worker}"), second(10), second(99), 4, &[]).await })
         })
         .collect();
     let mut links = Vec::new();
@@ -43,8 +43,8 @@ async fn the_holder_of_a_lease_that_was_taken_over_writes_nothing() {
     let (stopped, other) = (home.open().await, home.open().await);
     let mut link = stored_link(&stopped, 1).await;
     stopped.commit(Changes { jobs: vec![job(1, 1, second(1))], ..Changes::default() }).await.unwrap();
-    let stale = stopped.lease_jobs("stopped", second(2), second(10), 1).await.unwrap().remove(0).lease;
-    let held = other.lease_jobs("other", second(10), second(20), 1).await.unwrap().remove(0).lease;
+    let stale = stopped.lease_jobs("stopped", second(2), second(10), 1, &[]).await.unwrap().remove(0).lease;
+    let held = other.lease_jobs("other", second(10), second(20), 1, &[]).await.unwrap().remove(0).lease;
     link.tags = vec!["late".into()];
     let job = FinishedJob { lease: stale, state: JobState::Done, finished_at: second(11) };
     let late = Changes { finished_job: Some(job), ..changes(replacement(link.clone(), 1)) };

@@ -115,11 +115,11 @@ async fn leases_end_with_the_process_that_held_them() {
     let store = home.open();
     stored_link(&store, 1).await;
     store.commit(Changes { jobs: vec![job(1, 1, second(1))], ..Changes::default() }).await.unwrap();
-    let held = store.lease_jobs("worker", second(10), second(9_999), 1).await.unwrap().remove(0).lease;
+    let held = store.lease_jobs("worker", second(10), second(9_999), 1, &[]).await.unwrap().remove(0).lease;
     drop(store);
     let store = home.open();
     assert!(!store.renew_lease(&held, second(9_999)).await.unwrap());
-    let again = store.lease_jobs("worker", second(11), second(99), 1).await.unwrap().remove(0).lease;
+    let again = store.lease_jobs("worker", second(11), second(99), 1, &[]).await.unwrap().remove(0).lease;
     assert!(again.job_id == held.job_id && again.fence > held.fence);
 }
 

@@ -11,12 +11,17 @@ mod refresh_products;
 pub mod schedule;
 pub mod webhooks;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
+use passbook_core::{ids::AppId, job_shares::RunningJobs};
 use passbook_store::port::{JobWork, LeasedJob, StoreError};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -25,8 +30,6 @@ use crate::{
     system::{hex, random_bits},
 };
 
-/// Jobs that run at once in one process.
-const RUNNING_MAX: usize = 16;
 /// How long a lease holds unless the configuration says otherwise; longer than one fetch may take, renewed between
 /// fetches.
 pub const LEASE: SignedDuration = SignedDuration::from_secs(90);
@@ -46,7 +49,7 @@ pub struct Workers {
     metrics: Arc<Metrics>,
     /// Names this process in leases.
     owner: String,
-    slots: Arc<Semaphore>,
+    jobs: Mutex<RunningJobs>,
     running: TaskTracker,
     stop: CancellationToken,
 }
@@ -71,7 +74,7 @@ impl Workers {
             services,
             metrics,
             owner: hex(&random_bits().to_be_bytes()[..8]),
-            slots: Arc::new(Semaphore::new(RUNNING_MAX)),
+            jobs: Mutex::default(),
             running: TaskTracker::new(),
             stop,
         }
@@ -81,6 +84,8 @@ impl Workers {
     pub async fn run(self: Arc<Self>) {
         let stop = self.stop.clone();
         while !stop.is_cancelled() {
+            // Before the look, so that no end between it and the wait is missed.
+            let ended = self.services.job_ended.subscribe();
             let leased = match self.lease().await {
                 Ok(leased) => leased,
                 Err(error) => {
@@ -91,7 +96,7 @@ impl Workers {
                 }
             };
             if leased.is_empty() {
-                self.wait_for_work(&stop).await;
+                self.wait_for_work(ended, &stop).await;
             }
             for job in leased {
                 self.start(job);
@@ -102,28 +107,37 @@ impl Workers {
     }
 
     async fn lease(&self) -> Result<Vec<LeasedJob>, StoreError> {
-        let free = self.slots.available_permits();
-        if free == 0 {
+        let (room, crowded) = {
+            let jobs = self.jobs();
+            (jobs.room_for_any(), jobs.crowded())
+        };
+        if room == 0 {
             return Ok(Vec::new());
         }
         let now = self.services.store.now();
         // A look costs a read; only when something is due is a lease, which is a synced write, worth it.
         match self.services.store.next_due_at().await? {
             Some(due) if due <= now => {
-                let limit = u32::try_from(free).unwrap_or(u32::MAX);
-                self.services.store.lease_jobs(&self.owner, now, later(now, self.services.lease), limit).await
+                let until = later(now, self.services.lease);
+                self.services.store.lease_jobs(&self.owner, now, until, room, &crowded).await
             }
             _ => Ok(Vec::new()),
         }
     }
 
-    async fn wait_for_work(&self, stop: &CancellationToken) {
+    fn jobs(&self) -> MutexGuard<'_, RunningJobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn wait_for_work(&self, mut ended: watch::Receiver<u64>, stop: &CancellationToken) {
         let now = self.services.store.now();
         let due_in = match self.services.store.next_due_at().await {
-            Ok(Some(due)) => Duration::try_from(due.duration_since(now)).unwrap_or(Duration::from_millis(10)),
+            // What is due may be of an application that has its share; then an end or a bell changes that.
+            Ok(Some(due)) if due > now || self.jobs().crowded().is_empty() => {
+                Duration::try_from(due.duration_since(now)).unwrap_or(Duration::from_millis(10))
+            }
             _ => POLL_EVERY,
         };
-        let mut ended = self.services.job_ended.subscribe();
         tokio::select! {
             () = self.services.job_bell.notified() => {}
             // A job of the same link may have been waiting for the one that ended.
@@ -134,14 +148,12 @@ impl Workers {
     }
 
     fn start(self: &Arc<Self>, job: LeasedJob) {
-        let Ok(permit) = self.slots.clone().try_acquire_owned() else {
-            // Leases are only taken for free slots; should that ever fail, the lease runs out and the job is retaken.
-            return;
-        };
-        let workers = self.clone();
+        let (workers, app) = (self.clone(), job.tenant.app_id.clone());
+        self.jobs().add(&app);
         self.running.spawn(async move {
+            let slot = Slot { workers: &workers, app };
             workers.run_job(job).await;
-            drop(permit);
+            drop(slot);
             workers.services.job_ended.send_modify(|count| *count += 1);
         });
     }
@@ -231,6 +243,18 @@ async fn pause(span: Duration, stop: &CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(span) => {}
         () = stop.cancelled() => {}
+    }
+}
+
+/// A running job's slot, which is given back however the job ends.
+struct Slot<'a> {
+    workers: &'a Workers,
+    app: AppId,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.workers.jobs().remove(&self.app);
     }
 }
 

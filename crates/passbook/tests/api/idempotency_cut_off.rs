@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 
 use super::idempotency::{Case, KEY, assert_replayed, every_operation, happened};
-use crate::support::{Call, Cell, REDIRECT, TestServer, USER, bank};
+use crate::support::{Call, Cell, REDIRECT, TestServer, USER, bank, until};
 
 /// Longest wait for something that must happen.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -201,12 +201,4 @@ async fn a_request_that_lost_its_key_writes_nothing_and_gives_the_winners_answer
     assert_eq!(first.header("idempotency-replayed"), Some("true"));
     assert_eq!(second.header("idempotency-replayed"), None);
     assert_eq!(happened(&server, "complete_link_session"), 1);
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !condition() {
-        assert!(began.elapsed() < PATIENCE, "it never happens");
-        tokio::task::yield_now().await;
-    }
 }

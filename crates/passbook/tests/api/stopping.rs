@@ -35,7 +35,7 @@ async fn a_stopping_worker_gives_a_job_back_that_waits_for_a_bank() {
     until("the lease of another process", MOVES_ON, async || {
         let now = store.now();
         let until = now.checked_add(SignedDuration::from_secs(90)).expect("an instant");
-        taken = store.lease_jobs("another process", now, until, 10).await.expect("the store answers");
+        taken = store.lease_jobs("another process", now, until, 10, &[]).await.expect("the store answers");
         !taken.is_empty()
     })
     .await;

@@ -11,7 +11,10 @@ pub mod clock;
 pub mod home;
 pub mod receiver;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use passbook::{
@@ -354,6 +357,15 @@ impl TestServer {
             }
         };
         tokio::time::timeout(PATIENCE, drained).await.expect("the jobs end in time");
+    }
+}
+
+/// Lets everything else run until the condition holds.
+pub async fn until(condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PATIENCE, "it never happens");
+        tokio::task::yield_now().await;
     }
 }
 
