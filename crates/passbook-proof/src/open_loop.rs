@@ -19,7 +19,8 @@ use crate::rng::Rng;
 pub struct Offer {
     /// Where to.
     pub address: SocketAddr,
-    /// The requests to choose from, at random with the seed; not empty.
+    /// The requests, each once a round, in an order that is random with the seed; not empty. So a client that keeps within
+    /// limits does so for certain.
     pub requests: Arc<Vec<Request>>,
     /// Requests a second.
     pub per_second: f64,
@@ -27,7 +28,7 @@ pub struct Offer {
     pub duration: Duration,
     /// Connections at most; a request whose time comes while all are busy is not sent, and counted.
     pub connections: usize,
-    /// Seed of the choice.
+    /// Seed of the order.
     pub seed: u64,
 }
 
@@ -87,7 +88,7 @@ enum Verdict {
 /// Sends everything and waits for the answers.
 pub async fn run(offer: Offer) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut rng = Rng::new(offer.seed, 0);
+    let order = shuffled(offer.requests.len(), offer.seed);
     let (sender, mut replies) = mpsc::unbounded_channel::<Reply>();
     let mut idle = Vec::new();
     let (mut open, mut tasks) = (0, JoinSet::new());
@@ -120,7 +121,7 @@ pub async fn run(offer: Offer) -> Outcome {
                 open += 1;
             }
             outcome.sent += 1;
-            let position = rng.index(offer.requests.len());
+            let position = order[due as usize % order.len()];
             tasks.spawn(send(offer.clone(), connection, position, sender.clone()));
         }
         while tasks.try_join_next().is_some() {}
@@ -132,6 +133,13 @@ pub async fn run(offer: Offer) -> Outcome {
     }
     outcome.took = begun.elapsed();
     outcome
+}
+
+fn shuffled(length: usize, seed: u64) -> Vec<usize> {
+    let mut rng = Rng::new(seed, 0);
+    let mut order: Vec<_> = (0..length).collect();
+    (1..length).rev().for_each(|last| order.swap(last, rng.index(last + 1)));
+    order
 }
 
 async fn send(offer: Offer, connection: Option<Connection>, position: usize, replies: mpsc::UnboundedSender<Reply>) {
