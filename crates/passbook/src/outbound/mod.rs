@@ -8,14 +8,20 @@
 //! Source: the ranges are those of the IANA special-purpose address registries (RFC 6890 and its updates).
 
 mod address;
+mod names;
 mod policy;
 
-use std::{error::Error as StdError, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use http::{HeaderMap, StatusCode, header};
+use passbook_core::tenant::Tenant;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-pub use self::policy::{Policy, UrlRefusal};
+use self::names::asked_by;
+pub use self::{
+    names::{Looking, Names, SystemNames},
+    policy::{Policy, UrlRefusal},
+};
 
 /// How long a connection may take, its name included.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -78,31 +84,13 @@ impl OutboundError {
     }
 }
 
-/// How names become addresses. The system's own way, except in tests.
-pub trait Names: Send + Sync + 'static {
-    /// All addresses of a name; the port is 0.
-    fn look_up(&self, name: String) -> Looking;
-}
-
-/// Addresses of a name, as they come.
-pub type Looking = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
-
-/// The system's resolver.
-pub struct SystemNames;
-
-impl Names for SystemNames {
-    fn look_up(&self, name: String) -> Looking {
-        Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
-    }
-}
-
 impl Outbound {
     /// A way out under `policy`.
     ///
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(policy: Policy) -> reqwest::Result<Self> {
-        Self::with_names(policy, Arc::new(SystemNames))
+        Self::with_names(policy, Arc::<SystemNames>::default())
     }
 
     /// As [`Outbound::new`], with another way from names to addresses.
@@ -124,14 +112,21 @@ impl Outbound {
         Ok(Self { client, policy })
     }
 
-    /// One POST. Its answer is one whatever the status; redirects are answers like any other.
+    /// One POST for the tenant. Its answer is one whatever the status; redirects are answers like any other.
     ///
     /// # Errors
     /// [`OutboundError`].
-    pub async fn post(&self, url: &str, headers: HeaderMap, body: bytes::Bytes) -> Result<Answer, OutboundError> {
+    pub async fn post(
+        &self,
+        tenant: &Tenant,
+        url: &str,
+        headers: HeaderMap,
+        body: bytes::Bytes,
+    ) -> Result<Answer, OutboundError> {
         // A literal address never reaches the resolver, so this check is not the one below done twice.
         let url = self.policy.check_call(url)?;
-        let response = self.client.post(url).headers(headers).body(body).send().await.map_err(sorted)?;
+        let call = self.client.post(url).headers(headers).body(body).send();
+        let response = asked_by(tenant.clone(), call).await.map_err(sorted)?;
         let status = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let answer = Answer { status, retry_after: retry_after.map(str::to_owned) };

@@ -208,7 +208,7 @@ impl Courier {
         let services = &self.services;
         let headers = self.headers(&delivery).await?;
         let body = bytes::Bytes::from(delivery.body.clone());
-        let answered = self.outbound.post(&delivery.address.url, headers, body).await;
+        let answered = self.outbound.post(&delivery.tenant, &delivery.address.url, headers, body).await;
         let now = services.clocks.real_now();
         let (attempt, status, error) = outcome(&answered, now);
         services.metrics.webhook_attempted(attempt == Attempt::Succeeded);

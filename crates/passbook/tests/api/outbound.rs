@@ -11,8 +11,12 @@ use std::{
 
 use http::HeaderMap;
 use passbook::{
-    outbound::{Looking, Names, Outbound, OutboundError, Policy},
+    outbound::{Answer, Looking, Names, Outbound, OutboundError, Policy},
     services::Webhooks,
+};
+use passbook_core::{
+    ids::AppId,
+    tenant::{Environment, Tenant},
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -137,6 +141,11 @@ impl Trap {
     }
 }
 
+async fn call(outbound: &Outbound, url: &str) -> Result<Answer, OutboundError> {
+    let tenant = Tenant { app_id: AppId::from_bits(1), environment: Environment::Sandbox };
+    outbound.post(&tenant, url, HeaderMap::new(), "{}".into()).await
+}
+
 #[tokio::test]
 async fn no_url_that_leads_inside_is_set_or_called() {
     let (server, trap) = (TestServer::start_with_webhooks(Webhooks::default()).await, Trap::set().await);
@@ -154,7 +163,7 @@ async fn no_url_that_leads_inside_is_set_or_called() {
         let updated = json!({"webhook": url});
         let updated = server.call(&server.a, "PATCH", &format!("/links/{id}")).json(&updated).send().await;
         assert_eq!((updated.status, updated.places()), (422, vec!["body.webhook".to_owned()]), "{url}");
-        let called = outbound.post(&url_of_name, HeaderMap::new(), "{}".into()).await;
+        let called = call(&outbound, &url_of_name).await;
         let is_refused = matches!(called, Err(OutboundError::Url(_) | OutboundError::Address));
         assert!(is_refused, "{url}: {called:?}");
         checks += 3;
@@ -201,7 +210,7 @@ async fn a_name_with_one_bad_address_is_not_called() {
     ] {
         let outbound = Outbound::with_names(with_outside(trap.port), names(&[addresses])).unwrap();
         let url = format!("http://hook.example:{}/", trap.port);
-        let called = outbound.post(&url, HeaderMap::new(), "{}".into()).await;
+        let called = call(&outbound, &url).await;
         assert!(matches!(called, Err(OutboundError::Address)), "{addresses:?}: {called:?}");
     }
     assert_eq!(trap.connects(), 0);
@@ -214,11 +223,11 @@ async fn a_name_that_changes_its_mind_is_looked_at_anew() {
     let answers = names(&[&["127.0.0.2"], &["127.0.0.1"]]);
     let outbound = Outbound::with_names(with_outside(trap.port), answers.clone()).unwrap();
     let url = format!("http://hook.example:{}/", trap.port);
-    let first = outbound.post(&url, HeaderMap::new(), "{}".into()).await;
+    let first = call(&outbound, &url).await;
     // It connects where it looked; the trap hangs up.
     assert!(matches!(first, Err(OutboundError::Broken)), "{first:?}");
     assert_eq!((trap.connects(), answers.looks.load(Ordering::SeqCst)), (1, 1));
-    let again = outbound.post(&url, HeaderMap::new(), "{}".into()).await;
+    let again = call(&outbound, &url).await;
     assert!(matches!(again, Err(OutboundError::Address)), "{again:?}");
     assert_eq!(trap.connects(), 1);
 }
@@ -229,7 +238,7 @@ async fn a_redirect_inside_is_an_answer_and_not_a_way() {
     let outbound = Outbound::new(Policy::of_this_machine()).unwrap();
     for status in [301, 302, 303, 307, 308] {
         receiver.reply_with(status, &format!("http://127.0.0.1:{}/", trap.port));
-        let answer = outbound.post(&receiver.url, HeaderMap::new(), "{}".into()).await.unwrap();
+        let answer = call(&outbound, &receiver.url).await.unwrap();
         assert_eq!(answer.status.as_u16(), status);
     }
     assert_eq!(trap.connects(), 0);
@@ -251,7 +260,7 @@ async fn an_endless_answer_costs_a_second_and_no_memory() {
     });
     let began = std::time::Instant::now();
     let outbound = Outbound::new(Policy::of_this_machine()).unwrap();
-    let answer = outbound.post(&url, HeaderMap::new(), "{}".into()).await.unwrap();
+    let answer = call(&outbound, &url).await.unwrap();
     assert_eq!(answer.status.as_u16(), 202);
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
 }
