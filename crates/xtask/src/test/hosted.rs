@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::rust::has_postgres;
-use super::{Context, conformance};
+use super::{Context, conformance, torture::NEIGHBOUR_WEBHOOKS};
 use crate::command::{command, run};
 use crate::pipeline::Outcome;
 use crate::proof::{built, server};
@@ -48,6 +48,10 @@ pub fn webhooks(_: &Context) -> Result<Outcome> {
 pub fn streams(_: &Context) -> Result<Outcome> {
     let options = ["--events", "4000", "--quiet-secs", "4", "--alive-secs", "0"];
     on_postgres(&[&["streams", "--store", "postgres"], &options[..]].concat())
+}
+
+pub fn neighbour_webhooks(_: &Context) -> Result<Outcome> {
+    on_postgres(&[NEIGHBOUR_WEBHOOKS, &["--store", "postgres"]].concat())
 }
 
 pub fn replicas(_: &Context) -> Result<Outcome> {

@@ -70,6 +70,16 @@ const STEPS: &[Step<Context>] = &[
     },
     Step { name: "torture-overload", about: "short form of `cargo xtask torture overload`", run: torture::overload },
     Step {
+        name: "torture-neighbours",
+        about: "short form of `cargo xtask torture neighbours`",
+        run: torture::neighbours,
+    },
+    Step {
+        name: "torture-neighbours-postgres",
+        about: "short form of `torture neighbours --store postgres`",
+        run: torture::neighbours_postgres,
+    },
+    Step {
         name: "torture-slow-bodies",
         about: "short form of `cargo xtask torture slow-bodies`",
         run: torture::slow_bodies,
@@ -87,6 +97,16 @@ const STEPS: &[Step<Context>] = &[
         run: torture::signing_keys,
     },
     Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
+    Step {
+        name: "torture-surroundings",
+        about: "short form of `cargo xtask torture surroundings`",
+        run: torture::surroundings,
+    },
+    Step {
+        name: "torture-surroundings-postgres",
+        about: "short form of `torture surroundings --store postgres`",
+        run: torture::surroundings_postgres,
+    },
     Step { name: "torture-streams", about: "short form of `cargo xtask torture streams`", run: torture::streams },
     Step {
         name: "torture-neighbour-webhooks",
@@ -108,6 +128,11 @@ const STEPS: &[Step<Context>] = &[
     Step { name: "torture-kill-postgres", about: "short form of `torture kill --store postgres`", run: hosted::kill },
     Step { name: "torture-webhooks-postgres", about: "`torture webhooks --store postgres`", run: hosted::webhooks },
     Step { name: "torture-streams-postgres", about: "`torture streams --store postgres`", run: hosted::streams },
+    Step {
+        name: "torture-neighbour-webhooks-postgres",
+        about: "`torture neighbour-webhooks --store postgres`",
+        run: hosted::neighbour_webhooks,
+    },
     Step { name: "torture-replicas", about: "short form of `cargo xtask torture replicas`", run: hosted::replicas },
     Step {
         name: "torture-store-restarts",

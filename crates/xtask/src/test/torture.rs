@@ -14,7 +14,7 @@ const STRACE: Package = Package { debian: &["strace"], answers: || answers(comma
 const FAKETIME: Package = Package { debian: &["faketime"], answers: || answers(command("faketime").arg("--version")) };
 const TASKSET: Package = Package { debian: &["util-linux"], answers: || answers(command("taskset").arg("--version")) };
 /// Both bars are wide here and meant in the long form: the machine is shared, and the server less optimised.
-const NEIGHBOUR_WEBHOOKS: &[&str] = &[
+pub const NEIGHBOUR_WEBHOOKS: &[&str] = &[
     "neighbour-webhooks",
     "--secs",
     "8",
@@ -75,6 +75,28 @@ pub fn overload(context: &Context) -> Result<Outcome> {
     short(&[&["overload", "--secs", "5", "--offered-factor-min", "1.5"], bars.as_slice()].concat())
 }
 
+pub fn neighbours(context: &Context) -> Result<Outcome> {
+    neighbours_on(context, "sqlite")
+}
+
+pub fn neighbours_postgres(context: &Context) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    neighbours_on(context, "postgres")
+}
+
+/// Wide bars, as above.
+fn neighbours_on(context: &Context, store: &str) -> Result<Outcome> {
+    if let Some(skipped) = provide(&[TASKSET], context.ci)? {
+        return Ok(skipped);
+    }
+    if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
+        return Ok(Outcome::Skipped("the server and the load need a core each".to_owned()));
+    }
+    short(&["neighbours", "--store", store, "--secs", "6", "--limited-ratio-max", "8", "--unlimited-ratio-max", "16"])
+}
+
 pub fn slow_bodies(_: &Context) -> Result<Outcome> {
     let attack = ["--streams", "330", "--sockets", "100", "--uploads", "56"];
     short(&[&["slow-bodies", "--secs", "6", "--ratio-max", "6"], attack.as_slice()].concat())
@@ -104,6 +126,22 @@ pub fn signing_keys(context: &Context) -> Result<Outcome> {
 
 pub fn webhooks(_: &Context) -> Result<Outcome> {
     short(&["webhooks", "--events", "600", "--receivers", "20", "--kills", "8"])
+}
+
+pub fn surroundings(_: &Context) -> Result<Outcome> {
+    surroundings_of("sqlite")
+}
+
+pub fn surroundings_postgres(_: &Context) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    surroundings_of("postgres")
+}
+
+fn surroundings_of(store: &str) -> Result<Outcome> {
+    proof::build_faulty("ci")?;
+    short(&["surroundings", "--store", store, "--work-ms", "300", "--workers", "2", "--memory-secs", "12"])
 }
 
 /// Withdrawals, shares and silence, without the two minutes of waiting.
