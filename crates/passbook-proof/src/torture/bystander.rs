@@ -40,6 +40,11 @@ impl Bystander {
         Ok(Self { address, requests, per_second: PER_SECOND, seed })
     }
 
+    /// The same with so many requests a second.
+    pub fn asking(self, per_second: f64) -> Self {
+        Self { per_second, ..self }
+    }
+
     /// One whose requests stay within the contract's limits for a minute: none of them asks much of one link or user.
     pub async fn within_limits(address: SocketAddr, access: &Access, seed: u64) -> Result<Self> {
         let mut api = Api::over(&[address], access, 0);

@@ -21,6 +21,8 @@ use crate::server::Access;
 
 /// Connections of the busy tenant.
 const BUSY: usize = 64;
+/// Requests of the bystander a second: a hundredth of what the busy tenant sends, or less.
+const PER_SECOND: f64 = 15.0;
 /// Of all requests, the busy tenant must have sent so many percent, or the run says nothing.
 const BUSY_PERCENT_MIN: f64 = 95.0;
 
@@ -55,6 +57,7 @@ async fn beside_a_busy_tenant(
     std::fs::create_dir_all(&plan.data)?;
     plan.arguments.push(format!("--rate-limits={factor}"));
     let directory = conduct.directory().join(format!("{name}-replicas"));
+    std::fs::create_dir_all(&directory)?;
     let limits = format!("factor = {factor}");
     let ground = Ground::with_limits(&options.common, &plan, &directory, 1, &limits).await?;
     let running = ground.start().await?;
@@ -63,7 +66,7 @@ async fn beside_a_busy_tenant(
     // Its own limits must not be what the bystander meets.
     let bystander = match factor {
         1 => Bystander::within_limits(address, &running.access, conduct.seed).await?,
-        _ => Bystander::new(address, &running.access, conduct.seed).await?,
+        _ => Bystander::new(address, &running.access, conduct.seed).await?.asking(PER_SECOND),
     };
     let busy = busy_load(conduct, address, &foreign, Duration::from_secs(options.secs)).await?;
     let duration = Duration::from_secs(options.secs);
