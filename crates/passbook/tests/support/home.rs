@@ -27,6 +27,7 @@ pub enum StoreKind {
 
 impl StoreKind {
     /// The embedded one, unless `PASSBOOK_TEST_STORE` says `postgres`, as the step `api-postgres` does.
+    #[expect(clippy::disallowed_methods, reason = "a setting of the test run, which the server never sees")]
     pub fn of_this_run() -> Self {
         match std::env::var("PASSBOOK_TEST_STORE").as_deref() {
             Err(_) | Ok("embedded") => Self::Embedded,
