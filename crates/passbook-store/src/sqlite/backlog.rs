@@ -51,9 +51,17 @@ fn erase_rows(connection: &Connection, link: &str) -> rusqlite::Result<bool> {
 
 /// Remembers that rows of `link` are about to be written before their commit takes effect.
 pub(super) fn begin_commit(connection: &Connection, link: &LinkId, is_new: bool) -> Result<(), WriteError> {
+    // Of an earlier commit, which has taken effect: normally nothing, since no commit is begun before that is gone.
+    forget_replaced(connection, link)?;
     let data = if is_new { OF_NEW_LINK } else { OF_OLD_LINK };
     connection.prepare_cached(BEGIN)?.execute(params![COMMIT, link.as_str(), 0, data])?;
     Ok(())
+}
+
+/// Forgets what earlier commits of the link replaced.
+pub(super) fn forget_replaced(connection: &Connection, link: &LinkId) -> rusqlite::Result<()> {
+    const SQL: &str = "DELETE FROM unfinished_work WHERE kind = 'undo' AND subject = ?1";
+    connection.prepare_cached(SQL)?.execute([link.as_str()]).map(|_| ())
 }
 
 /// Remembers what the next piece of the commit replaced.

@@ -210,7 +210,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-fn damaged(database: &Path, what: &str) -> OpenError {
+pub(super) fn damaged(database: &Path, what: &str) -> OpenError {
     OpenError::Damaged { path: database.to_owned(), what: what.to_owned() }
 }
 

@@ -5,7 +5,7 @@ use std::{path::Path, sync::OnceLock, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 /// How long a connection waits for a lock. Within one process only a checkpoint ever makes anybody wait.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of a reader in KiB, for pages that are only in the write-ahead log. The rest of the file is mapped.
 const READER_CACHE_KIB: i64 = 1024;
 /// How much of the file readers map: all of any file this store is meant for. It is address space, not memory, and

@@ -4,7 +4,7 @@ use passbook_core::{ids::LinkId, link::Link, tenant::Tenant};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    backlog::erase_rows_at_first,
+    backlog::{erase_rows_at_first, forget_replaced},
     failure::{ReadError, WriteError, constraint_as, one_row},
     usage::give_back,
     writer::Effects,
@@ -311,6 +311,7 @@ fn destroy(connection: &Connection, id: &LinkId, effects: &mut Effects) -> Resul
     give_back(connection, id)?;
     // A kept answer shows the link object.
     connection.prepare_cached("DELETE FROM kept_answers WHERE link_id = ?1")?.execute([id.as_str()])?;
+    forget_replaced(connection, id)?;
     effects.has_backlog |= erase_rows_at_first(connection, id)?;
     // A session that failed or was never finished still holds what the app said about the end user.
     connection

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use passbook_core::{ids::LinkId, link::Link, time::Clock};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior};
 
 use super::{
     SqliteStore,
@@ -196,7 +196,7 @@ impl SqliteStore {
         condition::refuse_damaged(database, &connection)?;
         migrations::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migration(Box::new(error)))?;
         let keys = Arc::new(recognise_master_keys(&mut connection, &options.master_keys)?);
-        take_back_commits(&mut connection)?;
+        take_back_commits(database, &mut connection)?;
         let (ledger, entries) = DeletionLedger::open(&options.deletion_ledger).map_err(OpenError::Ledger)?;
         let ledger = replay(&mut connection, ledger, &entries, &keys, &options)?;
         finish_work(&mut connection)?;
@@ -402,11 +402,16 @@ fn replay(
 }
 
 /// Takes back commits in pieces that had not taken effect: nobody was told that they had.
-fn take_back_commits(connection: &mut Connection) -> Result<(), OpenError> {
-    for link in backlog::list_unfinished_commits(connection)? {
+fn take_back_commits(database: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    let unfinished = backlog::list_unfinished_commits(connection)?;
+    if !unfinished.is_empty() {
+        empty_log(connection)?;
+    }
+    for link in unfinished {
         loop {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let is_done = backlog::take_back(&transaction, &link, &|| true)?;
+            let is_done = backlog::take_back(&transaction, &link, &|| true)
+                .map_err(|error| cannot_be_taken_back(database, error))?;
             transaction.commit()?;
             if is_done {
                 break;
@@ -417,14 +422,29 @@ fn take_back_commits(connection: &mut Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Finishes what an earlier process had left to do in several transactions.
+/// Rows that do not fit what was there before are damage; a disk without room is none.
+fn cannot_be_taken_back(database: &Path, error: rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly) => OpenError::Database(error),
+        _ => condition::damaged(database, &format!("a commit that had not taken effect cannot be taken back: {error}")),
+    }
+}
+
+/// Moves the write-ahead log into the database and empties it, if there is room for it.
+fn empty_log(connection: &Connection) -> Result<(), OpenError> {
+    match connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DiskFull) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Finishes what an earlier process had left to do in several transactions, and empties the log: it may hold what a
+/// process destroyed that was killed before it could do that.
 fn finish_work(connection: &mut Connection) -> Result<(), OpenError> {
-    let mut has_erased = false;
     loop {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let worked = backlog::work(&transaction, &|| true)?;
         transaction.commit()?;
-        has_erased |= worked.has_erased;
         if worked.is_done {
             break;
         }
@@ -432,10 +452,7 @@ fn finish_work(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     finish_retimings(&transaction).map_err(|error| OpenError::Replay(error.into()))?;
     transaction.commit()?;
-    if has_erased {
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    }
-    Ok(())
+    empty_log(connection)
 }
 
 fn is_alive(connection: &Connection, id: &LinkId) -> rusqlite::Result<bool> {

@@ -30,6 +30,9 @@ pub(super) const ROWS_AT_ONCE: usize = 2_000;
 /// Rows between two looks at the time.
 const ROWS_BETWEEN_LOOKS: usize = 128;
 
+/// Of the disk that one row takes, on the safe side.
+const BYTES_PER_ROW: u64 = 4 << 10;
+
 /// What is written one after the other. The order is that of an ordinary commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -99,6 +102,12 @@ impl Pieces {
 
     pub(super) fn link(&self) -> &LinkId {
         &self.link
+    }
+
+    /// More than the commit takes of the disk: its rows, their index entries, their share of the log, and what they
+    /// replace.
+    pub(super) fn bytes(&self) -> u64 {
+        KINDS.iter().map(|kind| self.length(*kind) as u64 * BYTES_PER_ROW).sum()
     }
 
     /// Finds out whether the commit could take effect now, and changes nothing.

@@ -5,7 +5,7 @@ use std::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::writer::{Large, Request};
@@ -101,6 +101,7 @@ impl Queue {
         takes_large: bool,
         fits: impl Fn(&dyn Request) -> bool,
     ) -> Wake {
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let any = |waiting: &Waiting| waiting.requests.any(|request| fits(request.as_ref()));
         let mut waiting = self.locked();
         loop {
@@ -112,11 +113,12 @@ impl Queue {
             }
             waiting.is_asleep = true;
             let is_late;
-            (waiting, is_late) = match patience {
+            (waiting, is_late) = match deadline {
                 None => (self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner), false),
-                Some(patience) => {
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
                     let (waiting, waited) =
-                        self.bell.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
+                        self.bell.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner);
                     (waiting, waited.timed_out())
                 }
             };

@@ -15,7 +15,7 @@
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use super::{
     backlog::{self, Worked},
     condition::is_damage,
-    connection::connect_writer,
+    connection::{BUSY_TIMEOUT, connect_writer},
     failure::{Closed, ReadError, WriteError, unavailable},
     pieces::{Pieces, Place},
     queue::{Queue, Refused, Wake},
@@ -60,6 +60,9 @@ const PIECE_TIME_ALONE: Duration = Duration::from_millis(30);
 const IDLE: Duration = Duration::from_millis(200);
 /// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
 const ERASE_WITHIN: Duration = Duration::from_secs(30);
+/// How long emptying the log may wait for readers, and how soon it is tried again when they did not end.
+const ERASE_WAIT: Duration = Duration::from_millis(20);
+const ERASE_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a request did beside the database.
 #[derive(Default)]
@@ -105,6 +108,11 @@ pub(super) struct GroupFailed(#[source] Arc<rusqlite::Error>);
 #[error("the store's writer ended before it said what became of the request")]
 struct Unanswered;
 
+/// There may be no room for all pieces, and what is written of them could not be taken back on a full disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the disk has too little room for a large commit")]
+struct NoRoom;
+
 /// A bug in a request.
 #[derive(Debug, thiserror::Error)]
 #[error("a request to the store panicked")]
@@ -135,6 +143,7 @@ impl Writer {
             has_backlog: false,
             unrecorded: Vec::new(),
             erase_since: None,
+            erase_tried: None,
             erase_failing: false,
             suspect: false,
             met,
@@ -394,7 +403,15 @@ impl Large {
                 }
                 Ok(taken.map_or_else(Step::Lost, |()| Step::TookEffect))
             }
-            Stage::TakingBack => backlog::take_back(connection, pieces.link().as_str(), is_time_up).map(Step::TookBack),
+            Stage::TakingBack => {
+                let taken = within_savepoint(connection, || {
+                    Ok(backlog::take_back(connection, pieces.link().as_str(), is_time_up)?)
+                })?;
+                // The link's rows are neither what they were nor what they should become. Going on would serve them; a
+                // start refuses the store by name.
+                let Ok(is_done) = taken else { panic!("a commit in pieces cannot be taken back") };
+                Ok(Step::TookBack(is_done))
+            }
         }
     }
 
@@ -404,6 +421,11 @@ impl Large {
             let _gone = reply.send(answer);
         }
     }
+}
+
+/// Whether the disk of the store has room for so many bytes; yes when it does not say.
+fn has_room(path: &Path, bytes: u64) -> bool {
+    rustix::fs::statvfs(path).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) > bytes)
 }
 
 /// Runs `work`; what it wrote goes when it fails. An error of the outer result means that the whole group is lost.
@@ -456,6 +478,8 @@ struct Writing {
     unrecorded: Vec<LedgerEntry>,
     /// When the oldest destroyed data went into the write-ahead log.
     erase_since: Option<Instant>,
+    /// When emptying the log was tried last.
+    erase_tried: Option<Instant>,
     /// Emptying the log failed last time, which was logged.
     erase_failing: bool,
     /// The last write failed; see the module page.
@@ -475,9 +499,10 @@ impl Writing {
             let wake = if is_busy && !self.suspect {
                 Wake::Work
             } else {
-                let held = self.held_link();
+                // While writing fails, everything that waits is refused.
+                let held = self.held_link().filter(|_| !self.suspect);
                 let fits = |request: &dyn Request| held.is_none() || request.link() != held;
-                queue.wait(is_restless.then_some(IDLE), self.large.is_none(), fits)
+                queue.wait(is_restless.then_some(IDLE), self.suspect || self.takes_large(), fits)
             };
             match wake {
                 Wake::Work => {
@@ -486,7 +511,8 @@ impl Writing {
                     if self.ends {
                         return;
                     }
-                    if self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN) {
+                    let is_late = self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN);
+                    if is_late && self.erase_tried.is_none_or(|tried| tried.elapsed() > ERASE_AGAIN) {
                         self.erase();
                     }
                 }
@@ -506,22 +532,46 @@ impl Writing {
 
     /// A piece of what is large, and a group of requests.
     fn turn(&mut self, queue: &Queue) {
-        self.begin_large(queue);
         if self.suspect {
             // A piece that cannot be written must not take down what can be.
             self.serve(queue, false);
-            if self.suspect {
+            if self.suspect
+                && let Err(error) = self.probe()
+            {
+                self.refuse_held(queue, &GroupFailed(Arc::new(error)));
                 return;
             }
         }
+        self.begin_large(queue);
         self.serve(queue, true);
+    }
+
+    /// Whether a commit in pieces may be begun. What earlier ones left is cleared away first: rows of deleted links have
+    /// a time in which they must be gone, and nothing may be taken back that has taken effect.
+    fn takes_large(&self) -> bool {
+        self.large.is_none() && !self.has_backlog
+    }
+
+    /// Refuses what would wait until a commit in pieces has ended: nobody can say when writing works again.
+    fn refuse_held(&self, queue: &Queue, failure: &GroupFailed) {
+        while let Some(mut large) = queue.pop_large() {
+            large.answer(Err(unavailable(failure.clone()).into()));
+        }
+        let Some(held) = self.held_link() else { return };
+        while let Some(request) = queue.pop(|request| request.link() == Some(held)) {
+            request.settle(&Fate::Failed(failure.clone()));
+        }
     }
 
     /// Takes up the next commit that goes in pieces, when none is under way.
     fn begin_large(&mut self, queue: &Queue) {
-        while self.large.is_none()
+        while self.takes_large()
             && let Some(mut large) = queue.pop_large()
         {
+            if !has_room(&self.path, large.pieces.bytes()) {
+                large.answer(Err(unavailable(NoRoom).into()));
+                continue;
+            }
             match self.views.hold(&self.path, large.pieces.link()) {
                 Ok(()) => self.large = Some(large),
                 Err(error) => large.answer(Err(unavailable(error).into())),
@@ -578,13 +628,10 @@ impl Writing {
         if with_piece {
             large = large.and_then(|large| self.settle_large(large, step, &fate));
         }
-        if let (Fate::Failed(_), Some(large)) = (&fate, &large) {
-            // Nobody can say when the link's rows will be right again.
-            while let Some(request) = queue.pop(|request| request.link() == Some(large.pieces.link())) {
-                request.settle(&fate);
-            }
-        }
         self.large = large;
+        if let Fate::Failed(failure) = &fate {
+            self.refuse_held(queue, failure);
+        }
         #[cfg(feature = "fault-hooks")]
         {
             self.ends |= group.iter().any(|request| request.ends_thread());
@@ -703,12 +750,7 @@ impl Writing {
     fn tidy(&mut self, queue: &Queue) {
         if self.suspect {
             // Failing again is expected here and is retried on the next idle moment.
-            let _still_failing = self.transact(|connection| {
-                connection
-                    .prepare_cached("UPDATE write_probe SET value = value + 1 WHERE probe_id = 1")?
-                    .execute([])
-                    .map(|_| ())
-            });
+            let _still_failing = self.probe();
         }
         if !self.suspect && (self.large.is_some() || self.has_backlog) {
             self.serve(queue, true);
@@ -719,10 +761,27 @@ impl Writing {
         }
     }
 
+    /// Finds out whether writing works again.
+    fn probe(&mut self) -> Result<(), rusqlite::Error> {
+        self.transact(|connection| {
+            connection
+                .prepare_cached("UPDATE write_probe SET value = value + 1 WHERE probe_id = 1")?
+                .execute([])
+                .map(|_| ())
+        })
+    }
+
     /// Moves the write-ahead log into the database and empties it, so that destroyed bytes are in neither.
     fn erase(&mut self) {
-        let Some(connection) = &self.connection else { return };
-        let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        // While a commit goes in pieces, its readers keep the log.
+        let Some(connection) = self.connection.as_ref().filter(|_| self.large.is_none()) else { return };
+        self.erase_tried = Some(Instant::now());
+        // Nobody's write waits long for somebody's read.
+        let busy = connection.busy_timeout(ERASE_WAIT).and_then(|()| {
+            let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            busy
+        });
         match busy {
             Ok(0) => {
                 self.erase_since = None;
@@ -771,6 +830,7 @@ mod tests {
             has_backlog: false,
             unrecorded: Vec::new(),
             erase_since: None,
+            erase_tried: None,
             erase_failing: false,
             suspect: false,
             met: Arc::default(),

@@ -23,6 +23,7 @@ crate::on_every_store! {
     a_lost_version_leaves_nothing_of_a_large_commit,
     a_lost_answer_leaves_nothing_of_a_large_commit,
     a_row_that_cannot_be_stored_leaves_nothing_of_a_large_commit,
+    a_large_commit_that_is_taken_back_leaves_the_one_before_it,
     a_stale_large_import_of_a_known_link_is_refused,
     others_commit_while_a_large_commit_goes_on,
     commits_of_the_same_link_come_one_after_the_other,
@@ -297,6 +298,28 @@ async fn a_row_that_cannot_be_stored_leaves_nothing_of_a_large_commit(store: Arc
     assert!(see(&store, &fresh.id).await.rows.is_empty());
     store.commit(import(fresh.clone(), creation(0..MANY, 0))).await.unwrap();
     assert_eq!(see(&store, &fresh.id).await.total, MANY);
+}
+
+async fn a_large_commit_that_is_taken_back_leaves_the_one_before_it(store: Arc<dyn Store>) {
+    let link = stored(&store).await;
+    let first = creation(MANY..2 * MANY, MANY);
+    let mut second = creation(2 * MANY..3 * MANY, 2 * MANY);
+    // A position that is taken, behind many rows that can be stored.
+    second.log.created.last_mut().unwrap().position = MANY + 6;
+    let commit = |rows, version| {
+        let changes = Changes { transactions: Some(rows), ..changes(replacement(link.clone(), version)) };
+        store.commit(changes)
+    };
+    // Both wait at the same time, so that nothing comes between them.
+    let (first, second) = tokio::join!(commit(first, 1), commit(second, 2));
+    first.unwrap();
+    assert!(matches!(second, Err(CommitError::Conflict(Guard::Link))));
+    let seen = see(&store, &link.id).await;
+    assert_eq!((seen.total, seen.rows.len() as u64, seen.log.len() as u64), (2 * MANY, 2 * MANY, 2 * MANY));
+    assert_eq!(seen.rows[of(MANY).id.as_str()], of(MANY));
+    // And after it, the next one works.
+    commit(creation(2 * MANY..3 * MANY, 2 * MANY), 2).await.unwrap();
+    assert_eq!(see(&store, &link.id).await.total, 3 * MANY);
 }
 
 async fn a_stale_large_import_of_a_known_link_is_refused(store: Arc<dyn Store>) {
