@@ -4,10 +4,11 @@
 //! for a *holder*, normally a tenant. Two rules decide:
 //!
 //! 1. **As long as others want places, a holder has at most its share**: the limit divided by the holders that have or
-//!    want one. A free place goes to the waiting holder that has the fewest.
-//! 2. **Alone, a holder may use all**, except for a reserve that a pool may keep for holders below their share. Pools
-//!    whose places are given back within milliseconds need none, because the next one is free at once. Pools whose
-//!    places are held for seconds do.
+//!    want one. A free place goes to the waiting holder that has the fewest; of equals, to the one that was given one
+//!    longest ago.
+//! 2. **Alone, a holder may use all**, except for a reserve that a pool may keep. Pools whose places are given back within
+//!    milliseconds need none, because the next one is free at once. In pools whose places are held for seconds, a holder
+//!    leaves that part of what no other one holds: alone all but the reserve, and whoever comes next leaves some as well.
 //!
 //! Nothing here waits or reads a clock: the caller turns [`Asked::Waits`] into a wait with a deadline of its own.
 
@@ -21,13 +22,21 @@ use std::{
 pub struct Bounds {
     /// Places in all.
     pub limit: u32,
-    /// Of these, places that only holders below their share may take.
+    /// Of these, places that a holder which is alone leaves free; of what others leave it, it leaves the same part.
     pub reserve: u32,
     /// A holder at or over its share may wait as long as it has and wants fewer places than this; else it is refused at
     /// once. Where a limit can become small, this keeps small callers from being refused for a moment's bad luck.
     pub patient_below: u32,
     /// Most that may wait for one holder.
     pub waiting_max: u32,
+}
+
+impl Bounds {
+    /// Places that are held for long: a quarter stays free for others, and everybody waits.
+    #[must_use]
+    pub const fn held_long(limit: u32, waiting_max: u32) -> Self {
+        Self { limit, reserve: limit / 4, patient_below: u32::MAX, waiting_max }
+    }
 }
 
 /// What a holder is told that asks for a place.
@@ -52,17 +61,20 @@ pub struct Shares<H> {
     held: u32,
     waiting: u32,
     tickets: u64,
+    given: u64,
 }
 
 #[derive(Debug, Default)]
 struct Holder {
     held: u32,
+    /// When it was given a place last, counted in places.
+    given: u64,
     waiting: VecDeque<Ticket>,
 }
 
 impl<H> Default for Shares<H> {
     fn default() -> Self {
-        Self { holders: HashMap::new(), held: 0, waiting: 0, tickets: 0 }
+        Self { holders: HashMap::new(), held: 0, waiting: 0, tickets: 0, given: 0 }
     }
 }
 
@@ -73,9 +85,8 @@ impl<H: Hash + Eq + Clone> Shares<H> {
         let (held, waiting) = known.map_or((0, 0), |holder| (holder.held, holder.waiting.len() as u32));
         let holders = self.holders.len() + usize::from(known.is_none());
         // Nobody who waits could take this place: whatever frees one is followed by `next`.
-        if self.may_take(held, holders, bounds) {
-            self.holders.entry(holder.clone()).or_default().held += 1;
-            self.held += 1;
+        if self.may_take(held, bounds) {
+            self.give(holder);
             return Asked::Granted;
         }
         let may_have = share(bounds.limit, holders).max(bounds.patient_below);
@@ -90,21 +101,19 @@ impl<H: Hash + Eq + Clone> Shares<H> {
     }
 
     /// Gives the next free place to whoever is next, who then has it: the waiting holder with the fewest places, of
-    /// equals the one that has waited longest. To be called until it is `None` after a place was given back, a wait was
+    /// equals the one that was given one longest ago, then the one that has waited longest. To be called until it is `None` after a place was given back, a wait was
     /// given up or a limit was raised.
     pub fn next(&mut self, bounds: Bounds) -> Option<(H, Ticket)> {
         let (holder, ticket) = self
             .holders
             .iter()
-            .filter_map(|(name, holder)| Some((holder.held, *holder.waiting.front()?, name)))
-            .filter(|(held, _, _)| self.may_take(*held, self.holders.len(), bounds))
-            .min_by_key(|(held, ticket, _)| (*held, *ticket))
+            .filter_map(|(name, holder)| Some((holder, *holder.waiting.front()?, name)))
+            .filter(|(holder, _, _)| self.may_take(holder.held, bounds))
+            .min_by_key(|(holder, ticket, _)| (holder.held, holder.given, *ticket))
             .map(|(_, ticket, name)| (name.clone(), ticket))?;
-        let entry = self.holders.get_mut(&holder)?;
-        entry.waiting.pop_front();
-        entry.held += 1;
+        self.holders.get_mut(&holder)?.waiting.pop_front();
         self.waiting -= 1;
-        self.held += 1;
+        self.give(&holder);
         Some((holder, ticket))
     }
 
@@ -141,11 +150,20 @@ impl<H: Hash + Eq + Clone> Shares<H> {
         self.waiting
     }
 
-    /// Whether a holder of so many places may take one more. The reserve is open to it as long as it has less than it
-    /// would be left with if another holder came.
-    fn may_take(&self, held: u32, holders: usize, bounds: Bounds) -> bool {
-        let kept_free = if held < share(bounds.limit, holders + 1) { 0 } else { bounds.reserve };
-        self.held.saturating_add(kept_free) < bounds.limit
+    fn give(&mut self, holder: &H) {
+        self.given += 1;
+        self.held += 1;
+        let entry = self.holders.entry(holder.clone()).or_default();
+        entry.held += 1;
+        entry.given = self.given;
+    }
+
+    /// Whether a holder of so many places may take one more.
+    fn may_take(&self, held: u32, bounds: Bounds) -> bool {
+        let not_of_others = u64::from(bounds.limit.saturating_sub(self.held - held));
+        let taken_part = u64::from(bounds.limit.saturating_sub(bounds.reserve));
+        let most = (not_of_others * taken_part).div_ceil(u64::from(bounds.limit.max(1)));
+        u64::from(held) < most
     }
 
     fn forget(&mut self, holder: &H) {
@@ -211,6 +229,33 @@ mod tests {
         shares.release(&2);
         assert_eq!(shares.next(SLOW), None, "the reserve is not for holder 1, which waits");
         assert_eq!(shares.ask(&2, SLOW), Asked::Granted);
+    }
+
+    #[test]
+    fn the_second_one_does_not_take_all_that_the_first_one_left() {
+        let mut shares = Shares::default();
+        let bounds = Bounds::held_long(128, 8);
+        let granted = |asked: Vec<Asked>| asked.iter().filter(|one| **one == Asked::Granted).count();
+        assert_eq!(granted(take(&mut shares, 1, bounds, 128)), 96);
+        assert_eq!(granted(take(&mut shares, 2, bounds, 128)), 24);
+        assert_eq!(granted(take(&mut shares, 3, bounds, 128)), 6);
+        assert_eq!(shares.ask(&4, bounds), Asked::Granted);
+    }
+
+    #[test]
+    fn equal_holders_take_turns_however_many_of_one_wait() {
+        let mut shares = Shares::default();
+        let bounds = Bounds { limit: 1, patient_below: u32::MAX, ..QUICK };
+        take(&mut shares, 1, bounds, 4);
+        take(&mut shares, 2, bounds, 2);
+        let order: Vec<u8> = std::iter::from_fn(|| {
+            let holder = if shares.holders[&1].held == 1 { 1 } else { 2 };
+            shares.release(&holder);
+            shares.next(bounds).map(|(next, _)| next)
+        })
+        .take(5)
+        .collect();
+        assert_eq!(order, [2, 1, 2, 1, 1]);
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! root. Secret fields cross the port in the clear and are sealed inside it ([`sealing`]), so no caller can forget to.
 #![deny(missing_docs)]
 
-pub mod fair;
+mod fair;
 pub mod files;
+pub mod places;
 pub mod port;
 pub mod postgres;
 pub mod retention;

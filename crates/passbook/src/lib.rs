@@ -29,7 +29,6 @@ pub mod opened_store;
 pub mod operator;
 pub mod outbound;
 pub mod output;
-pub mod places;
 pub mod readiness;
 pub mod seed;
 pub mod serve;

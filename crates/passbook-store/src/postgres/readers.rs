@@ -18,7 +18,7 @@ use std::{
 
 use deadpool_postgres::{ClientWrapper, Pool};
 use futures_util::TryStreamExt as _;
-use passbook_core::tenant::Tenant;
+use passbook_core::{shares::Bounds, tenant::Tenant};
 use tokio::{sync::Mutex, time::timeout};
 use tokio_postgres::{Error, Row};
 
@@ -27,12 +27,12 @@ use super::{
     failure::{Closed, Late, is_lost, is_serialization_failure, told, unavailable},
     values::Value,
 };
-use crate::{fair::Turns, port::StoreError};
+use crate::{fair::Lane, places::Places, port::StoreError};
 
 /// How long a read may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(12);
-/// Long reads that may wait, and for how long. A tenant alone may have half of them waiting.
-const LONG_WAITING_MAX: usize = 1_024;
+/// Long reads of one tenant that may wait, and for how long.
+const LONG_WAITING_MAX: u32 = 512;
 const LONG_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long after a failure to connect nobody tries again.
 const BACKOFF: Duration = Duration::from_millis(200);
@@ -46,7 +46,7 @@ pub(super) struct Readers {
     next: AtomicUsize,
     scans: Pool,
     /// The connections of `scans`, which tenants get in turn.
-    places: Turns,
+    places: Arc<Places<Lane>>,
     closed: AtomicBool,
 }
 
@@ -62,7 +62,7 @@ impl Readers {
     /// Connects.
     pub(super) async fn open(connector: Connector, points: usize, scans: Pool) -> Result<Self, StoreError> {
         let slots = std::iter::repeat_with(Slot::default).take(points.max(1)).collect();
-        let places = Turns::new(scans.status().max_size, LONG_WAITING_MAX, LONG_WAIT_MAX);
+        let places = Places::new(Bounds::held_long(scans.status().max_size as u32, LONG_WAITING_MAX), LONG_WAIT_MAX);
         let (next, closed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let readers = Self { connector, points: slots, next, scans, places, closed };
         for slot in &readers.points {
@@ -129,7 +129,7 @@ impl Readers {
         sql: &'static str,
         values: Vec<Value<'_>>,
     ) -> Result<Vec<Row>, StoreError> {
-        let _place = self.places.take(tenant).await.map_err(unavailable)?;
+        let _place = self.places.enter(&tenant.cloned()).await.map_err(unavailable)?;
         let mut tries = 0;
         loop {
             if self.closed.load(Ordering::Relaxed) {

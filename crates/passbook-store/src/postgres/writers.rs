@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object, Pool};
 use jiff::SignedDuration;
-use passbook_core::tenant::Tenant;
+use passbook_core::{shares::Bounds, tenant::Tenant};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, TryAcquireError},
     time::{Instant, sleep, timeout},
@@ -29,7 +29,7 @@ use super::{
     values::{Value, values},
     work::{MARK_LENGTH, Work},
 };
-use crate::{fair::Turns, port::StoreError, sealing::random_bytes, time::RemoteClock};
+use crate::{fair::Lane, places::Places, port::StoreError, sealing::random_bytes, time::RemoteClock};
 
 /// Units that may be under way or wait for a connection.
 const WRITES_MAX: u32 = 1024;
@@ -78,7 +78,7 @@ pub(super) struct Writers {
     pool: Pool,
     turns: Semaphore,
     /// The connections, which tenants get in turn.
-    places: Turns,
+    places: Arc<Places<Lane>>,
     clock: Arc<RemoteClock>,
 }
 
@@ -94,7 +94,7 @@ enum Failed {
 
 impl Writers {
     pub(super) fn new(connector: Connector, pool: Pool, clock: Arc<RemoteClock>) -> Self {
-        let places = Turns::new(pool.status().max_size, WRITES_MAX as usize, PLACE_WAIT);
+        let places = Places::new(Bounds::held_long(pool.status().max_size as u32, WRITES_MAX / 2), PLACE_WAIT);
         Self { connector, pool, turns: Semaphore::new(WRITES_MAX as usize), places, clock }
     }
 
@@ -118,7 +118,7 @@ impl Writers {
         let _turn = self.turn()?;
         let mut tries = 0;
         loop {
-            let _place = self.places.take(None).await.map_err(unavailable)?;
+            let _place = self.places.enter(&None).await.map_err(unavailable)?;
             let client = self.pool.get().await.map_err(pool_failure)?;
             tries += 1;
             let statement = async {
@@ -169,7 +169,7 @@ impl Writers {
     }
 
     async fn attempt<U: Unit>(&self, unit: &U) -> Result<U::Answer, Failed> {
-        let place = self.places.take(unit.tenant()).await;
+        let place = self.places.enter(&unit.tenant().cloned()).await;
         let _place = place.map_err(|error| Failed::Finally(unavailable(error).into()))?;
         let client = self.pool.get().await.map_err(|error| Failed::Finally(pool_failure(error).into()))?;
         let mark = random_bytes();

@@ -97,10 +97,14 @@ pub(super) fn dispatch_events(
             event.event_id.as_str(),
         ])?;
         one_row(changed, Guard::Unique)?;
-        if let Some(delivery) = &event.delivery {
-            add_address(connection, event, delivery)?;
-            add_delivery(connection, event, delivery, now)?;
-        }
+    }
+    // Events come in the order of their times, which a clock that was set back turns round. A line has the order of
+    // sequences.
+    let mut deliveries: Vec<_> = events.iter().filter_map(|event| Some((event, event.delivery.as_ref()?))).collect();
+    deliveries.sort_by_key(|(event, _)| event.sequence);
+    for (event, delivery) in deliveries {
+        add_address(connection, event, delivery)?;
+        add_delivery(connection, event, delivery, now)?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use passbook_core::{ids::LinkId, tenant::Tenant};
+use passbook_core::{ids::LinkId, shares::Bounds, tenant::Tenant};
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     failure::{Closed, ReadError, unavailable},
     views::{Rows, Views},
 };
-use crate::{fair::Turns, port::StoreError, stored::met::MetDamage};
+use crate::{fair::Lane, places::Places, port::StoreError, stored::met::MetDamage};
 
 /// Connections for point reads: one per core, within these bounds.
 const POINT_READERS_MIN: usize = 2;
@@ -32,8 +32,8 @@ const POINT_READERS_MAX: usize = 16;
 /// Connections for long reads: not more than there are cores, or they would take the processor from everything else.
 const LONG_READERS_MAX: usize = 2;
 
-/// Long reads that may wait. A tenant alone may have half of them; see [`Turns`].
-const LONG_WAITING_MAX: usize = 1_024;
+/// Long reads of one tenant that may wait.
+const LONG_WAITING_MAX: u32 = 512;
 /// How long a long read waits for a connection.
 const LONG_WAIT_MAX: Duration = Duration::from_secs(10);
 
@@ -41,7 +41,7 @@ const LONG_WAIT_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Readers {
     points: Arc<Pool>,
     scans: Arc<Pool>,
-    turns: Turns,
+    places: Arc<Places<Lane>>,
     views: Arc<Views>,
 }
 
@@ -50,8 +50,8 @@ impl Readers {
         let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
         let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX), met)?;
         let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX), met)?;
-        let turns = Turns::new(scans.slots.len(), LONG_WAITING_MAX, LONG_WAIT_MAX);
-        Ok(Self { points: Arc::new(points), scans: Arc::new(scans), turns, views })
+        let places = Places::new(Bounds::held_long(scans.slots.len() as u32, LONG_WAITING_MAX), LONG_WAIT_MAX);
+        Ok(Self { points: Arc::new(points), scans: Arc::new(scans), places, views })
     }
 
     /// Runs a point read here and now.
@@ -65,11 +65,11 @@ impl Readers {
         tenant: Option<&Tenant>,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = self.turns.take(tenant).await.map_err(unavailable)?;
+        let place = self.places.enter(&tenant.cloned()).await.map_err(unavailable)?;
         let scans = Arc::clone(&self.scans);
         let read = move || {
             let result = scans.with(read);
-            drop(turn);
+            drop(place);
             result
         };
         tokio::task::spawn_blocking(read).await.map_err(unavailable)?
@@ -98,7 +98,7 @@ impl Readers {
 
     /// Closes every connection; later reads fail.
     pub(super) fn close(&self) {
-        self.turns.close();
+        self.places.close();
         self.points.close();
         self.scans.close();
     }

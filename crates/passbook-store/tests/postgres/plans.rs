@@ -55,9 +55,9 @@ const LEAVES_OUT: &[(&str, &str)] = &[
     ("MARK_FAILING", "the address itself, when it failed before"),
     ("MARK_WELL", "the address itself, when it was well"),
     ("CHOOSE_JOBS", "other jobs of the same link"),
+    ("CHOOSE_JOBS_OF_APPS", "other jobs of the same link"),
+    ("LONGEST_DUE", "applications that hold their share of the slots"),
     ("FORGET_REMOVED", "the other row of the same transaction"),
-    ("LIST_EVENTS", "what the filter passes over; the port bounds it to 2,000 events a read"),
-    ("LIST_EVENTS_OF_LINK", "the same, of one link"),
 ];
 
 /// Statements of upkeep and of starting, which may look at everything.

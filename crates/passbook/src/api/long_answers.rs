@@ -4,16 +4,24 @@
 //! request waiting, refusals and reads of account numbers among them. On threads of their own, as many as there are
 //! cores, the operating system shares the processor out between them and the runtime. Tenants share those threads
 //! fairly: the pages of one do not queue in front of everybody else's.
+//!
+//! A page is in memory until its client has taken it, so bytes are shared as well: a tenant holds at most half of what no
+//! other one holds. One that asks for more without reading is refused.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::StatusCode;
 use passbook_core::{shares::Bounds, tenant::Tenant};
 use serde::Serialize;
 
 use super::{errors::ApiError, links::json_response};
-use crate::places::Places;
+use passbook_store::places::Places;
 
 /// Pages of at most this many items are rendered at once: handing them over would take longer.
 const SHORT_ITEMS_MAX: usize = 50;
@@ -22,9 +30,13 @@ const WAITING_MAX: u32 = 256;
 /// How long a page waits for a thread.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes of pages that are rendered and not taken yet.
+const UNTAKEN_BYTES_MAX: usize = 256 << 20;
+
 /// Renders answers.
 pub struct LongAnswers {
     threads: Arc<Places<Tenant>>,
+    untaken: Arc<Mutex<HashMap<Tenant, usize>>>,
 }
 
 impl Default for LongAnswers {
@@ -32,7 +44,7 @@ impl Default for LongAnswers {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let limit = u32::try_from(cores).unwrap_or(u32::MAX);
         let bounds = Bounds { limit, reserve: 0, patient_below: u32::MAX, waiting_max: WAITING_MAX };
-        Self { threads: Places::new(bounds, PATIENCE) }
+        Self { threads: Places::new(bounds, PATIENCE), untaken: Arc::default() }
     }
 }
 
@@ -55,7 +67,45 @@ impl LongAnswers {
             let _place = place;
             serde_json::to_vec(&make())
         });
-        answer(rendered.await.map_err(|_| ApiError::internal())?)
+        let json = rendered.await.map_err(|_| ApiError::internal())?.map_err(|_| ApiError::internal())?;
+        Ok(json_response(StatusCode::OK, Bytes::from_owner(self.keep(tenant, json)?)))
+    }
+
+    /// Counts the page for as long as anything has a part of it.
+    fn keep(&self, tenant: &Tenant, json: Vec<u8>) -> Result<Untaken, ApiError> {
+        let mut untaken = self.untaken.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = untaken.get(tenant).copied().unwrap_or_default();
+        let of_others = untaken.values().sum::<usize>() - own;
+        if own > 0 && own + json.len() > UNTAKEN_BYTES_MAX.saturating_sub(of_others) / 2 {
+            return Err(ApiError::unavailable());
+        }
+        untaken.insert(tenant.clone(), own + json.len());
+        Ok(Untaken { json, tenant: tenant.clone(), counts: self.untaken.clone() })
+    }
+}
+
+/// A page that is not taken yet.
+struct Untaken {
+    json: Vec<u8>,
+    tenant: Tenant,
+    counts: Arc<Mutex<HashMap<Tenant, usize>>>,
+}
+
+impl AsRef<[u8]> for Untaken {
+    fn as_ref(&self) -> &[u8] {
+        &self.json
+    }
+}
+
+impl Drop for Untaken {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.tenant) {
+            *count -= self.json.len();
+            if *count == 0 {
+                counts.remove(&self.tenant);
+            }
+        }
     }
 }
 
@@ -70,6 +120,24 @@ mod tests {
     use passbook_core::{ids::AppId, tenant::Environment};
 
     use super::*;
+
+    #[test]
+    fn pages_that_a_tenant_does_not_take_are_counted_and_others_get_theirs() {
+        let answers = LongAnswers::default();
+        let tenant = |bits| Tenant { app_id: AppId::from_bits(bits), environment: Environment::Sandbox };
+        let page = || vec![b'x'; UNTAKEN_BYTES_MAX / 8];
+        let mut pages: Vec<_> = (0..4).map(|_| answers.keep(&tenant(1), page()).ok().expect("its half")).collect();
+        assert!(answers.keep(&tenant(1), page()).is_err());
+        assert!(answers.keep(&tenant(2), page()).is_ok());
+        let last = Bytes::from_owner(pages.pop().expect("a page"));
+        let part = last.slice(..1);
+        drop(last);
+        assert!(answers.keep(&tenant(1), page()).is_err(), "a part of it is not taken yet");
+        drop(part);
+        assert!(answers.keep(&tenant(1), page()).is_ok());
+        drop(pages);
+        assert!(answers.untaken.lock().expect("sound").is_empty());
+    }
 
     #[tokio::test]
     async fn a_long_page_is_rendered_on_another_thread_and_a_short_one_here() {

@@ -29,7 +29,10 @@ use super::{
     operation::Operation,
     standing::AskedBy,
 };
-use crate::system::{hex, random_bits};
+use crate::{
+    metrics::Metrics,
+    system::{hex, random_bits},
+};
 
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -65,6 +68,22 @@ pub struct Observed<H> {
     handler: H,
 }
 
+/// A request that is being answered; it may also be dropped, when its client goes away.
+struct InFlight<'a>(&'a Metrics);
+
+impl<'a> InFlight<'a> {
+    fn begin(metrics: &'a Metrics) -> Self {
+        metrics.in_flight.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
+}
+
 /// Observes `handler` as `operation`.
 pub fn observed<H>(operation: Operation, handler: H) -> Observed<H> {
     Observed { operation, handler }
@@ -93,7 +112,7 @@ where
             }
             let (asked_by, is_safe) = (AskedBy::default(), request.method().is_safe());
             request.extensions_mut().insert(asked_by.clone());
-            api.metrics.in_flight.inc();
+            let in_flight = InFlight::begin(&api.metrics);
             let answered = AssertUnwindSafe(self.handler.call(request, api.clone())).catch_unwind().await;
             let mut response = answered.unwrap_or_else(|_| {
                 // The panic hook has logged where; here it is only turned into an honest answer.
@@ -108,7 +127,7 @@ where
                 let refusal = if is_safe || !withdrawn.is_server_error() { withdrawn } else { ApiError::internal() };
                 response = refusal.into_response();
             }
-            api.metrics.in_flight.dec();
+            drop(in_flight);
             let status = response.status();
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());
             tracing::debug!(request.id = ?request_id, operation = operation.id(), status = status.as_u16(), "answered");

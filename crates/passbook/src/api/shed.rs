@@ -28,7 +28,7 @@ use std::{
 use passbook_core::{shares::Bounds, tenant::Tenant};
 
 use super::operation::{Operation, Work};
-use crate::places::{NoPlace, Place, Places};
+use passbook_store::places::{NoPlace, Place, Places};
 
 /// What a short request may take before there are too many of them.
 const TARGET: Duration = Duration::from_millis(100);
@@ -51,8 +51,6 @@ const SHORT_PATIENT_BELOW: u32 = 8;
 const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests at once that wait for a bank, a clock or a large file; how long they take says nothing about load.
 const LONG_MAX: u32 = 256;
-/// Of these, the places that one tenant leaves to others: they are held for seconds, so the next one is not soon free.
-const LONG_RESERVE: u32 = LONG_MAX / 4;
 /// How long such a request waits for a place.
 const LONG_PATIENCE: Duration = Duration::from_secs(10);
 /// Requests of one tenant that wait for a place of either kind.
@@ -102,7 +100,7 @@ impl Shedder {
     pub fn new(short_patience: Duration, long_patience: Duration) -> Self {
         let short =
             Bounds { limit: SHORT_START, reserve: 0, patient_below: SHORT_PATIENT_BELOW, waiting_max: WAITING_MAX };
-        let long = Bounds { limit: LONG_MAX, reserve: LONG_RESERVE, patient_below: u32::MAX, waiting_max: WAITING_MAX };
+        let long = Bounds::held_long(LONG_MAX, WAITING_MAX);
         Self {
             short: Places::new(short, short_patience),
             long: Places::new(long, long_patience),
@@ -294,7 +292,7 @@ mod tests {
     async fn requests_that_wait_for_others_have_places_of_their_own_and_leave_some() {
         let (shedder, one, two) = (Shedder::default(), tenant(1), tenant(2));
         let mut held = Vec::new();
-        for _ in 0..LONG_MAX - LONG_RESERVE {
+        for _ in 0..LONG_MAX - LONG_MAX / 4 {
             held.push(shedder.admit(Operation::CreateSandboxLink, &one).await);
         }
         assert!(held.iter().all(Result::is_ok));

@@ -2,7 +2,7 @@
 //!
 //! HTTP/2 streams have windows of their own: a client can leave one answer unread while it takes the others, and no
 //! write to the socket stalls. Hyper then stops asking for the answer's body, and a body that is not asked has no way to
-//! notice. So a task of its own asks every body that is longer than a piece, and hands on one piece at a time. When the
+//! notice. So a task of its own asks every body, and hands on one piece at a time. When the
 //! client takes none for the write time-out, the body is dropped with all that it holds, and the stream is reset when the
 //! client comes back to it.
 
@@ -15,7 +15,7 @@ use std::{
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::activity::Running;
@@ -25,9 +25,8 @@ const PIECE_MAX: usize = 16 << 10;
 
 /// See the module page.
 pub fn watched(body: Body, running: Running, patience: Duration) -> Body {
-    // Short and in memory: it holds nothing up.
-    if body.size_hint().exact().is_some_and(|length| length <= PIECE_MAX as u64) {
-        return Body::new(Short { body, _running: running });
+    if body.is_end_stream() {
+        return body;
     }
     let (pieces, taken) = mpsc::channel(1);
     tokio::spawn(hand_on(body, running, pieces, patience));
@@ -46,7 +45,7 @@ enum Cut {
 /// What is handed on; `None` is the end, so that a body that was dropped is not mistaken for one that ended.
 type Piece = Result<Option<Frame<Bytes>>, axum::Error>;
 
-async fn hand_on(mut body: Body, _running: Running, pieces: mpsc::Sender<Piece>, patience: Duration) {
+async fn hand_on(mut body: Body, running: Running, pieces: mpsc::Sender<Piece>, patience: Duration) {
     loop {
         let frame = tokio::select! {
             frame = body.frame() => frame,
@@ -55,8 +54,10 @@ async fn hand_on(mut body: Body, _running: Running, pieces: mpsc::Sender<Piece>,
         };
         let is_end = !matches!(frame, Some(Ok(_)));
         for piece in cut_up(frame.transpose()) {
-            if !matches!(timeout(patience, pieces.send(piece)).await, Ok(Ok(()))) {
-                return;
+            match timeout(patience, pieces.send(piece)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => return running.end_untaken(),
             }
         }
         if is_end {
@@ -75,7 +76,8 @@ fn cut_up(frame: Result<Option<Frame<Bytes>>, axum::Error>) -> impl Iterator<Ite
     };
     let pieces = std::iter::from_fn(move || {
         let length = long.len().min(PIECE_MAX);
-        (length > 0).then(|| Ok(Some(Frame::data(long.split_to(length)))))
+        // Its own memory, so that a piece which nobody takes does not keep the whole frame.
+        (length > 0).then(|| Ok(Some(Frame::data(Bytes::copy_from_slice(&long.split_to(length))))))
     });
     pieces.chain(other)
 }
@@ -97,32 +99,6 @@ impl HttpBody for Pieces {
         };
         self.0 = None;
         Poll::Ready(last)
-    }
-}
-
-/// A body that counts until hyper has it.
-struct Short {
-    body: Body,
-    _running: Running,
-}
-
-impl HttpBody for Short {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -13,11 +13,10 @@ use std::{
 
 use passbook_core::{shares::Bounds, tenant::Tenant};
 
-use crate::places::Places;
+use passbook_store::places::Places;
 
-/// Look-ups at once, and of these the ones that a tenant leaves to others.
+/// Look-ups at once.
 const LOOKUPS_MAX: u32 = 128;
-const LOOKUPS_RESERVE: u32 = 32;
 /// Look-ups of one tenant that wait, and how long: as long as a connection may take.
 const WAITING_MAX: u32 = 512;
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -57,9 +56,7 @@ impl Default for SystemNames {
 
 impl SystemNames {
     fn new(look_up: Arc<LookUp>) -> Self {
-        let bounds =
-            Bounds { limit: LOOKUPS_MAX, reserve: LOOKUPS_RESERVE, patient_below: u32::MAX, waiting_max: WAITING_MAX };
-        Self { places: Places::new(bounds, WAIT_MAX), look_up }
+        Self { places: Places::new(Bounds::held_long(LOOKUPS_MAX, WAITING_MAX), WAIT_MAX), look_up }
     }
 }
 
@@ -120,7 +117,7 @@ mod tests {
         for number in 0..LOOKUPS_MAX {
             slow.push(tokio::spawn(ask(1, format!("slow{number}"))));
         }
-        let most = LOOKUPS_MAX - LOOKUPS_RESERVE;
+        let most = LOOKUPS_MAX - LOOKUPS_MAX / 4;
         let hang = {
             let gate = gate.clone();
             move || drop(gate.1.wait_while(gate.0.lock().unwrap(), |state| state.0 < most).unwrap())

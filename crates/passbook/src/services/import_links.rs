@@ -229,15 +229,20 @@ impl Services {
         }
     }
 
-    /// Compares thousands of rows: pure computing, so the request threads are left alone.
+    /// Compares thousands of rows: pure computing, so the request threads are left alone, and in turn with files.
     async fn merge_imported(
         self: &Arc<Self>,
         link: Link,
         stored: Vec<Transaction>,
         transactions: Vec<ImportedTransaction>,
     ) -> Result<(Link, TransactionChanges), ImportLinkRefusal> {
+        let turn = self.import_turns.enter(&link.tenant).await;
+        let turn = turn.map_err(|error| Fault::Unavailable(Box::new(error)))?;
         let services = self.clone();
-        let merged = tokio::task::spawn_blocking(move || services.merge_transactions(link, stored, transactions));
+        let merged = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            services.merge_transactions(link, stored, transactions)
+        });
         merged.await.map_err(|error| Fault::Internal(Box::new(error)))?
     }
 

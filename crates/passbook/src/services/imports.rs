@@ -19,12 +19,14 @@ use passbook_core::{
     tenant::Tenant,
     transaction::Transaction,
 };
-use passbook_store::port::{AppInstitution, Changes, ImportKey, StoreError};
+use passbook_store::{
+    places::{Place, Places},
+    port::{AppInstitution, Changes, ImportKey, StoreError},
+};
 
 use super::{Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, transaction_writes};
 use crate::{
     directory::{STATEMENT_FILE, file_institution},
-    places::Places,
     views,
 };
 
@@ -116,13 +118,13 @@ impl Services {
     ) -> Result<Imported, ImportRefusal> {
         // One file may need ten times its size while it is read and compared, so few are taken at once.
         let turn = self.import_turns.enter(&actor.tenant).await;
-        let _turn = turn.map_err(|error| Fault::Unavailable(Box::new(error)))?;
+        let turn = Arc::new(turn.map_err(|error| Fault::Unavailable(Box::new(error)))?);
         let chosen = match &import.institution_id {
             Some(id) => Some(self.known_institution(actor, id).await?.ok_or(ImportRefusal::UnknownInstitution)?),
             None => None,
         };
         let country = chosen.as_ref().map(|institution| institution.country);
-        let file = Arc::new(self.read_file(actor, import.file, country).await?);
+        let file = Arc::new(self.read_file(actor, import.file, country, &turn).await?);
         let (institution, named) = match chosen {
             Some(institution) => (institution, None),
             None => self.institution_of_file(actor, file.institution.as_ref())?,
@@ -131,7 +133,7 @@ impl Services {
             self.refuse_too_many_institutions(actor, named).await?;
         }
         for _ in 0..DECISIONS_MAX {
-            let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file).await?;
+            let decided = self.decide_import(actor, &import.customer_user_id, &institution, &file, &turn).await?;
             if decided.unchanged && !keep.is_waiting() {
                 return Ok(decided.imported);
             }
@@ -155,6 +157,7 @@ impl Services {
         customer_user_id: &str,
         institution: &Institution,
         file: &Arc<StatementFile>,
+        turn: &Arc<Place<Tenant>>,
     ) -> Result<Decided, ImportRefusal> {
         let import_key = self.keys.fingerprint(&actor.tenant, &format!("{customer_user_id}\n{}", institution.id));
         let now = self.now(&actor.tenant).await?;
@@ -176,7 +179,11 @@ impl Services {
         let services = self.clone();
         let statement = file.clone();
         // Tens of thousands of rows are compared here: pure computing, so the request threads are left alone.
-        let merged = tokio::task::spawn_blocking(move || services.merge(rows, secrets, stored_rows, &statement));
+        let turn = turn.clone();
+        let merged = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            services.merge(rows, secrets, stored_rows, &statement)
+        });
         let (mut link, rows, secrets) = merged.await.map_err(|error| Fault::Internal(Box::new(error)))??;
         let unchanged = version.is_some() && rows.is_empty() && link == before && secrets == secrets_before;
         let mut imported = Imported {
@@ -261,16 +268,19 @@ impl Services {
         Ok(link)
     }
 
-    /// Parsing is pure computing and may take tens of milliseconds, so it leaves the request threads alone.
+    /// Parsing is pure computing and may take tens of milliseconds, so it leaves the request threads alone. It has the
+    /// turn until it is done, even if nobody waits for it any longer.
     async fn read_file(
         self: &Arc<Self>,
         actor: &Actor,
         file: Bytes,
         country: Option<Country>,
+        turn: &Arc<Place<Tenant>>,
     ) -> Result<StatementFile, ImportRefusal> {
         let services = self.clone();
-        let tenant = actor.tenant.clone();
+        let (tenant, turn) = (actor.tenant.clone(), turn.clone());
         let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let fingerprint = |text: &str| services.keys.fingerprint(&tenant, text);
             let reading = StatementReading { fingerprint: &fingerprint, country };
             match services.directory.connector(&services.file_connector_name()) {

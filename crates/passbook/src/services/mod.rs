@@ -36,6 +36,7 @@ use passbook_core::{
     tenant::{ScopeSet, Tenant},
 };
 use passbook_store::{
+    places::Places,
     port::{Changes, CommitError, Guard, LinkWrite, Store, StoreError, StoredSecrets, TransactionWrites},
     sealing::Keys,
 };
@@ -47,7 +48,6 @@ use crate::{
     keys::{Cursors, SessionTokens},
     metrics::{self, Metrics},
     outbound::Policy,
-    places::Places,
     signing::SigningKeys,
     views,
 };

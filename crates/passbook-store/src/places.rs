@@ -19,7 +19,8 @@ pub struct Places<H: Hash + Eq + Clone> {
 
 struct State<H> {
     shares: Shares<H>,
-    bounds: Bounds,
+    /// `None` when no more places are given.
+    bounds: Option<Bounds>,
     waiting: HashMap<Ticket, oneshot::Sender<()>>,
 }
 
@@ -37,7 +38,7 @@ pub struct NoPlace;
 impl<H: Hash + Eq + Clone> Places<H> {
     /// Places within `bounds`, for which somebody waits at most as long as `patience`.
     pub fn new(bounds: Bounds, patience: Duration) -> Arc<Self> {
-        let state = State { shares: Shares::default(), bounds, waiting: HashMap::new() };
+        let state = State { shares: Shares::default(), bounds: Some(bounds), waiting: HashMap::new() };
         Arc::new(Self { state: Mutex::new(state), patience })
     }
 
@@ -48,7 +49,7 @@ impl<H: Hash + Eq + Clone> Places<H> {
     pub async fn enter(self: &Arc<Self>, holder: &H) -> Result<Place<H>, NoPlace> {
         let (granted, waiting) = {
             let mut state = self.state();
-            let bounds = state.bounds;
+            let bounds = state.bounds.ok_or(NoPlace)?;
             match state.shares.ask(holder, bounds) {
                 Asked::Granted => return Ok(Place { places: self.clone(), holder: holder.clone() }),
                 Asked::Refused => return Err(NoPlace),
@@ -68,8 +69,17 @@ impl<H: Hash + Eq + Clone> Places<H> {
     /// Changes how many places there are. Places above a lower limit stay with their holders.
     pub fn set_limit(&self, limit: u32) {
         let mut state = self.state();
-        state.bounds.limit = limit;
+        if let Some(bounds) = &mut state.bounds {
+            bounds.limit = limit;
+        }
         state.grant();
+    }
+
+    /// Gives no more places; whoever waits is refused.
+    pub fn close(&self) {
+        let mut state = self.state();
+        state.bounds = None;
+        state.waiting.clear();
     }
 
     /// Places that are taken.
@@ -85,7 +95,8 @@ impl<H: Hash + Eq + Clone> Places<H> {
 impl<H: Hash + Eq + Clone> State<H> {
     /// Hands out what is free to those who wait.
     fn grant(&mut self) {
-        while let Some((_, ticket)) = self.shares.next(self.bounds) {
+        let Some(bounds) = self.bounds else { return };
+        while let Some((_, ticket)) = self.shares.next(bounds) {
             // Whoever gave up meanwhile gives the place back.
             self.waiting.remove(&ticket).map(|waiting| waiting.send(()));
         }
@@ -173,6 +184,17 @@ mod tests {
         drop(waiting);
         drop(second);
         assert_eq!(places.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_places_that_are_closed() {
+        let places = two();
+        let _held = (places.enter(&"a").await, places.enter(&"a").await);
+        let mut waiting = Box::pin(places.enter(&"b"));
+        assert!(poll!(&mut waiting).is_pending());
+        places.close();
+        assert_eq!(waiting.await.err(), Some(NoPlace));
+        assert_eq!(places.enter(&"c").await.err(), Some(NoPlace));
     }
 
     #[tokio::test]
