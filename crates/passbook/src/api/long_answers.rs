@@ -3,7 +3,8 @@
 //! Rendering a page of a thousand items takes milliseconds. On a thread of the runtime that would keep every other
 //! request waiting, refusals and reads of account numbers among them. On threads of their own, as many as there are
 //! cores, the operating system shares the processor out between them and the runtime. Tenants share those threads
-//! fairly: the pages of one do not queue in front of everybody else's.
+//! fairly: the pages of one do not queue in front of everybody else's. Streams of events render and sign their pages there
+//! too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +14,7 @@ use passbook_core::{shares::Bounds, tenant::Tenant};
 use serde::Serialize;
 
 use super::{errors::ApiError, links::json_response};
-use crate::places::Places;
+use crate::places::{NoPlace, Place, Places};
 
 /// Pages of at most this many items are rendered at once: handing them over would take longer.
 const SHORT_ITEMS_MAX: usize = 50;
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct LongAnswers {
     threads: Arc<Places<Tenant>>,
 }
+
+/// The right to one of the threads; dropping it gives it back.
+pub struct Thread(Place<Tenant>);
 
 impl Default for LongAnswers {
     fn default() -> Self {
@@ -50,12 +54,31 @@ impl LongAnswers {
         if items <= SHORT_ITEMS_MAX {
             return answer(serde_json::to_vec(&make()));
         }
-        let place = self.threads.enter(tenant).await.map_err(|_| ApiError::unavailable())?;
-        let rendered = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            serde_json::to_vec(&make())
+        let thread = self.thread(tenant).await.map_err(|_| ApiError::unavailable())?;
+        answer(thread.run(move || serde_json::to_vec(&make())).await?)
+    }
+
+    /// A thread for the tenant, at once or after a wait that has its deadline.
+    ///
+    /// # Errors
+    /// [`NoPlace`].
+    pub async fn thread(&self, tenant: &Tenant) -> Result<Thread, NoPlace> {
+        Ok(Thread(self.threads.enter(tenant).await?))
+    }
+}
+
+impl Thread {
+    /// What `work` gives.
+    ///
+    /// # Errors
+    /// 500 when it panics.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        let done = tokio::task::spawn_blocking(move || {
+            // Kept until the work ends, whether or not somebody still waits for it.
+            let _place = self.0;
+            work()
         });
-        answer(rendered.await.map_err(|_| ApiError::internal())?)
+        done.await.map_err(|_| ApiError::internal())
     }
 }
 
