@@ -1,4 +1,4 @@
-//! How many jobs of one application run at once in a process.
+//! How many jobs of one application run at once in a process, and how many of those that nobody asked for.
 //!
 //! A job may wait for a bank for many seconds, so slots that are taken do not come free soon. Therefore nobody takes the
 //! last ones: an application holds at most half of the slots that no other one holds, as with webhooks
@@ -11,14 +11,27 @@ use crate::ids::AppId;
 /// Jobs that run at once in one process. One application alone may hold half of them.
 pub const SLOTS: u32 = 32;
 
-/// The jobs that run in this process.
-#[derive(Debug, Clone, Default)]
+/// The jobs that run in this process, or those of one kind.
+#[derive(Debug, Clone)]
 pub struct RunningJobs {
+    slots: u32,
     total: u32,
     apps: HashMap<AppId, u32>,
 }
 
+impl Default for RunningJobs {
+    fn default() -> Self {
+        Self::new(SLOTS)
+    }
+}
+
 impl RunningJobs {
+    /// None run yet; so many may at once.
+    #[must_use]
+    pub fn new(slots: u32) -> Self {
+        Self { slots, total: 0, apps: HashMap::new() }
+    }
+
     /// A job begins.
     pub fn add(&mut self, app: &AppId) {
         self.total += 1;
@@ -33,6 +46,12 @@ impl RunningJobs {
         if *held == 0 {
             self.apps.remove(app);
         }
+    }
+
+    /// Whether a job of this application may begin now.
+    #[must_use]
+    pub fn has_room(&self, app: &AppId) -> bool {
+        self.room(self.apps.get(app).copied().unwrap_or_default()) > 0
     }
 
     /// Applications that hold all that is theirs; none of their jobs may begin now.
@@ -50,8 +69,8 @@ impl RunningJobs {
 
     /// How many more an application may hold that holds so many: up to half of what no other one holds.
     fn room(&self, held: u32) -> u32 {
-        let not_of_others = SLOTS.saturating_sub(self.total - held);
-        not_of_others.div_ceil(2).saturating_sub(held).min(SLOTS.saturating_sub(self.total))
+        let not_of_others = self.slots.saturating_sub(self.total - held);
+        not_of_others.div_ceil(2).saturating_sub(held).min(self.slots.saturating_sub(self.total))
     }
 }
 
@@ -75,6 +94,24 @@ mod tests {
         assert!(running.crowded().contains(&app(1)));
         running.remove(&app(2));
         assert_eq!(running.crowded(), [app(1)]);
+    }
+
+    #[test]
+    fn few_slots_are_shared_by_the_same_rule() {
+        let mut running = RunningJobs::new(8);
+        let mut held = Vec::new();
+        for number in 1..=4 {
+            held.push(0);
+            while running.has_room(&app(number)) {
+                running.add(&app(number));
+                *held.last_mut().unwrap() += 1;
+            }
+        }
+        assert_eq!(held, [4, 2, 1, 1]);
+        assert!(!running.has_room(&app(5)));
+        running.remove(&app(1));
+        assert!(running.has_room(&app(5)), "what comes free is for who holds nothing");
+        assert!(!running.has_room(&app(1)));
     }
 
     proptest! {

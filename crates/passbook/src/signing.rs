@@ -1,7 +1,7 @@
 //! The keys that sign webhooks: a ring for each environment, in the store, the same for every process.
 //!
-//! Private keys stay here. [`SigningKeys::sign`] gives the signature of a body, [`SigningKeys::published`] what verifies
-//! it. The ring is read again every minute, so that a rotation by another process is known long before its key signs.
+//! Private keys stay here. [`SigningKeys::signer`] gives what signs bodies, [`SigningKeys::published`] what verifies their
+//! signatures. The ring is read again every minute, so that a rotation by another process is known long before its key signs.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -26,8 +26,18 @@ const FRESH_FOR: SignedDuration = SignedDuration::from_secs(60);
 struct SigningKey {
     environment: Environment,
     signs_from: Timestamp,
-    encoding: jsonwebtoken::EncodingKey,
+    /// Read once: reading it takes longer than signing.
+    pair: EcdsaKeyPair,
+    /// The first part of every signature, as it is sent.
+    header: String,
     public: JsonWebKey,
+}
+
+/// Signs bodies with the key that signs now, on whatever thread.
+pub struct Signer {
+    ring: Arc<Vec<SigningKey>>,
+    index: usize,
+    issuer: String,
 }
 
 /// A key as it is stored, sealed by the master key.
@@ -57,20 +67,16 @@ impl SigningKeys {
         Self { store, issuer, ring: RwLock::default() }
     }
 
-    /// The value of `MoneyKit-Signature` for a body that is sent now, by real time.
+    /// What signs bodies of this environment that are sent about now, by real time.
     ///
     /// # Errors
     /// When the store does not give the keys.
-    pub async fn sign(&self, environment: Environment, body: &[u8], now: Timestamp) -> anyhow::Result<String> {
+    pub async fn signer(&self, environment: Environment, now: Timestamp) -> anyhow::Result<Signer> {
         let ring = self.ring().await?;
-        let keys: Vec<_> = ring.iter().filter(|key| key.environment == environment).collect();
-        let signs_from: Vec<_> = keys.iter().map(|key| key.signs_from).collect();
-        let key = signing::signing(&signs_from, now).map(|index| keys[index]).context("there is no signing key")?;
-        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
-        header.kid.clone_from(&key.public.kid);
-        let request_body_sha256 = hex(&sha256(body));
-        let claims = Claims { iss: &self.issuer, iat: now.as_second(), request_body_sha256 };
-        Ok(jsonwebtoken::encode(&header, &claims, &key.encoding)?)
+        let keys: Vec<_> = (0..ring.len()).filter(|index| ring[*index].environment == environment).collect();
+        let signs_from: Vec<_> = keys.iter().map(|index| ring[*index].signs_from).collect();
+        let index = signing::signing(&signs_from, now).map(|index| keys[index]).context("there is no signing key")?;
+        Ok(Signer { ring, index, issuer: self.issuer.clone() })
     }
 
     /// The keys that verify signatures of this environment, or of both.
@@ -111,6 +117,24 @@ impl SigningKeys {
         };
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Some((ring.clone(), self.store.now()));
         Ok(ring)
+    }
+}
+
+impl Signer {
+    /// The value of `MoneyKit-Signature` for a body that is sent now, by real time: a JWT (RFC 7519) in its compact form.
+    ///
+    /// # Errors
+    /// When there is no randomness.
+    pub fn sign(&self, body: &[u8], now: Timestamp) -> anyhow::Result<String> {
+        let key = &self.ring[self.index];
+        let claims = Claims { iss: &self.issuer, iat: now.as_second(), request_body_sha256: hex(&sha256(body)) };
+        let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims)?);
+        let mut signature = format!("{}.{claims}", key.header);
+        let signed = key.pair.sign(&SystemRandom::new(), signature.as_bytes());
+        let signed = signed.map_err(|_| anyhow::anyhow!("a body cannot be signed"))?;
+        signature.push('.');
+        URL_SAFE_NO_PAD.encode_string(signed.as_ref(), &mut signature);
+        Ok(signature)
     }
 }
 
@@ -178,12 +202,15 @@ fn read_key(environment: Environment, value: &SecretBytes) -> anyhow::Result<Sig
     let stored: StoredKey = serde_json::from_slice(value.expose()).map_err(|_| unreadable())?;
     let pkcs8 = SecretBytes::new(URL_SAFE_NO_PAD.decode(&stored.pkcs8).map_err(|_| unreadable())?);
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.expose()).map_err(|_| unreadable())?;
-    Ok(SigningKey {
-        environment,
-        signs_from: stored.signs_from,
-        encoding: jsonwebtoken::EncodingKey::from_ec_der(pkcs8.expose()),
-        public: public_key(&pair),
-    })
+    let public = public_key(&pair);
+    Ok(SigningKey { environment, signs_from: stored.signs_from, header: header(&public)?, pair, public })
+}
+
+/// The JOSE header of what the key signs, encoded.
+fn header(public: &JsonWebKey) -> anyhow::Result<String> {
+    let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    header.kid.clone_from(&public.kid);
+    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?))
 }
 
 /// The public half, as the contract publishes it: `kid` is the RFC 7638 thumbprint.

@@ -1,8 +1,10 @@
 //! The event ledger: `GET /passbook/events`, `GET /passbook/events/stream`, `POST /passbook/events/replay`.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     net::{IpAddr, Ipv4Addr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -15,13 +17,19 @@ use axum::{
         sse::{Event as Message, KeepAlive},
     },
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use http::{Extensions, HeaderMap, StatusCode};
 use moneykit::models::{
     EventCursors, GetEventsResponse, LedgerEvent, ReplayEvents, ReplayEventsResponse, SignedWebhook,
 };
-use passbook_core::ids::{EventId, LinkId};
-use passbook_store::port::{self, EventFilter};
+use passbook_core::{
+    event::Event,
+    ids::{EventId, LinkId},
+};
+use passbook_store::{
+    places::NoPlace,
+    port::{self, EventFilter, LedgerPage},
+};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -29,13 +37,15 @@ use super::{
     body::{self, Problems},
     caller::Caller,
     errors::ApiError,
+    operation::Operation,
     query::Query,
     standing::Standing,
     streams::Place,
 };
 use crate::{
     http_server::ClientAddress,
-    services::{Fault, events::Replay, ledgers::Tail},
+    services::{Fault, Services, events::Replay, ledgers::Tail},
+    signing::Signer,
     views,
 };
 
@@ -43,6 +53,8 @@ use crate::{
 const NAMED_MAX: usize = 1_000;
 /// Events that a stream reads at once.
 const STREAM_PAGE: u32 = 100;
+/// Events of a stream that are rendered at once: handing them over would take longer.
+const AT_ONCE_MAX: usize = 5;
 /// How long a stream lasts, so that streams spread over the replicas there are.
 const STREAM_MAX: Duration = Duration::from_secs(15 * 60);
 /// How often a stream asks who its caller is and whether the server stops. An answer may be a second old
@@ -88,6 +100,7 @@ pub async fn stream_events(Extract(api): State, caller: Caller, request: Request
         standing: caller.standing().clone(),
         ends_at: Instant::now() + STREAM_MAX,
         looked_at: Instant::now(),
+        rendered: Rendered::new(),
         place,
         api,
         filter,
@@ -172,11 +185,17 @@ struct Follower {
     place: Place,
     tail: Arc<Tail>,
     moved: watch::Receiver<()>,
+    /// Begins behind what was read and rendered.
     filter: EventFilter,
     signed: bool,
+    /// Rendered, and not yet handed out.
+    rendered: Rendered,
     ends_at: Instant,
     looked_at: Instant,
 }
+
+/// Messages with the positions that they tell.
+type Rendered = VecDeque<(u64, Message)>;
 
 impl Follower {
     /// Events, and at the end a message that says why it ends. Who comes again goes on behind the last position it was
@@ -184,37 +203,95 @@ impl Follower {
     fn messages(self) -> impl Stream<Item = Result<Message, Infallible>> {
         stream::unfold(Some(self), |follower| async move {
             let mut follower = follower?;
-            match follower.next_page().await {
-                Ok(messages) => Some((messages, Some(follower))),
-                Err(reason) => Some((vec![follower.last_message(&reason)], None)),
+            match follower.next().await {
+                Ok(message) => Some((Ok(message), Some(follower))),
+                Err(reason) => Some((Ok(follower.last_message(&reason)), None)),
             }
         })
-        .flat_map(|messages| stream::iter(messages.into_iter().map(Ok)))
     }
 
-    /// The next events, when there are some, or how far was read without finding any.
+    /// The next event, or how far was read without finding any. Before each it looks: a page may wait for a slow reader
+    /// for minutes.
     ///
     /// # Errors
     /// Why the stream ends.
-    async fn next_page(&mut self) -> Result<Vec<Message>, ApiError> {
+    async fn next(&mut self) -> Result<Message, ApiError> {
         loop {
             self.look().await?;
+            if let Some((_, message)) = self.rendered.pop_front() {
+                return Ok(message);
+            }
             self.moved.borrow_and_update();
-            let services = &self.api.services;
-            let page = services.read_on(self.standing.actor(), &self.tail, &self.filter, STREAM_PAGE).await?;
-            self.filter.after = page.read_to;
-            if !page.events.is_empty() {
-                return self.render(&page.events).await;
+            let Ok(page) = self.read().await? else {
+                self.pause().await;
+                continue;
+            };
+            if page.events.is_empty() && page.is_last {
+                self.filter.after = page.read_to;
+                self.wait().await;
+            } else if self.render(page).await?.is_err() {
+                self.pause().await;
             }
-            if !page.is_last {
-                // An id without data: who comes again need not have this part looked through again.
-                return Ok(vec![Message::default().id(page.read_to.to_string())]);
-            }
+        }
+    }
+
+    /// The next page: from memory, or from the store with a place like every other request that scans. The place is
+    /// given back before anything is rendered or sent.
+    async fn read(&mut self) -> Result<Result<LedgerPage, NoPlace>, ApiError> {
+        if let Some(page) = self.tail.read(&self.filter, STREAM_PAGE as usize) {
+            return Ok(Ok(page));
+        }
+        let (api, actor) = (self.api.clone(), self.standing.actor().clone());
+        // No request is refused when there is none, so none is counted as refused.
+        let Ok(_place) = self.meanwhile(api.shedder.admit(Operation::GetEvents, &actor.tenant)).await? else {
+            return Ok(Err(NoPlace));
+        };
+        Ok(Ok(api.services.catch_up(&actor, &self.filter, STREAM_PAGE).await?))
+    }
+
+    /// Renders a page: a few events at once, more of them on a thread for long answers.
+    async fn render(&mut self, page: LedgerPage) -> Result<Result<(), NoPlace>, ApiError> {
+        let (api, tenant, read_to) = (self.api.clone(), self.standing.actor().tenant.clone(), page.read_to);
+        let signer = match self.signed {
+            true => Some(api.services.signer(tenant.environment).await?),
+            false => None,
+        };
+        self.rendered = if page.events.len() <= AT_ONCE_MAX {
+            rendered(&api.services, signer.as_ref(), page)?
+        } else {
+            let Ok(thread) = self.meanwhile(api.long_answers.thread(&tenant)).await? else { return Ok(Err(NoPlace)) };
+            let services = api.services.clone();
+            thread.run(move || rendered(&services, signer.as_ref(), page)).await??
+        };
+        self.filter.after = read_to;
+        Ok(Ok(()))
+    }
+
+    /// What comes of `waiting`, looking as often as ever while it takes.
+    async fn meanwhile<T>(&mut self, waiting: impl Future<Output = T>) -> Result<T, ApiError> {
+        let mut waiting = pin!(waiting);
+        loop {
             tokio::select! {
-                _rung = self.moved.changed() => {}
-                () = self.place.displaced() => {}
-                () = tokio::time::sleep_until(self.looked_at + LOOK_EVERY) => {}
+                done = &mut waiting => return Ok(done),
+                () = self.pause() => self.look().await?,
             }
+        }
+    }
+
+    /// Until there may be more to read, or it is time to look again.
+    async fn wait(&mut self) {
+        tokio::select! {
+            _rung = self.moved.changed() => {}
+            () = self.place.displaced() => {}
+            () = tokio::time::sleep_until(self.looked_at + LOOK_EVERY) => {}
+        }
+    }
+
+    /// Until it is time to look again.
+    async fn pause(&self) {
+        tokio::select! {
+            () = self.place.displaced() => {}
+            () = tokio::time::sleep_until(self.looked_at + LOOK_EVERY) => {}
         }
     }
 
@@ -239,26 +316,35 @@ impl Follower {
 
     fn last_message(&self, reason: &ApiError) -> Message {
         let body = String::from_utf8_lossy(reason.body());
-        Message::default().id(self.filter.after.to_string()).event(ENDED).data(body)
+        // What was rendered and not handed out is read again by who comes again.
+        let told = self.rendered.front().map_or(self.filter.after, |(position, _)| position - 1);
+        Message::default().id(told.to_string()).event(ENDED).data(body)
     }
+}
 
-    async fn render(&self, page: &[port::LedgerEvent]) -> Result<Vec<Message>, ApiError> {
-        let services = &self.api.services;
-        let mut messages = Vec::with_capacity(page.len());
-        for one in page {
-            let mut event: LedgerEvent = views::webhooks::ledger_event(one, &services.derivation);
-            if self.signed {
-                let body = views::webhooks::webhook_body(&one.event, &services.derivation);
-                let environment = self.standing.actor().tenant.environment;
-                let signature = services.sign_webhook(environment, &body).await?;
-                let url = one.event.webhook.as_deref().unwrap_or_default();
-                let delivery_token = one.event.delivery_token(&services.derivation, url);
-                let body = String::from_utf8(body).map_err(|_| ApiError::internal())?;
-                event.signed = Some(SignedWebhook { signature, delivery_token, body });
-            }
-            let message = Message::default().id(one.position.to_string()).event(&event.webhook_event);
-            messages.push(message.json_data(&event).map_err(|_| ApiError::internal())?);
-        }
-        Ok(messages)
+/// The messages of a page that is not the last or has events, signed if there is a signer.
+fn rendered(services: &Services, signer: Option<&Signer>, page: LedgerPage) -> Result<Rendered, ApiError> {
+    if page.events.is_empty() {
+        // An id without data: who comes again need not have this part looked through again.
+        return Ok([(page.read_to, Message::default().id(page.read_to.to_string()))].into());
     }
+    page.events.iter().map(|one| Ok((one.position, message(services, signer, one)?))).collect()
+}
+
+fn message(services: &Services, signer: Option<&Signer>, one: &port::LedgerEvent) -> Result<Message, ApiError> {
+    let mut event: LedgerEvent = views::webhooks::ledger_event(one, &services.derivation);
+    if let Some(signer) = signer {
+        event.signed = Some(signed(services, signer, &one.event)?);
+    }
+    let message = Message::default().id(one.position.to_string()).event(&event.webhook_event);
+    message.json_data(&event).map_err(|_| ApiError::internal())
+}
+
+fn signed(services: &Services, signer: &Signer, event: &Event) -> Result<SignedWebhook, ApiError> {
+    let body = views::webhooks::webhook_body(event, &services.derivation);
+    let signature = signer.sign(&body, services.clocks.real_now()).map_err(|_| ApiError::internal())?;
+    let url = event.webhook.as_deref().unwrap_or_default();
+    let delivery_token = event.delivery_token(&services.derivation, url);
+    let body = String::from_utf8(body).map_err(|_| ApiError::internal())?;
+    Ok(SignedWebhook { signature, delivery_token, body })
 }

@@ -3,7 +3,8 @@
 //! Rendering a page of a thousand items takes milliseconds. On a thread of the runtime that would keep every other
 //! request waiting, refusals and reads of account numbers among them. On threads of their own, as many as there are
 //! cores, the operating system shares the processor out between them and the runtime. Tenants share those threads
-//! fairly: the pages of one do not queue in front of everybody else's.
+//! fairly: the pages of one do not queue in front of everybody else's. Streams of events render and sign their pages there
+//! too.
 //!
 //! A page is in memory until its client has taken it, so bytes are shared as well: a tenant holds at most half of what no
 //! other one holds. One that asks for more without reading is refused.
@@ -21,7 +22,7 @@ use passbook_core::{shares::Bounds, tenant::Tenant};
 use serde::Serialize;
 
 use super::{errors::ApiError, links::json_response};
-use passbook_store::places::Places;
+use passbook_store::places::{NoPlace, Place, Places};
 
 /// Pages of at most this many items are rendered at once: handing them over would take longer.
 const SHORT_ITEMS_MAX: usize = 50;
@@ -38,6 +39,9 @@ pub struct LongAnswers {
     threads: Arc<Places<Tenant>>,
     untaken: Arc<Mutex<HashMap<Tenant, usize>>>,
 }
+
+/// The right to one of the threads; dropping it gives it back.
+pub struct Thread(Place<Tenant>);
 
 impl Default for LongAnswers {
     fn default() -> Self {
@@ -62,12 +66,8 @@ impl LongAnswers {
         if items <= SHORT_ITEMS_MAX {
             return answer(serde_json::to_vec(&make()));
         }
-        let place = self.threads.enter(tenant).await.map_err(|_| ApiError::unavailable())?;
-        let rendered = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            serde_json::to_vec(&make())
-        });
-        let json = rendered.await.map_err(|_| ApiError::internal())?.map_err(|_| ApiError::internal())?;
+        let thread = self.thread(tenant).await.map_err(|_| ApiError::unavailable())?;
+        let json = thread.run(move || serde_json::to_vec(&make())).await?.map_err(|_| ApiError::internal())?;
         Ok(json_response(StatusCode::OK, Bytes::from_owner(self.keep(tenant, json)?)))
     }
 
@@ -81,6 +81,29 @@ impl LongAnswers {
         }
         untaken.insert(tenant.clone(), own + json.len());
         Ok(Untaken { json, tenant: tenant.clone(), counts: self.untaken.clone() })
+    }
+
+    /// A thread for the tenant, at once or after a wait that has its deadline.
+    ///
+    /// # Errors
+    /// [`NoPlace`].
+    pub async fn thread(&self, tenant: &Tenant) -> Result<Thread, NoPlace> {
+        Ok(Thread(self.threads.enter(tenant).await?))
+    }
+}
+
+impl Thread {
+    /// What `work` gives.
+    ///
+    /// # Errors
+    /// 500 when it panics.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+        let done = tokio::task::spawn_blocking(move || {
+            // Kept until the work ends, whether or not somebody still waits for it.
+            let _place = self.0;
+            work()
+        });
+        done.await.map_err(|_| ApiError::internal())
     }
 }
 

@@ -18,6 +18,7 @@ use passbook_store::port::{
 
 use super::{Actor, Fault, Services, ledgers::Tail};
 use crate::{
+    signing::Signer,
     system::{hex, sha256},
     views::webhooks::webhook_body,
 };
@@ -138,21 +139,12 @@ impl Services {
         Ok(self.ledgers.follow(&self.store, &actor.tenant).await?)
     }
 
-    /// The next events of a follower: of the newest part, or of the store for one that is further behind.
+    /// The next events of a follower that is further behind than the newest part.
     ///
     /// # Errors
     /// A fault.
-    pub async fn read_on(
-        &self,
-        actor: &Actor,
-        tail: &Tail,
-        filter: &EventFilter,
-        limit: u32,
-    ) -> Result<LedgerPage, Fault> {
-        match tail.read(filter, limit as usize) {
-            Some(page) => Ok(page),
-            None => Ok(self.store.list_events(&actor.tenant, filter, limit).await?),
-        }
+    pub async fn catch_up(&self, actor: &Actor, filter: &EventFilter, limit: u32) -> Result<LedgerPage, Fault> {
+        Ok(self.store.list_events(&actor.tenant, filter, limit).await?)
     }
 
     /// Sends events again, to the webhook that their link has now; one without any, deleted ones among them, to where each
@@ -210,8 +202,17 @@ impl Services {
     /// # Errors
     /// When the keys cannot be read.
     pub async fn sign_webhook(&self, environment: Environment, body: &[u8]) -> Result<String, Fault> {
-        let now = self.clocks.real_now();
-        self.signing_keys.sign(environment, body, now).await.map_err(|error| Fault::Unavailable(error.into()))
+        let signer = self.signer(environment).await?;
+        signer.sign(body, self.clocks.real_now()).map_err(|error| Fault::Internal(error.into()))
+    }
+
+    /// What signs bodies that are sent about now.
+    ///
+    /// # Errors
+    /// When the keys cannot be read.
+    pub async fn signer(&self, environment: Environment) -> Result<Signer, Fault> {
+        let signer = self.signing_keys.signer(environment, self.clocks.real_now()).await;
+        signer.map_err(|error| Fault::Unavailable(error.into()))
     }
 }
 

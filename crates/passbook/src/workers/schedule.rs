@@ -1,17 +1,20 @@
 //! Updates by the schedule: planned here for every link that has none, then each plans the next.
 //!
-//! An update is a job like any other, except that it makes room: at most a few run at once for one institution, and half
+//! An update is a job like any other, except that it makes room: at most a few run at once for one institution, and most
 //! of the process's slots stay free for refreshes that an app asked for. It never spends an app's allowance.
+//!
+//! Apps share the room there is. An update holds its room for as long as the institution takes, so no app takes the last
+//! one: neither of the process ([`job_shares`](passbook_core::job_shares)), nor of an institution with two or more.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use jiff::SignedDuration;
 use passbook_core::{
-    ids::LinkId,
+    ids::{AppId, LinkId},
+    job_shares::RunningJobs,
     link::LinkState,
     product::{ProductRecord, ProductSet},
     schedule::Schedule,
@@ -23,8 +26,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, pause};
 use crate::services::{DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link};
 
-/// Updates that run at once in one process, whichever their institutions.
-const AT_ONCE_MAX: usize = 8;
+/// Updates that run at once in one process, whichever their institutions. One app alone may hold half of them.
+const AT_ONCE_MAX: u32 = 8;
 /// How soon an update that found no room tries again.
 const ROOM_RETRY: SignedDuration = SignedDuration::from_secs(20);
 /// How often links without a planned update are looked for.
@@ -39,33 +42,45 @@ pub struct Updates {
     /// How often.
     pub schedule: Schedule,
     per_institution: usize,
-    running: Mutex<HashMap<String, usize>>,
+    running: Mutex<Running>,
+}
+
+/// The updates that run.
+struct Running {
+    jobs: RunningJobs,
+    /// Whose they are, and at which institution.
+    places: Vec<(AppId, String)>,
 }
 
 /// Room for one update; given back when dropped.
 struct Room<'a> {
     updates: &'a Updates,
-    institution: String,
+    place: (AppId, String),
 }
 
 impl Updates {
     /// None run yet.
     #[must_use]
     pub fn new(schedule: Schedule, per_institution: usize) -> Self {
-        Self { schedule, per_institution, running: Mutex::default() }
+        let running = Running { jobs: RunningJobs::new(AT_ONCE_MAX), places: Vec::new() };
+        Self { schedule, per_institution, running: Mutex::new(running) }
     }
 
-    fn take_room(&self, institution: &str) -> Option<Room<'_>> {
+    fn take_room(&self, app: &AppId, institution: &str) -> Option<Room<'_>> {
         let mut running = self.lock();
-        let here = running.get(institution).copied().unwrap_or_default();
-        if here >= self.per_institution || running.values().sum::<usize>() >= AT_ONCE_MAX {
+        let here = running.places.iter().filter(|place| place.1 == institution);
+        let (of_all, of_app) = (here.clone().count(), here.filter(|place| place.0 == *app).count());
+        let share = self.per_institution.saturating_sub(1).max(1);
+        if of_all >= self.per_institution || of_app >= share || !running.jobs.has_room(app) {
             return None;
         }
-        running.insert(institution.to_owned(), here + 1);
-        Some(Room { updates: self, institution: institution.to_owned() })
+        let place = (app.clone(), institution.to_owned());
+        running.jobs.add(app);
+        running.places.push(place.clone());
+        Some(Room { updates: self, place })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -73,9 +88,9 @@ impl Updates {
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         let mut running = self.updates.lock();
-        match running.get_mut(&self.institution) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(running.remove(&self.institution)),
+        running.jobs.remove(&self.place.0);
+        if let Some(index) = running.places.iter().position(|place| *place == self.place) {
+            running.places.swap_remove(index);
         }
     }
 }
@@ -133,7 +148,7 @@ impl Services {
         };
         // Switched off.
         let Some(updates) = &self.updates else { return self.end_without_effect(job).await };
-        let Some(_room) = updates.take_room(&stored.link.institution.id) else {
+        let Some(_room) = updates.take_room(&job.tenant.app_id, &stored.link.institution.id) else {
             self.store.release_job(&job.lease, later(self.store.now(), ROOM_RETRY)).await?;
             return Ok(Ended::Postponed);
         };
@@ -209,17 +224,52 @@ impl Services {
 mod tests {
     use super::*;
 
+    fn updates(per_institution: usize) -> Updates {
+        Updates::new(Schedule::new(4).expect("a schedule"), per_institution)
+    }
+
+    fn app(number: u128) -> AppId {
+        AppId::from_bits(number)
+    }
+
+    /// As many rooms of the app, each at another institution, as there are for it.
+    fn fill(updates: &Updates, number: u128) -> Vec<Room<'_>> {
+        (0..10).filter_map(|other| updates.take_room(&app(number), &format!("{number} {other}"))).collect()
+    }
+
     #[test]
     fn an_institution_has_room_for_so_many_and_a_process_for_all_of_them() {
-        let updates = Updates::new(Schedule::new(4).expect("a schedule"), 2);
-        let (first, second) = (updates.take_room("a"), updates.take_room("a"));
-        assert!(first.is_some() && second.is_some() && updates.take_room("a").is_none());
+        let updates = updates(2);
+        let (first, second) = (updates.take_room(&app(1), "a"), updates.take_room(&app(2), "a"));
+        assert!(first.is_some() && second.is_some() && updates.take_room(&app(3), "a").is_none());
         drop(first);
-        let again = updates.take_room("a");
+        let again = updates.take_room(&app(3), "a");
         assert!(again.is_some());
-        let others: Vec<_> = (0..10).filter_map(|n| updates.take_room(&n.to_string())).collect();
-        assert_eq!(others.len(), AT_ONCE_MAX - 2);
+        let others: Vec<_> = (4..10).flat_map(|number| fill(&updates, number)).collect();
+        assert_eq!(others.len(), AT_ONCE_MAX as usize - 2);
         drop((second, again, others));
-        assert!(updates.lock().is_empty());
+        let running = updates.lock();
+        assert!(running.places.is_empty() && running.jobs.room_for_any() == AT_ONCE_MAX / 2);
+    }
+
+    #[test]
+    fn an_app_leaves_room_to_others_in_the_process_and_at_an_institution() {
+        let updates = updates(3);
+        let of_one = fill(&updates, 1);
+        assert_eq!(of_one.len(), AT_ONCE_MAX as usize / 2);
+        assert!(!fill(&updates, 2).is_empty());
+        drop(of_one);
+        let here: Vec<_> = (0..3).filter_map(|_| updates.take_room(&app(1), "a")).collect();
+        assert_eq!(here.len(), 2);
+        assert!(updates.take_room(&app(2), "a").is_some(), "the last room is for another app");
+    }
+
+    #[test]
+    fn an_institution_with_one_room_has_it_for_any_app() {
+        let updates = updates(1);
+        let room = updates.take_room(&app(1), "a");
+        assert!(room.is_some() && updates.take_room(&app(2), "a").is_none());
+        drop(room);
+        assert!(updates.take_room(&app(2), "a").is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::Request;
+use passbook::api::{operation::Operation, shed::Admitted};
 use passbook_core::{
     event::{Event, EventKind},
     ids::LinkId,
@@ -358,6 +359,65 @@ async fn ledger_of(server: &TestServer, link: &str, count: u64) {
     let events = (1..=count).map(event).collect();
     store.commit(Changes { events, ..Changes::default() }).await.unwrap();
     while server.services.dispatch().await.unwrap() {}
+}
+
+/// Every place that there is for A.
+async fn take_places(server: &TestServer) -> Vec<Admitted<'_>> {
+    let mut held = Vec::new();
+    while let Ok(place) = server.api.shedder.admit(Operation::GetEvents, &server.a.tenant).await {
+        held.push(place);
+    }
+    held
+}
+
+#[tokio::test]
+async fn a_stream_that_is_behind_waits_for_a_place_and_one_that_is_not_needs_none() {
+    let server = TestServer::start().await;
+    let link = linked(&server, &server.a).await;
+    let past = events(&server, &server.a, "?limit=1000").await.len() as u64;
+    let mut of_now = Stream::open(&server, "", None).await;
+    let mut behind = Stream::open(&server, "?cursor=0", None).await;
+    let places = take_places(&server).await;
+    ledger_of(&server, &link, 1).await;
+    assert_eq!(of_now.next().await.0, past + 1);
+    // Longer than it takes to look again.
+    let silence = tokio::time::timeout(Duration::from_millis(700), behind.next_message()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    assert_eq!(server.api.metrics.shed.get(), 0, "nobody was refused anything");
+    drop(places);
+    for position in 1..=past + 1 {
+        assert_eq!(behind.next().await.0, position);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_catches_up_holds_no_place_while_it_sends() {
+    let server = TestServer::start().await;
+    let link = linked(&server, &server.a).await;
+    ledger_of(&server, &link, 300).await;
+    let before = server.api.shedder.held();
+    let mut stream = Stream::open(&server, "?cursor=0&signed=true", None).await;
+    for position in 1..=300 {
+        let (id, event) = stream.next().await;
+        assert_eq!((id, server.api.shedder.held()), (position, before));
+        assert!(event["signed"]["signature"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_keeps_back_the_rest_of_what_it_has_read() {
+    let server = TestServer::start().await;
+    let link = linked(&server, &server.a).await;
+    ledger_of(&server, &link, 50).await;
+    let mut stream = Stream::open(&server, "?cursor=0&signed=true", None).await;
+    assert_eq!((stream.next().await.0, stream.next().await.0), (1, 2));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(15 * 60)).await;
+    tokio::time::resume();
+    let (name, last, data) = stream.next_message().await;
+    assert_eq!((name.as_str(), &data["error_code"]), ("stream.ended", &json!("stream_error.lifetime_over")));
+    let mut again = Stream::open(&server, "", Some(last)).await;
+    assert_eq!(again.next().await.0, 3, "nothing is left out");
 }
 
 #[tokio::test]

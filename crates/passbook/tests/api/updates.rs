@@ -4,7 +4,7 @@ use passbook::workers::schedule::Updates;
 use passbook_core::{failure::FailureClass, product::Product, schedule::Schedule};
 use serde_json::{Value, json};
 
-use crate::support::{TestServer, text};
+use crate::support::{TestServer, text, until};
 
 const SLOT: i64 = 6 * 3_600;
 
@@ -164,4 +164,29 @@ async fn links_of_one_institution_take_turns_and_all_are_updated() {
         pass(&server, 20).await;
     }
     assert_eq!(fetched(&server), before + links.len());
+}
+
+#[tokio::test]
+async fn an_app_whose_bank_hangs_leaves_room_to_the_updates_of_another_app() {
+    let server = updating(20).await;
+    let products = json!({"transactions": {"prefetch": true}});
+    for _ in 0..8 {
+        server.scripted_link(products.clone()).await;
+    }
+    let fields = json!({"institution_id": "credentials_bank", "settings": {"products": products}});
+    let theirs = server.link_with(&server.b, fields).await;
+    let refreshed_at = async || {
+        let link = server.get(&server.b, &format!("/links/{theirs}")).await.ok(200);
+        text(&link["products"]["transactions"]["refreshed_at"])
+    };
+    assert_eq!(server.services.plan_updates().await.expect("a plan"), 9);
+    let (before, fetches) = (refreshed_at().await, server.bank.all_fetches());
+    server.bank.hold();
+    server.advance(SLOT);
+    until(|| server.bank.all_fetches() == fetches + 4).await;
+    server.drain(&server.b).await;
+    assert!(refreshed_at().await > before);
+    assert_eq!(server.bank.all_fetches(), fetches + 4, "the rest waits");
+    server.bank.release();
+    pass(&server, 20).await;
 }

@@ -12,7 +12,7 @@ const OPEN: &str = "state = 'open' AND work LIKE '%follow_schedule%'";
 /// Those that were made.
 const DONE: &str = "state = 'done' AND work LIKE '%follow_schedule%'";
 const SETTINGS: &str =
-    "[server]\nreplicas = 2\n[limits]\nenabled = false\n[refresh]\ntimes_per_day = 24\nper_institution = 3";
+    "[server]\nreplicas = 2\n[limits]\nenabled = false\n[refresh]\ntimes_per_day = 24\nper_institution = 4";
 
 fn count(jobs: &str) -> String {
     format!("SELECT COUNT(*) FROM jobs WHERE {jobs}")
