@@ -4,7 +4,7 @@
 //! of the process's slots stay free for refreshes that an app asked for. It never spends an app's allowance.
 //!
 //! Apps share the room there is. An update holds its room for as long as the institution takes, so no app takes the last
-//! one: neither of the process ([`job_shares`](passbook_core::job_shares)), nor of an institution with two or more.
+//! one: neither of the process ([`job_shares`](passbook_core::job_shares)), nor of an institution with three or more.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,7 +27,7 @@ use super::{Ended, pause};
 use crate::services::{DECISIONS_MAX, Fault, Outcome, Services, access::later, changes_with_link};
 
 /// Updates that run at once in one process, whichever their institutions. One app alone may hold half of them.
-const AT_ONCE_MAX: u32 = 8;
+const AT_ONCE_MAX: u32 = 16;
 /// How soon an update that found no room tries again.
 const ROOM_RETRY: SignedDuration = SignedDuration::from_secs(20);
 /// How often links without a planned update are looked for.
@@ -70,7 +70,7 @@ impl Updates {
         let mut running = self.lock();
         let here = running.places.iter().filter(|place| place.1 == institution);
         let (of_all, of_app) = (here.clone().count(), here.filter(|place| place.0 == *app).count());
-        let share = self.per_institution.saturating_sub(1).max(1);
+        let share = self.per_institution - usize::from(self.per_institution > 2);
         if of_all >= self.per_institution || of_app >= share || !running.jobs.has_room(app) {
             return None;
         }
