@@ -293,7 +293,7 @@ impl Server {
             _ = connection.as_mut() => return,
             () = self.stop.stopped.cancelled() => {}
             () = idle => {}
-            // Nothing runs on it.
+            // Nothing runs on it, or its peer has more than its share.
             () = peer.place.gives_way() => return,
         }
         connection.as_mut().graceful_shutdown();
@@ -330,11 +330,10 @@ impl Server {
                 Some(None) => crowded(),
                 _ => router.oneshot(request.map(Body::new)).await?,
             };
-            drop(running);
             if keeps_alive && draining.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response)
+            Ok(response.map(|body| Body::new(running.until_end_of(body))))
         }
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! A body that arrives slowly holds nothing but itself: no place among the requests that are worked on, no file place,
 //! no transaction. What it does hold, its memory, is bounded here. Bodies are counted for a *sender*: the tenant where
-//! the request's head says who calls, else the client's address (a /64 of IPv6). When a bound is reached the newcomer is
-//! not refused. Instead the body that has been on its way for longest gives way, of the sender that has too many or of
-//! the one that holds the most. So a sender of slow bodies only harms itself, and a request that arrives whole, as nearly
-//! all do, always gets through, even beside slow ones from its own address.
+//! the request's head says who calls, else the client's address (a /64 of IPv6). When a bound of their number is reached
+//! the newcomer is not refused. Instead the body that has been on its way for longest gives way, of the sender that has
+//! too many or of the one that has the most. So a sender of slow bodies only harms itself, and a request that arrives
+//! whole, as nearly all do, gets through, even beside slow ones from its own address.
+//!
+//! In bytes, a sender has a share: the bound divided by the senders there are and one who may come. Above its share it
+//! may hold as much as it leaves free. Where bytes are missing, the body that has been on its way for longest gives way,
+//! of the sender above its share that holds the most; it may be the very body whose bytes were too many. What has
+//! arrived cannot be taken back, so it counts for its sender but does not give way. As each sender leaves as much free
+//! as it holds, others have room meanwhile.
 //!
 //! | body | time in all | pace |
 //! | --- | --- | --- |
@@ -48,7 +54,7 @@ const PER_ADDRESS_MAX: usize = 64;
 const KNOWN_MAX: usize = 8_192;
 const UNKNOWN_MAX: usize = 2_048;
 /// Bytes of known callers' bodies that are in memory, arrived ones until their request is answered included: sixteen of
-/// the largest statement files.
+/// the largest statement files, of which a tenant alone may have eight.
 const KNOWN_BYTES_MAX: usize = 256 << 20;
 /// The same of unknown callers, whose bodies are forms of 16 KiB at most.
 const UNKNOWN_BYTES_MAX: usize = 16 << 20;
@@ -142,10 +148,15 @@ async fn receive<S: Hash + Eq + Clone + Send + Sync + 'static>(
         if content.len() + data.remaining() > limit {
             return Err(ApiError::too_large(limit));
         }
+        // Its own bytes may have been the ones too many. The next frame, if it is there, would hide that.
+        if !arriving.grow(data.remaining()) {
+            return Err(ApiError::gave_way());
+        }
         content.append(&data);
-        arriving.grow(content.len());
     }
-    arriving.arrived();
+    if !arriving.arrived() {
+        return Err(ApiError::gave_way());
+    }
     Ok(Bytes::from_owner(Arrived { content: content.0, _counted: arriving }))
 }
 
@@ -236,8 +247,15 @@ struct State<S> {
 
 #[derive(Default)]
 struct Sender {
-    /// Bodies on their way, by when they began, with what tells them to give way.
-    arriving: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Bodies on their way, by when they began.
+    arriving: BTreeMap<u64, OnItsWay>,
+    /// Of these and of those that have arrived.
+    bytes: usize,
+}
+
+/// A body on its way, as the others see it.
+struct OnItsWay {
+    gives_way: oneshot::Sender<()>,
     bytes: usize,
 }
 
@@ -246,7 +264,8 @@ struct Arriving<S: Hash + Eq + Clone> {
     pool: Arc<Pool<S>>,
     sender: S,
     number: u64,
-    bytes: usize,
+    /// What is counted of it once it has arrived.
+    arrived: usize,
 }
 
 impl<S: Hash + Eq + Clone> Pool<S> {
@@ -262,7 +281,7 @@ impl<S: Hash + Eq + Clone> Pool<S> {
         let number = state.begun;
         let own = state.senders.entry(sender.clone()).or_default();
         let (gives_way, hears) = oneshot::channel();
-        own.arriving.insert(number, gives_way);
+        own.arriving.insert(number, OnItsWay { gives_way, bytes: 0 });
         let is_over = own.arriving.len() > self.most.of_sender;
         state.arriving += 1;
         if is_over {
@@ -273,7 +292,7 @@ impl<S: Hash + Eq + Clone> Pool<S> {
                 state.end_oldest_of(&sender, number);
             }
         }
-        (Arriving { pool: self.clone(), sender: sender.clone(), number, bytes: 0 }, hears)
+        (Arriving { pool: self.clone(), sender: sender.clone(), number, arrived: 0 }, hears)
     }
 
     fn state(&self) -> MutexGuard<'_, State<S>> {
@@ -284,60 +303,101 @@ impl<S: Hash + Eq + Clone> Pool<S> {
 impl<S: Hash + Eq + Clone> State<S> {
     /// Tells the oldest body of this sender to give way, but not the one that the room is made for.
     fn end_oldest_of(&mut self, sender: &S, spared: u64) {
-        let Some(own) = self.senders.get_mut(sender) else { return };
-        let Some(oldest) = own.arriving.keys().copied().find(|number| *number != spared) else { return };
-        if let Some(gives_way) = own.arriving.remove(&oldest) {
-            self.arriving -= 1;
-            // Gone meanwhile, if this fails.
-            let _ = gives_way.send(());
+        let Some(own) = self.senders.get(sender) else { return };
+        let oldest = own.arriving.keys().copied().find(|number| *number != spared);
+        if let Some(oldest) = oldest {
+            self.end(sender, oldest);
         }
     }
 
-    /// Makes room in bytes: of those that still wait for bytes, the oldest body of the sender that holds the most.
-    fn make_room(&mut self, spared: u64) {
-        let waits = |(_, sender): &(&S, &Sender)| sender.arriving.keys().any(|number| *number != spared);
-        let most = self.senders.iter().filter(waits).max_by_key(|(_, sender)| sender.bytes);
-        if let Some(sender) = most.map(|(sender, _)| sender.clone()) {
-            self.end_oldest_of(&sender, spared);
+    /// Tells a body to give way. It counts no more: it takes no further byte, and is dropped as soon as it hears.
+    fn end(&mut self, sender: &S, number: u64) {
+        if let Some(body) = self.take(sender, number) {
+            self.uncount(sender, body.bytes);
+            // Gone meanwhile, if this fails.
+            let _ = body.gives_way.send(());
         }
+    }
+
+    fn take(&mut self, sender: &S, number: u64) -> Option<OnItsWay> {
+        let body = self.senders.get_mut(sender)?.arriving.remove(&number)?;
+        self.arriving -= 1;
+        Some(body)
+    }
+
+    fn uncount(&mut self, sender: &S, bytes: usize) {
+        self.bytes -= bytes;
+        if let Some(own) = self.senders.get_mut(sender) {
+            own.bytes -= bytes;
+        }
+    }
+
+    /// Makes room for the bytes that this body of the sender has grown by.
+    fn make_room(&mut self, most: usize, sender: &S, number: u64) {
+        while self.is_on_its_way(sender, number) && !self.fits(most, sender) {
+            match self.gives_way_next(most) {
+                Some((heaviest, oldest)) => self.end(&heaviest, oldest),
+                // All that others hold above their share has arrived.
+                None => self.end(sender, number),
+            }
+        }
+    }
+
+    fn is_on_its_way(&self, sender: &S, number: u64) -> bool {
+        self.senders.get(sender).is_some_and(|own| own.arriving.contains_key(&number))
+    }
+
+    /// Whether the sender may hold what it holds.
+    fn fits(&self, most: usize, sender: &S) -> bool {
+        let held = self.senders.get(sender).map_or(0, |own| own.bytes);
+        let free = most.checked_sub(self.bytes);
+        free.is_some_and(|free| held <= free.max(self.share(most)))
+    }
+
+    /// What a sender may hold whatever the others do. One who may come has a share too, so nobody's share is all.
+    fn share(&self, most: usize) -> usize {
+        most / (self.senders.len() + 1)
+    }
+
+    /// The oldest body with bytes that is on its way, of the sender above its share that holds the most.
+    fn gives_way_next(&self, most: usize) -> Option<(S, u64)> {
+        let share = self.share(most);
+        let oldest = |own: &Sender| own.arriving.iter().find(|(_, body)| body.bytes > 0).map(|(number, _)| *number);
+        let above = self.senders.iter().filter(|(_, own)| own.bytes > share);
+        let with_bodies = above.filter_map(|(sender, own)| Some((sender, own.bytes, oldest(own)?)));
+        with_bodies.max_by_key(|(_, bytes, _)| *bytes).map(|(sender, _, number)| (sender.clone(), number))
     }
 }
 
 impl<S: Hash + Eq + Clone> Arriving<S> {
-    /// Counts what has arrived so far.
-    fn grow(&mut self, bytes: usize) {
-        let more = bytes - self.bytes;
-        self.bytes = bytes;
-        let mut state = self.pool.state();
+    /// Counts more bytes before they are kept. `false` when the body has to give way.
+    fn grow(&self, more: usize) -> bool {
+        let state = &mut *self.pool.state();
+        let Some(own) = state.senders.get_mut(&self.sender) else { return false };
+        let Some(body) = own.arriving.get_mut(&self.number) else { return false };
+        body.bytes += more;
+        own.bytes += more;
         state.bytes += more;
-        if let Some(sender) = state.senders.get_mut(&self.sender) {
-            sender.bytes += more;
-        }
-        if state.bytes > self.pool.most.bytes {
-            state.make_room(self.number);
-        }
+        state.make_room(self.pool.most.bytes, &self.sender, self.number);
+        state.is_on_its_way(&self.sender, self.number)
     }
 
     /// The body is whole: it waits for nobody any more and need not give way, but its bytes count until it is dropped.
-    fn arrived(&mut self) {
-        let mut state = self.pool.state();
-        let own = state.senders.get_mut(&self.sender);
-        if own.is_some_and(|own| own.arriving.remove(&self.number).is_some()) {
-            state.arriving -= 1;
-        }
+    /// `false` when it had to give way before.
+    fn arrived(&mut self) -> bool {
+        let body = self.pool.state().take(&self.sender, self.number);
+        self.arrived = body.as_ref().map_or(0, |body| body.bytes);
+        body.is_some()
     }
 }
 
 impl<S: Hash + Eq + Clone> Drop for Arriving<S> {
     fn drop(&mut self) {
-        self.arrived();
         let mut state = self.pool.state();
-        state.bytes -= self.bytes;
-        if let Some(sender) = state.senders.get_mut(&self.sender) {
-            sender.bytes -= self.bytes;
-            if sender.arriving.is_empty() && sender.bytes == 0 {
-                state.senders.remove(&self.sender);
-            }
+        let on_its_way = state.take(&self.sender, self.number).map_or(0, |body| body.bytes);
+        state.uncount(&self.sender, on_its_way + self.arrived);
+        if state.senders.get(&self.sender).is_some_and(|own| own.arriving.is_empty() && own.bytes == 0) {
+            state.senders.remove(&self.sender);
         }
     }
 }
@@ -420,18 +480,63 @@ mod tests {
         assert!(poll!(&mut other).is_pending());
     }
 
+    /// Room for 100 bytes.
+    fn roomy() -> Arc<Pool<IpAddr>> {
+        Pool::new(Most { of_sender: 9, of_all: 9, bytes: 100 }, PACE)
+    }
+
+    async fn send(pool: &Arc<Pool<IpAddr>>, of: u8, bytes: usize) -> Result<Bytes, ApiError> {
+        receive(pool.begin(&address(of)), &HeaderMap::new(), Body::from(vec![b'a'; bytes]), 100).await
+    }
+
     #[tokio::test]
-    async fn bytes_are_bounded_and_an_arrived_body_counts_until_it_is_dropped() {
-        let pool = small();
+    async fn a_sender_whose_arrived_bodies_hold_its_share_is_refused_and_others_are_not() {
+        let pool = roomy();
         let headers = HeaderMap::new();
-        let held = receive(pool.begin(&address(1)), &headers, Body::from(vec![0; 60]), 100).await.expect("arrived");
-        let mut waiting = Box::pin(receive(pool.begin(&address(2)), &headers, stalled(30), 100));
-        assert!(poll!(&mut waiting).is_pending());
-        let _third = receive(pool.begin(&address(3)), &headers, Body::from(vec![0; 20]), 100).await.expect("arrived");
-        assert_eq!(status(waiting.await).await, 503, "110 bytes are too many, and it alone still waits");
-        drop(held);
-        drop(_third);
+        let mut innocent = Box::pin(receive(pool.begin(&address(2)), &headers, stalled(20), 100));
+        assert!(poll!(&mut innocent).is_pending());
+        let _held = send(&pool, 1, 40).await.expect("as much as it leaves free");
+        for _ in 0..20 {
+            assert_eq!(status(send(&pool, 1, 10).await).await, 503, "its own newest body");
+        }
+        assert!(poll!(&mut innocent).is_pending());
+        let _whole = send(&pool, 3, 25).await.expect("a share of the bytes");
+        assert!(poll!(&mut innocent).is_pending());
+        assert_eq!(pool.state().bytes, 85);
+    }
+
+    #[tokio::test]
+    async fn an_older_body_of_the_sender_above_its_share_gives_way_first() {
+        let pool = roomy();
+        let headers = HeaderMap::new();
+        let receiving = |of: u8, sent| Box::pin(receive(pool.begin(&address(of)), &headers, stalled(sent), 100));
+        let (mut innocent, mut first, mut second) = (receiving(2, 30), receiving(1, 30), receiving(1, 5));
+        assert!(poll!(&mut innocent).is_pending() && poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        let _whole = send(&pool, 1, 20).await.expect("room that its first body made");
+        assert_eq!(status(first.await).await, 503);
+        assert!(poll!(&mut innocent).is_pending() && poll!(&mut second).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_gave_way_takes_no_further_byte_though_frames_are_ready() {
+        let pool = roomy();
+        let frames = stream::iter((0..100).map(|_| Ok::<_, Infallible>(Bytes::from_static(b"0123456789"))));
+        let sent = receive(pool.begin(&address(1)), &HeaderMap::new(), Body::from_stream(frames), 10_000).await;
+        assert_eq!(status(sent).await, 503);
         assert_eq!(pool.state().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn when_all_that_is_held_has_arrived_the_bound_holds_all_the_same() {
+        let pool = roomy();
+        let mut held = Vec::new();
+        for (of, bytes) in [(1, 50), (2, 33), (3, 17)] {
+            held.push(send(&pool, of, bytes).await.expect("its share, or what is left"));
+        }
+        assert_eq!(pool.state().bytes, 100);
+        assert_eq!(status(send(&pool, 4, 1).await).await, 503);
+        held.clear();
+        assert_eq!(pool.state().bytes, 0, "an arrived body counts until it is dropped, and no longer");
         assert!(pool.state().senders.is_empty(), "nothing is kept of senders that left");
     }
 

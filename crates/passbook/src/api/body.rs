@@ -3,7 +3,7 @@
 //! Duplicate keys are refused at every level, also of unknown fields, because two readers of one body must never see
 //! two different values. Unknown fields are ignored: older official clients send some.
 
-use std::{collections::HashSet, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 
 use http::{HeaderMap, header};
 use serde::{
@@ -32,6 +32,10 @@ pub fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T
         )]));
     }
     refuse_duplicates(bytes)?;
+    // Keeping the path to a possible error costs several times what reading does, so it is kept where there is one.
+    if let Ok(read) = serde_json::from_slice(bytes) {
+        return Ok(read);
+    }
     let mut json = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let mut location = vec![Place::Key("body".to_owned())];
@@ -70,7 +74,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn refuse_duplicates(bytes: &[u8]) -> Result<(), ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let kind = Unique.deserialize(&mut json).and_then(|kind| json.end().map(|()| kind));
+    let kind = Unique(&mut Vec::new()).deserialize(&mut json).and_then(|kind| json.end().map(|()| kind));
     match kind {
         Ok(Kind::Object) => Ok(()),
         Ok(Kind::Other) => Err(invalid("", "the body must be a JSON object")),
@@ -94,11 +98,18 @@ enum Kind {
     Other,
 }
 
-/// Walks any JSON value and fails on the first duplicate key.
-#[derive(Clone, Copy)]
-struct Unique;
+/// Keys up to this many in an object are compared with each other; more than that are hashed.
+const FEW: usize = 16;
 
-impl<'de> DeserializeSeed<'de> for Unique {
+/// A key as it stands in the body, unless it has escapes.
+#[derive(Deserialize, PartialEq, Eq, Hash)]
+struct Key<'body>(#[serde(borrow)] Cow<'body, str>);
+
+/// Walks any JSON value and fails on the first duplicate key. Holds the keys of all objects around the value, so that a
+/// body of very many small objects needs no memory for each.
+struct Unique<'a, 'de>(&'a mut Vec<Key<'de>>);
+
+impl<'de> DeserializeSeed<'de> for Unique<'_, 'de> {
     type Value = Kind;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
@@ -106,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for Unique {
     }
 }
 
-impl<'de> Visitor<'de> for Unique {
+impl<'de> Visitor<'de> for Unique<'_, 'de> {
     type Value = Kind;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,18 +149,25 @@ impl<'de> Visitor<'de> for Unique {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
-        while items.next_element_seed(Self)?.is_some() {}
+        while items.next_element_seed(Unique(self.0))?.is_some() {}
         Ok(Kind::Other)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
-        let mut keys = HashSet::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            entries.next_value_seed(Self)?;
-            if !keys.insert(key) {
+        let (first, mut many) = (self.0.len(), HashSet::new());
+        while let Some(key) = entries.next_key::<Key>()? {
+            let few = self.0.get(first..).unwrap_or_default();
+            if few.contains(&key) || many.contains(&key) {
                 return Err(serde::de::Error::custom(DUPLICATE));
             }
+            if few.len() < FEW {
+                self.0.push(key);
+            } else {
+                many.insert(key);
+            }
+            entries.next_value_seed(Unique(self.0))?;
         }
+        self.0.truncate(first);
         Ok(Kind::Object)
     }
 }
@@ -285,6 +303,23 @@ mod tests {
         assert!(parse::<Sample>(&json_headers(), b"{\"name\":\"\xff\"}").is_err());
         assert!(parse::<Sample>(&json_headers(), b"{\"name\":\"a\",\"unknown\":[1,{}]}").is_ok());
         assert!(parse::<Sample>(&HeaderMap::new(), b"{\"name\":\"a\"}").is_err());
+    }
+
+    #[test]
+    fn a_key_twice_is_found_at_every_place_and_however_it_is_written() {
+        let object = |keys: &[String]| {
+            let entries: Vec<_> =
+                keys.iter().map(|key| format!(r#""{key}":{{"key1":[{{"a":1}},{{"a":1}}]}}"#)).collect();
+            format!(r#"{{"name":"a","inner":{{{}}}}}"#, entries.join(","))
+        };
+        let keys: Vec<_> = (0..3 * FEW).map(|n| format!("key{n}")).collect();
+        assert!(parse::<Sample>(&json_headers(), object(&keys).as_bytes()).is_ok());
+        for again in [0, 1, FEW - 1, FEW, FEW + 1, 3 * FEW - 2] {
+            for written in [keys[again].clone(), keys[again].replace('k', "\\u006b")] {
+                let twice = object(&[keys.as_slice(), &[written]].concat());
+                assert!(parse::<Sample>(&json_headers(), twice.as_bytes()).is_err(), "{again}");
+            }
+        }
     }
 
     #[tokio::test]
