@@ -251,8 +251,10 @@ async fn a_start_that_finds_no_statistics_makes_them_once() {
     let store = home.open().await;
     stored_link(&store, 1).await;
     store.close().await;
-    // As after a restore: rows, and nothing known about them.
-    home.raw().await.batch_execute("DELETE FROM pg_statistic WHERE starelid = 'links'::regclass").await.unwrap();
+    // As after a restore: rows, and nothing known about them. Nobody else is to make statistics meanwhile.
+    let forget = "ALTER TABLE links SET (autovacuum_enabled = false); \
+        DELETE FROM pg_statistic WHERE starelid = 'links'::regclass";
+    home.raw().await.batch_execute(forget).await.unwrap();
     assert_eq!(statistics(&home).await, (0, 0));
     let store = home.open().await;
     store.statistics_settled().await;

@@ -170,7 +170,7 @@ async fn links_of_one_institution_take_turns_and_all_are_updated() {
 async fn an_app_whose_bank_hangs_leaves_room_to_the_updates_of_another_app() {
     let server = updating(20).await;
     let products = json!({"transactions": {"prefetch": true}});
-    for _ in 0..8 {
+    for _ in 0..16 {
         server.scripted_link(products.clone()).await;
     }
     let fields = json!({"institution_id": "credentials_bank", "settings": {"products": products}});
@@ -179,14 +179,14 @@ async fn an_app_whose_bank_hangs_leaves_room_to_the_updates_of_another_app() {
         let link = server.get(&server.b, &format!("/links/{theirs}")).await.ok(200);
         text(&link["products"]["transactions"]["refreshed_at"])
     };
-    assert_eq!(server.services.plan_updates().await.expect("a plan"), 9);
+    assert_eq!(server.services.plan_updates().await.expect("a plan"), 17);
     let (before, fetches) = (refreshed_at().await, server.bank.all_fetches());
     server.bank.hold();
     server.advance(SLOT);
-    until(|| server.bank.all_fetches() == fetches + 4).await;
+    until(|| server.bank.all_fetches() == fetches + 8).await;
     server.drain(&server.b).await;
     assert!(refreshed_at().await > before);
-    assert_eq!(server.bank.all_fetches(), fetches + 4, "the rest waits");
+    assert_eq!(server.bank.all_fetches(), fetches + 8, "the rest waits");
     server.bank.release();
     pass(&server, 20).await;
 }
