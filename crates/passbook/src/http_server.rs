@@ -27,6 +27,7 @@ mod answer_body;
 mod peers;
 mod socket;
 pub mod tls;
+mod unread;
 
 use std::{convert::Infallible, future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -326,10 +327,17 @@ impl Server {
         let router = self.router_for(&mut request);
         let draining = self.stop.draining.clone();
         async move {
+            let (request, unread) = match keeps_alive {
+                true => unread::lend(request),
+                false => (request.map(Body::new), None),
+            };
             let mut response = match place {
                 Some(None) => crowded(),
-                _ => router.oneshot(request.map(Body::new)).await?,
+                _ => router.oneshot(request).await?,
             };
+            if let Some(unread) = unread {
+                unread.read_away(response.headers()).await;
+            }
             if keeps_alive && draining.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -37,6 +37,8 @@ const SLOW: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// More than the buffers of both sockets hold.
 const LARGE: usize = 64 << 20;
+/// As large as a file that a client uploads.
+const FILE: usize = 8 << 20;
 
 struct Server {
     address: SocketAddr,
@@ -66,7 +68,7 @@ impl Server {
     async fn start(bounds: Bounds) -> Self {
         let held = CancellationToken::new();
         let router = Router::new()
-            .route("/", get(async || "hello"))
+            .route("/", get(async || "hello").post(async || http::StatusCode::UNAUTHORIZED))
             .route(
                 "/slow",
                 get(async || {
@@ -230,6 +232,19 @@ async fn a_request_that_arrives_in_pieces_is_put_together() {
     }
     let answer = String::from_utf8(rest(&mut client).await.unwrap()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending_and_the_connection_goes_on() {
+    let server = Server::start(Bounds::default()).await;
+    let mut client =
+        server.open(format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {FILE}\r\n\r\n").as_bytes()).await;
+    for _ in 0..FILE / 1024 {
+        client.write_all(&[b'x'; 1024]).await.expect("the server reads on");
+    }
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("the server reads on");
+    let answers = String::from_utf8(rest(&mut client).await.expect("answers")).expect("text");
+    assert!(answers.starts_with("HTTP/1.1 401") && answers.ends_with("hello"), "{answers}");
 }
 
 #[tokio::test]
