@@ -37,7 +37,6 @@ use super::{
     body::{self, Problems},
     caller::Caller,
     errors::ApiError,
-    operation::Operation,
     query::Query,
     standing::Standing,
     streams::Place,
@@ -235,15 +234,14 @@ impl Follower {
         }
     }
 
-    /// The next page: from memory, or from the store with a place like every other request that scans. The place is
-    /// given back before anything is rendered or sent.
+    /// The next page: from memory, or from the store in turn with other streams. The turn is over before anything is
+    /// rendered or sent.
     async fn read(&mut self) -> Result<Result<LedgerPage, NoPlace>, ApiError> {
         if let Some(page) = self.tail.read(&self.filter, STREAM_PAGE as usize) {
             return Ok(Ok(page));
         }
         let (api, actor) = (self.api.clone(), self.standing.actor().clone());
-        // No request is refused when there is none, so none is counted as refused.
-        let Ok(_place) = self.meanwhile(api.shedder.admit(Operation::GetEvents, &actor.tenant)).await? else {
+        let Ok(_turn) = self.meanwhile(api.streams.turn(&actor.tenant)).await? else {
             return Ok(Err(NoPlace));
         };
         Ok(Ok(api.services.catch_up(&actor, &self.filter, STREAM_PAGE).await?))

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::Request;
-use passbook::api::{operation::Operation, shed::Admitted};
 use passbook_core::{
     event::{Event, EventKind},
     ids::LinkId,
-    tenant::ScopeSet,
+    tenant::{ScopeSet, Tenant},
 };
-use passbook_store::port::{Changes, Client as ClientRow};
+use passbook_store::{
+    places::Place,
+    port::{Changes, Client as ClientRow},
+};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -361,30 +363,27 @@ async fn ledger_of(server: &TestServer, link: &str, count: u64) {
     while server.services.dispatch().await.unwrap() {}
 }
 
-/// Every place that there is for A.
-async fn take_places(server: &TestServer) -> Vec<Admitted<'_>> {
-    let mut held = Vec::new();
-    while let Ok(place) = server.api.shedder.admit(Operation::GetEvents, &server.a.tenant).await {
-        held.push(place);
-    }
-    held
+/// All turns to read the store that app A's streams may have.
+fn take_turns(server: &TestServer) -> Vec<Place<Tenant>> {
+    let turn = || server.api.streams.turn(&server.a.tenant).now_or_never();
+    std::iter::from_fn(|| turn()?.ok()).collect()
 }
 
 #[tokio::test]
-async fn a_stream_that_is_behind_waits_for_a_place_and_one_that_is_not_needs_none() {
+async fn a_stream_that_is_behind_waits_for_a_turn_and_one_that_is_not_needs_none() {
     let server = TestServer::start().await;
     let link = linked(&server, &server.a).await;
     let past = events(&server, &server.a, "?limit=1000").await.len() as u64;
     let mut of_now = Stream::open(&server, "", None).await;
     let mut behind = Stream::open(&server, "?cursor=0", None).await;
-    let places = take_places(&server).await;
+    let turns = take_turns(&server);
     ledger_of(&server, &link, 1).await;
     assert_eq!(of_now.next().await.0, past + 1);
     // Longer than it takes to look again.
     let silence = tokio::time::timeout(Duration::from_millis(700), behind.next_message()).await;
     assert!(silence.is_err(), "{silence:?}");
     assert_eq!(server.api.metrics.shed.get(), 0, "nobody was refused anything");
-    drop(places);
+    drop(turns);
     for position in 1..=past + 1 {
         assert_eq!(behind.next().await.0, position);
     }
