@@ -123,9 +123,10 @@ where
             if let Some(standing) = asked_by.standing().filter(|_| !response.status().is_server_error())
                 && let Err(withdrawn) = standing.check_withdrawal(&api.services).await
             {
-                // That the store cannot be asked does not undo what was done.
-                let refusal = if is_safe || !withdrawn.is_server_error() { withdrawn } else { ApiError::internal() };
-                response = refusal.into_response();
+                // That the store cannot be asked does not undo what was done, which the caller gets to hear.
+                if is_safe || !withdrawn.is_server_error() {
+                    response = withdrawn.into_response();
+                }
             }
             drop(in_flight);
             let status = response.status();
