@@ -13,10 +13,10 @@ use super::{
     investments::write_investments,
     jobs::{add_job, check_lease, finish_job},
     links::write_link,
+    request::Effects,
     sessions::write_session,
     transactions::write_transactions,
     usage::count,
-    writer::Effects,
 };
 use crate::stored::prepare::Prepared;
 

@@ -17,7 +17,8 @@ use super::{
     jobs::{list_timed_jobs, retime_jobs},
     links::first,
     readers::Readers,
-    writer::{Effects, Retiming, Writer},
+    request::{Effects, Retiming},
+    writer::Writer,
 };
 use crate::{
     fair::Lane,

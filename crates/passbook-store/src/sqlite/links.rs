@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{
     backlog::{erase_rows_at_first, forget_replaced},
     failure::{ReadError, WriteError, constraint_as, one_row},
+    request::Effects,
     usage::give_back,
-    writer::Effects,
 };
 use crate::{
     port::{Guard, ImportKey, LinkAnswer, LinkPosition, NumbersAnswer, StoredLink, StoredSecrets},

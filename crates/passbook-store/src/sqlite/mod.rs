@@ -39,12 +39,14 @@ mod instance;
 mod investments;
 mod jobs;
 mod key_file;
+mod large;
 mod links;
 mod master_keys;
 mod open;
 mod pieces;
 mod queue;
 mod readers;
+mod request;
 mod restore;
 mod retention;
 mod sessions;
@@ -85,8 +87,9 @@ use self::{
     failure::{Closed, WriteError, unavailable},
     pieces::Pieces,
     readers::Readers,
+    request::{Effects, Retiming},
     views::Rows,
-    writer::{Effects, Retiming, Writer},
+    writer::Writer,
 };
 pub use crate::stored::ledger::LedgerError;
 use crate::{

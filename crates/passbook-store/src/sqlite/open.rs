@@ -26,8 +26,9 @@ use super::{
     jobs::end_all_leases,
     links::{lookup_link_unscoped, lookup_remains, write_link},
     readers::Readers,
+    request::Effects,
     views::Views,
-    writer::{Effects, Writer},
+    writer::Writer,
 };
 use crate::{
     files::{NotPrivate, create_private, open_private, sweep, tighten},

@@ -16,9 +16,9 @@ use super::{
     failure::{ReadError, WriteError},
     investments,
     links::keep_place,
+    request::Effects,
     transactions,
     undo::{Replaced, Table},
-    writer::Effects,
 };
 use crate::{
     port::{InvestmentWrites, TransactionWrites},

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::writer::{Large, Request};
+use super::{large::Large, request::Request};
 use crate::fair::{Lane, Lanes};
 
 /// Requests that may wait. A tenant alone may have half of them; see [`Lanes`].
@@ -136,7 +136,7 @@ impl Queue {
         self.ring(waiting);
     }
 
-    /// Forgets whatever waits; everybody is told that the store is closed.
+    /// Drops whatever waits. Its callers get the error of a closed store.
     pub(super) fn clear(&self) {
         let mut waiting = self.locked();
         waiting.is_closed = true;

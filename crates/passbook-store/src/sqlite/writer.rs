@@ -14,26 +14,28 @@
 
 use std::{
     fs::File,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
-use passbook_core::ids::{AppId, LinkId};
-use rusqlite::{Connection, ErrorCode};
+use passbook_core::ids::LinkId;
+use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+#[cfg(feature = "fault-hooks")]
+use super::request::EndOfThread;
 use super::{
     backlog::{self, Worked},
     condition::is_damage,
     connection::{BUSY_TIMEOUT, connect_writer},
-    failure::{Closed, ReadError, WriteError, unavailable},
-    pieces::{Pieces, Place},
+    failure::{Closed, WriteError, unavailable},
+    large::{Large, Stage, Step},
+    pieces::Pieces,
     queue::{Queue, Refused, Wake},
     readers::is_broken,
+    request::{Effects, Fate, GroupFailed, Request, Task},
     views::Views,
 };
 use crate::{
@@ -64,28 +66,6 @@ const ERASE_WITHIN: Duration = Duration::from_secs(30);
 const ERASE_WAIT: Duration = Duration::from_millis(20);
 const ERASE_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a request did beside the database.
-#[derive(Default)]
-pub(super) struct Effects {
-    /// Links whose keys were destroyed.
-    pub destroyed: Vec<LedgerEntry>,
-    /// Something is left to `backlog::work`.
-    pub has_backlog: bool,
-    /// Due times that do not follow their app's clock yet.
-    pub retiming: Option<Retiming>,
-}
-
-/// Due times of an app that are changed in pieces, after its clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Retiming {
-    /// The app.
-    pub app: AppId,
-    /// Tells several of them apart.
-    pub number: i64,
-    /// Real time when the clock was set.
-    pub now: Timestamp,
-}
-
 /// The handle to the writing thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
@@ -98,11 +78,6 @@ pub(super) struct Writer {
 #[error("too many writes are waiting")]
 struct QueueFull;
 
-/// Why a whole group failed; the same for everyone in it.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("writing failed")]
-pub(super) struct GroupFailed(#[source] Arc<rusqlite::Error>);
-
 /// The thread ended while the request was its.
 #[derive(Debug, thiserror::Error)]
 #[error("the store's writer ended before it said what became of the request")]
@@ -112,16 +87,6 @@ struct Unanswered;
 #[derive(Debug, thiserror::Error)]
 #[error("the disk has too little room for a large commit")]
 struct NoRoom;
-
-/// A bug in a request.
-#[derive(Debug, thiserror::Error)]
-#[error("a request to the store panicked")]
-struct Panicked;
-
-/// The deletion ledger could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("the deletion ledger cannot be written")]
-struct LedgerFailed;
 
 impl Writer {
     /// Starts the thread. `lock` is held until it ends.
@@ -170,7 +135,7 @@ impl Writer {
         apply: impl FnOnce(&Connection, &mut Effects) -> Result<T, WriteError> + Send + 'static,
     ) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
-        let request = Box::new(Task { apply: Some(apply), link, outcome: None, destroyed: false, reply });
+        let request = Box::new(Task::new(apply, link, reply));
         self.queue.push(lane, request).map_err(refused)?;
         answered(answer).await
     }
@@ -178,8 +143,7 @@ impl Writer {
     /// Queues a commit that goes in pieces and waits for its outcome; as [`Writer::submit`].
     pub(super) async fn submit_pieces(&self, lane: &Lane, pieces: Pieces) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
-        let large = Large { pieces, stage: Stage::Begin, refusal: None, reply: Some(reply) };
-        self.queue.push_large(lane, large).map_err(refused)?;
+        self.queue.push_large(lane, Large::new(pieces, reply)).map_err(refused)?;
         answered(answer).await
     }
 
@@ -241,226 +205,9 @@ impl Drop for ClearsQueue {
     }
 }
 
-/// One queued request.
-pub(super) trait Request: Send {
-    /// The link whose rows it writes.
-    fn link(&self) -> Option<&LinkId>;
-
-    /// Runs within the open transaction; an error means that the whole group is lost.
-    fn run(&mut self, connection: &Connection, effects: &mut Effects) -> Result<(), rusqlite::Error>;
-
-    /// Answers the caller.
-    fn settle(self: Box<Self>, fate: &Fate);
-
-    /// Whether the thread ends after the group.
-    #[cfg(feature = "fault-hooks")]
-    fn ends_thread(&self) -> bool {
-        false
-    }
-}
-
-/// What became of a group.
-pub(super) enum Fate {
-    Committed,
-    /// Committed, but the deletion ledger was not synced.
-    Unrecorded,
-    Failed(GroupFailed),
-}
-
-struct Task<T, F> {
-    apply: Option<F>,
-    link: Option<LinkId>,
-    outcome: Option<Result<T, WriteError>>,
-    destroyed: bool,
-    reply: oneshot::Sender<Result<T, WriteError>>,
-}
-
-impl<T, F> Request for Task<T, F>
-where
-    T: Send,
-    F: FnOnce(&Connection, &mut Effects) -> Result<T, WriteError> + Send,
-{
-    fn link(&self) -> Option<&LinkId> {
-        self.link.as_ref()
-    }
-
-    fn run(&mut self, connection: &Connection, effects: &mut Effects) -> Result<(), rusqlite::Error> {
-        let Some(apply) = self.apply.take() else { return Ok(()) };
-        let mut own = Effects::default();
-        let outcome = within_savepoint(connection, || apply(connection, &mut own))?;
-        if outcome.is_ok() {
-            self.destroyed = !own.destroyed.is_empty();
-            effects.destroyed.append(&mut own.destroyed);
-            effects.has_backlog |= own.has_backlog;
-        }
-        self.outcome = Some(outcome);
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, fate: &Fate) {
-        let answer = match (fate, self.outcome) {
-            // Not `Unavailable`, which says that nothing changed: the link is gone already.
-            (Fate::Unrecorded, _) if self.destroyed => Err(StoreError::OutcomeUnknown(Box::new(LedgerFailed)).into()),
-            (Fate::Committed | Fate::Unrecorded, Some(outcome)) => outcome,
-            (Fate::Committed | Fate::Unrecorded, None) => Err(unavailable(Closed).into()),
-            (Fate::Failed(failure), _) => Err(unavailable(failure.clone()).into()),
-        };
-        // A caller that stopped waiting does not want the answer.
-        let _gone = self.reply.send(answer);
-    }
-}
-
-/// Ends the thread, as a bug outside of any request would.
-#[cfg(feature = "fault-hooks")]
-struct EndOfThread {
-    panics: bool,
-}
-
-#[cfg(feature = "fault-hooks")]
-impl Request for EndOfThread {
-    fn link(&self) -> Option<&LinkId> {
-        None
-    }
-
-    fn run(&mut self, _: &Connection, _: &mut Effects) -> Result<(), rusqlite::Error> {
-        assert!(!self.panics, "ended by a fault hook");
-        Ok(())
-    }
-
-    fn settle(self: Box<Self>, _: &Fate) {}
-
-    fn ends_thread(&self) -> bool {
-        true
-    }
-}
-
-/// A commit that goes in pieces.
-pub(super) struct Large {
-    pieces: Pieces,
-    stage: Stage,
-    /// Why it is taken back.
-    refusal: Option<WriteError>,
-    /// Empty once it was answered.
-    reply: Option<oneshot::Sender<Result<(), WriteError>>>,
-}
-
-/// How far a commit in pieces has come, as committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Nothing is written.
-    Begin,
-    /// The rows before this place are written.
-    Rows(Place),
-    /// All rows are written.
-    LastPiece,
-    /// It does not take effect.
-    TakingBack,
-}
-
-/// What a piece did, if its transaction is committed.
-enum Step {
-    /// Rows were written; see [`Pieces::write`].
-    Wrote(Option<Place>),
-    /// It cannot take effect, and nothing is written.
-    Refused(WriteError),
-    /// It cannot take effect, and what is written has to be taken back.
-    Lost(WriteError),
-    /// It has taken effect.
-    TookEffect,
-    /// Some of it was taken back; whether all is.
-    TookBack(bool),
-}
-
-impl Large {
-    /// Does the next piece within the open transaction; an error means that the whole group is lost.
-    fn step(
-        &self,
-        connection: &Connection,
-        views: &Views,
-        effects: &mut Effects,
-        is_time_up: &dyn Fn() -> bool,
-    ) -> Result<Step, rusqlite::Error> {
-        let pieces = &self.pieces;
-        match self.stage {
-            Stage::Begin => match within_savepoint(connection, || pieces.try_guards(connection))? {
-                Err(error) => Ok(Step::Refused(error)),
-                Ok(()) => {
-                    let begun = within_savepoint(connection, || {
-                        pieces.begin(connection)?;
-                        pieces.write(connection, Place::default(), is_time_up)
-                    })?;
-                    Ok(begun.map_or_else(Step::Refused, Step::Wrote))
-                }
-            },
-            Stage::Rows(place) => {
-                let written = within_savepoint(connection, || pieces.write(connection, place, is_time_up))?;
-                Ok(written.map_or_else(Step::Lost, Step::Wrote))
-            }
-            Stage::LastPiece => {
-                let taken = within_savepoint(connection, || pieces.take_effect(connection, effects))?;
-                if taken.is_ok() {
-                    views.turn();
-                }
-                Ok(taken.map_or_else(Step::Lost, |()| Step::TookEffect))
-            }
-            Stage::TakingBack => {
-                let taken = within_savepoint(connection, || {
-                    Ok(backlog::take_back(connection, pieces.link().as_str(), is_time_up)?)
-                })?;
-                // The link's rows are neither what they were nor what they should become. Going on would serve them; a
-                // start refuses the store by name.
-                let Ok(is_done) = taken else { panic!("a commit in pieces cannot be taken back") };
-                Ok(Step::TookBack(is_done))
-            }
-        }
-    }
-
-    fn answer(&mut self, answer: Result<(), WriteError>) {
-        if let Some(reply) = self.reply.take() {
-            // A caller that stopped waiting does not want the answer.
-            let _gone = reply.send(answer);
-        }
-    }
-}
-
 /// Whether the disk of the store has room for so many bytes; yes when it does not say.
 fn has_room(path: &Path, bytes: u64) -> bool {
     rustix::fs::statvfs(path).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) > bytes)
-}
-
-/// Runs `work`; what it wrote goes when it fails. An error of the outer result means that the whole group is lost.
-fn within_savepoint<T>(
-    connection: &Connection,
-    work: impl FnOnce() -> Result<T, WriteError>,
-) -> Result<Result<T, WriteError>, rusqlite::Error> {
-    connection.prepare_cached("SAVEPOINT request")?.execute([])?;
-    // A panic is a bug in one request. The others of the group, and the thread, go on without it.
-    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(unavailable(Panicked).into()));
-    match outcome {
-        Err(WriteError::Failed(ReadError::Database(error))) if spoils_group(&error, connection) => return Err(error),
-        Err(_) => {
-            connection.prepare_cached("ROLLBACK TO request")?.execute([])?;
-        }
-        Ok(_) => {}
-    }
-    connection.prepare_cached("RELEASE request")?.execute([])?;
-    Ok(outcome)
-}
-
-/// Whether the error says something about the database rather than about one request.
-fn spoils_group(error: &rusqlite::Error, connection: &Connection) -> bool {
-    connection.is_autocommit()
-        || is_broken(error)
-        || matches!(
-            error.sqlite_error_code(),
-            Some(
-                ErrorCode::DiskFull
-                    | ErrorCode::ReadOnly
-                    | ErrorCode::DatabaseBusy
-                    | ErrorCode::DatabaseLocked
-                    | ErrorCode::OperationInterrupted
-            )
-        )
 }
 
 /// The state of the writing thread.
@@ -801,11 +548,15 @@ impl Writing {
 
 #[cfg(test)]
 mod tests {
-    use passbook_core::tenant::{Environment, Tenant};
+    use jiff::Timestamp;
+    use passbook_core::{
+        ids::AppId,
+        tenant::{Environment, Tenant},
+    };
     use rusqlite::ffi;
 
     use super::*;
-    use crate::port::Guard;
+    use crate::{port::Guard, sqlite::failure::ReadError};
 
     type Answer = oneshot::Receiver<Result<(), WriteError>>;
 
@@ -844,7 +595,7 @@ mod tests {
         apply: impl FnOnce(&Connection, &mut Effects) -> Result<(), WriteError> + Send + 'static,
     ) -> (Box<dyn Request>, Answer) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Task { apply: Some(apply), link: None, outcome: None, destroyed: false, reply }), answer)
+        (Box::new(Task::new(apply, None, reply)), answer)
     }
 
     fn keep(bytes: usize) -> (Box<dyn Request>, Answer) {
@@ -1014,7 +765,7 @@ mod tests {
         let held = LinkId::from_bits(1);
         let of_link = |link: Option<LinkId>| -> Box<dyn Request> {
             let apply = |_: &Connection, _: &mut Effects| Ok(());
-            Box::new(Task { apply: Some(apply), link, outcome: None, destroyed: false, reply: oneshot::channel().0 })
+            Box::new(Task::new(apply, link, oneshot::channel().0))
         };
         assert!(queue.push(&tenant(1), of_link(Some(held.clone()))).is_ok());
         let fits = |request: &dyn Request| request.link() != Some(&held);

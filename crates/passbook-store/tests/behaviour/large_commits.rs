@@ -405,7 +405,7 @@ async fn many_due_times_follow_the_clock(store: Arc<dyn Store>) {
     assert_eq!(store.count_due_jobs(&app_id(1), second(0)).await.unwrap(), 1_500);
 }
 
-/// Accounts that become visible are told anew, without a row that changes.
+/// Writes the log alone, as when accounts become visible and their unchanged rows are listed again.
 async fn a_large_log_without_rows_is_one_effect(store: Arc<dyn Store>) {
     let link = stored(&store).await;
     let log = LogWrites {

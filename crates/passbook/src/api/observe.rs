@@ -37,8 +37,8 @@ use crate::{
 /// The header that carries the request id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A refusal for asking too much is told after this time, and nothing is held meanwhile. Otherwise a client that asks
-/// again at once, whatever `Retry-After` says, keeps the processor busy with its refusals alone.
+/// The server sends 429 and 503 with this delay, and holds nothing meanwhile. Otherwise a client that ignores
+/// `Retry-After` keeps the processor busy with refusals alone.
 const REFUSED_AFTER: Duration = Duration::from_millis(10);
 
 /// Makes request ids: random bits of the process, then a counter. Unique without a lock or a random draw per request.
@@ -123,7 +123,7 @@ where
             if let Some(standing) = asked_by.standing().filter(|_| !response.status().is_server_error())
                 && let Err(withdrawn) = standing.check_withdrawal(&api.services).await
             {
-                // That the store cannot be asked does not undo what was done, which the caller gets to hear.
+                // When the store cannot be asked, a change that was made keeps its answer; a read gets none.
                 if is_safe || !withdrawn.is_server_error() {
                     response = withdrawn.into_response();
                 }
