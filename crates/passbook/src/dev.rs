@@ -106,7 +106,7 @@ pub fn client_id(derivation: &Derivation) -> String {
     format!("sandbox_{}", hex(&derivation.bytes("client", &["dev"], 1)[..10]))
 }
 
-/// Makes the dev app, or brings its clock to `frozen_at`.
+/// Makes the dev app, or enables it and brings its clock to `frozen_at`.
 ///
 /// # Errors
 /// When the clock would go back before stored data, or the store fails.
@@ -123,10 +123,15 @@ pub async fn prepare_app(
             None => AppClock::default(),
         };
         let allowed_origins = ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:*")).to_vec();
-        let app = App { id, name: "Passbook dev".to_owned(), clock, allowed_origins };
+        let app = App { id, name: "Passbook dev".to_owned(), clock, allowed_origins, disabled_at: None };
         store.commit(Changes { app: Some(app), ..Changes::default() }).await?;
         return Ok(());
     };
+    if app.disabled_at.is_some() {
+        // What a start announces works, as with a client that was revoked.
+        let enabled = App { disabled_at: None, ..app.clone() };
+        store.commit(Changes { app: Some(enabled), ..Changes::default() }).await?;
+    }
     if let Some(at) = frozen_at {
         let newest = store.newest_time(&id).await?;
         let clock = AppClock::freeze(at, newest).context("--frozen-at cannot be used with this data")?;
@@ -157,6 +162,7 @@ pub async fn prepare_client(services: &Services, data: &Path) -> anyhow::Result<
         secret_hashes: vec![services.keys.hash_client_secret(&secret)],
         scopes: ScopeSet::all(),
         disabled_at: None,
+        app_disabled_at: None,
     };
     services.store.commit(Changes { client: Some(client), ..Changes::default() }).await?;
     Ok((actor, secret))

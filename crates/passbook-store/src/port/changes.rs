@@ -43,10 +43,11 @@ pub struct Changes {
     pub audit: Vec<AuditEntry>,
     /// A session to add or move on.
     pub session: Option<SessionWrite>,
-    /// An application to add, or its new name and origins. The clock of an existing one changes by [`Changes::clock`]
-    /// only.
+    /// An application to add, or its new name and origins and when it was disabled. The clock of an existing one
+    /// changes by [`Changes::clock`] only.
     pub app: Option<App>,
-    /// A client to add, or its new settings; a client never moves to another tenant.
+    /// A client to add, or its new settings; a client never moves to another tenant. When its application was disabled
+    /// is not written.
     pub client: Option<Client>,
     /// A token to add.
     pub token: Option<NewToken>,

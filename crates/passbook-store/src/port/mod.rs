@@ -168,8 +168,8 @@ pub trait Store: Send + Sync + 'static {
     // ---- jobs
 
     /// Leases up to `limit` due jobs to `owner` until `until`, oldest due first; at most one per link, and none of a
-    /// link that has a job under a live lease, and none of the applications in `except`. Each lease raises the job's
-    /// fence. Expired leases count as free.
+    /// link that has a job under a live lease, and none of the applications in `except` or of one that is disabled at
+    /// `now`. Each lease raises the job's fence. Expired leases count as free.
     async fn lease_jobs(
         &self,
         owner: &str,
@@ -185,7 +185,8 @@ pub trait Store: Send + Sync + 'static {
     /// Gives a job back unfinished, due again at `due_at`. Nothing happens when the lease was lost.
     async fn release_job(&self, job: &LeaseRef, due_at: Timestamp) -> Result<(), StoreError>;
 
-    /// When the next waiting or running-under-lease job may be leased (real time); `None` when there is none.
+    /// When the next waiting or running-under-lease job may be leased (real time); `None` when there is none. Jobs of
+    /// disabled applications do not count.
     async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Unfinished jobs of the application that are due at `now` (running ones included).
@@ -275,7 +276,7 @@ pub trait Store: Send + Sync + 'static {
     async fn list_clients(&self, app: &AppId) -> Result<Vec<Client>, StoreError>;
 
     /// The token whose SHA-256 is this, expired or not, with what its client may do now. `None` when unknown, or when
-    /// its client is disabled: `disabled_at` has come, by the store's time.
+    /// its client or its application is disabled: `disabled_at` has come, by the store's time.
     async fn find_token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
 
     /// The newest application time that any **sandbox** object of the application holds; live objects follow real time

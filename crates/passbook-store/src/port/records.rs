@@ -149,6 +149,16 @@ pub struct App {
     pub clock: AppClock,
     /// Origins that may receive redirects: `https://app.example`, or `http://localhost:*` for any port.
     pub allowed_origins: Vec<String>,
+    /// When it was disabled, in the store's time. From then on its clients are refused and its jobs wait.
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl App {
+    /// Whether it is disabled at `now`, in the store's time.
+    #[must_use]
+    pub fn is_disabled(&self, now: Timestamp) -> bool {
+        self.disabled_at.is_some_and(|at| at <= now)
+    }
 }
 
 /// An API client.
@@ -166,6 +176,16 @@ pub struct Client {
     pub scopes: ScopeSet,
     /// When it was disabled, in the store's time; one in the future still may do everything until then.
     pub disabled_at: Option<Timestamp>,
+    /// When its application was disabled, as read with it. A commit does not write this: it is the application's.
+    pub app_disabled_at: Option<Timestamp>,
+}
+
+impl Client {
+    /// From when on it is refused: it or its application is disabled, whichever came first.
+    #[must_use]
+    pub fn refused_from(&self) -> Option<Timestamp> {
+        self.disabled_at.into_iter().chain(self.app_disabled_at).min()
+    }
 }
 
 /// An idempotency key as a client gave it, bound to whose it is and to the operation.

@@ -17,16 +17,19 @@ use crate::{
     },
 };
 
-const LOOKUP_APP: &str = "SELECT app_id, name, clock, allowed_origins FROM apps WHERE app_id = $1";
-const LIST_APPS: &str = "SELECT app_id, name, clock, allowed_origins FROM apps ORDER BY app_id";
+const LOOKUP_APP: &str = "SELECT app_id, name, clock, allowed_origins, disabled_at FROM apps WHERE app_id = $1";
+const LIST_APPS: &str = "SELECT app_id, name, clock, allowed_origins, disabled_at FROM apps ORDER BY app_id";
+pub(super) const LIST_DISABLED_APPS: &str = "SELECT app_id FROM apps WHERE disabled_at <= $1";
 // The clock of an existing application is changed under its guard only.
-const WRITE_APP: &str = "INSERT INTO apps (app_id, name, clock, allowed_origins) VALUES ($1, $2, $3, $4) \
-    ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, allowed_origins = excluded.allowed_origins";
+const WRITE_APP: &str = "INSERT INTO apps (app_id, name, clock, allowed_origins, disabled_at) \
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, \
+    allowed_origins = excluded.allowed_origins, disabled_at = excluded.disabled_at";
 
-const LOOKUP_CLIENT: &str = "SELECT client_id, app_id, environment, name, secret_hashes, scopes, disabled_at \
-    FROM clients WHERE client_id = $1";
-const LIST_CLIENTS: &str = "SELECT client_id, app_id, environment, name, secret_hashes, scopes, disabled_at \
-    FROM clients WHERE app_id = $1 ORDER BY client_id";
+const LOOKUP_CLIENT: &str = "SELECT c.client_id, c.app_id, c.environment, c.name, c.secret_hashes, c.scopes, \
+    c.disabled_at, a.disabled_at FROM clients c JOIN apps a ON a.app_id = c.app_id WHERE c.client_id = $1";
+const LIST_CLIENTS: &str = "SELECT c.client_id, c.app_id, c.environment, c.name, c.secret_hashes, c.scopes, \
+    c.disabled_at, a.disabled_at FROM clients c JOIN apps a ON a.app_id = c.app_id \
+    WHERE c.app_id = $1 ORDER BY c.client_id";
 // Adds the client, or changes nothing and locks its row for the two statements that follow. A client never moves to
 // another tenant.
 const CLAIM_CLIENT: &str = "INSERT INTO clients (client_id, app_id, environment, name, secret_hashes, scopes, \
@@ -42,7 +45,8 @@ const UPDATE_CLIENT: &str = "UPDATE clients SET name = $2, secret_hashes = $3, s
 
 const FIND_TOKEN_BY_HASH: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, \
     t.expires_at FROM access_tokens t JOIN clients c ON c.client_id = t.client_id \
-    JOIN apps a ON a.app_id = c.app_id WHERE t.token_hash = $1 AND (c.disabled_at IS NULL OR c.disabled_at > $2)";
+    JOIN apps a ON a.app_id = c.app_id WHERE t.token_hash = $1 AND (c.disabled_at IS NULL OR c.disabled_at > $2) \
+    AND (a.disabled_at IS NULL OR a.disabled_at > $2)";
 const INSERT_TOKEN: &str = "INSERT INTO access_tokens (token_hash, client_id, app_id, environment, scopes, \
     created_at, expires_at, purge_after) SELECT $1::BYTEA, client_id, app_id, environment, $3::BIGINT, $4::BIGINT, \
     $5::BIGINT, $6::BIGINT FROM clients WHERE client_id = $2";
@@ -92,7 +96,8 @@ pub(super) async fn newest_time(readers: &Readers, app: &AppId) -> Result<Option
 
 pub(super) fn write_app(app: &App) -> Step<'_> {
     let origins = serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises");
-    Step::new(WRITE_APP, values![app.id.as_str(), &app.name, clock_text(&app.clock), origins])
+    let disabled_at = app.disabled_at.map(micros);
+    Step::new(WRITE_APP, values![app.id.as_str(), &app.name, clock_text(&app.clock), origins, disabled_at])
 }
 
 /// Adds or replaces a client.

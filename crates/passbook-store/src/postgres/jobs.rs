@@ -7,6 +7,8 @@
 //! the first job of a link in order of due times is ever chosen, so two processes that choose at once meet at the same
 //! row, and one of them skips it.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use passbook_core::{
@@ -16,6 +18,7 @@ use passbook_core::{
 use tokio_postgres::Row;
 
 use super::{
+    clients::LIST_DISABLED_APPS,
     failure::WriteError,
     readers::Readers,
     values::{Value, values},
@@ -74,10 +77,19 @@ pub(super) const RELEASE_JOB: &str = "UPDATE jobs SET lease_owner = NULL, lease_
 const NEXT_FREE: &str = "SELECT j.due_at FROM jobs j WHERE j.state = 'open' AND j.due_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until IS NOT NULL) \
     ORDER BY j.due_at LIMIT 1";
+// The same when applications are left out; as above, their many jobs cost nothing.
+const NEXT_FREE_OF_APPS: &str = "WITH RECURSIVE apps (app_id) AS (\
+    (SELECT app_id FROM jobs WHERE state = 'open' ORDER BY app_id LIMIT 1) UNION ALL \
+    SELECT (SELECT j.app_id FROM jobs j WHERE j.state = 'open' AND j.app_id > apps.app_id ORDER BY j.app_id LIMIT 1) \
+    FROM apps WHERE apps.app_id IS NOT NULL) \
+    SELECT MIN(oldest.due_at) FROM apps CROSS JOIN LATERAL (SELECT j.due_at FROM jobs j WHERE j.state = 'open' \
+    AND j.app_id = apps.app_id AND j.due_at < $1 AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id \
+    AND o.state = 'open' AND o.lease_until IS NOT NULL) ORDER BY j.due_at LIMIT 1) oldest \
+    WHERE apps.app_id <> ALL($2)";
 // The few others: not before the lease ends, nor before the link's oldest job is due.
 const NEXT_LEASED: &str = "SELECT MIN(GREATEST(j.lease_until, (SELECT MIN(o.due_at) FROM jobs o \
     WHERE o.link_id = j.link_id AND o.state = 'open'))) \
-    FROM jobs j WHERE j.state = 'open' AND j.lease_until IS NOT NULL";
+    FROM jobs j WHERE j.state = 'open' AND j.lease_until IS NOT NULL AND j.app_id <> ALL($1)";
 const COUNT_DUE_JOBS: &str = "SELECT COUNT(*) FROM jobs WHERE app_id = $1 AND state = 'open' AND due_at <= $2";
 const LOOKUP_JOB_STATE: &str = "SELECT state FROM jobs WHERE job_id = $1";
 const SET_CLOCK: &str = "UPDATE apps SET clock = $3 WHERE app_id = $1 AND clock = $2";
@@ -96,20 +108,26 @@ pub(super) struct Lease {
     pub now: Timestamp,
     pub until: Timestamp,
     pub limit: u32,
-    /// Applications none of whose jobs are leased.
+    /// Applications none of whose jobs are leased, beside those that are disabled.
     pub except: Vec<AppId>,
+}
+
+fn app_id(row: &Row) -> Result<Cow<'_, str>, StoreError> {
+    Columns { row, table: TABLE, key: "" }.text(0, "app_id")
 }
 
 impl Lease {
     async fn choose(&self, work: &mut Work<'_>) -> Result<Vec<Row>, WriteError> {
         let now = micros(self.now);
-        if self.except.is_empty() {
+        let disabled = work.lock(LIST_DISABLED_APPS, values![now]).await?;
+        let disabled = disabled.iter().map(app_id).collect::<Result<Vec<_>, _>>()?;
+        if self.except.is_empty() && disabled.is_empty() {
             return work.lock(CHOOSE_JOBS, values![now, self.limit]).await;
         }
-        let except: Value<'_> = self.except.iter().map(AppId::as_str).collect();
-        let apps = work.lock(LONGEST_DUE, values![now, except, self.limit]).await?;
-        let app = |row| Columns { row, table: TABLE, key: "" }.text(0, "app_id");
-        let apps = apps.iter().map(app).collect::<Result<Vec<_>, _>>()?;
+        let disabled = disabled.iter().map(AsRef::as_ref);
+        let left_out: Value<'_> = self.except.iter().map(AppId::as_str).chain(disabled).collect();
+        let apps = work.lock(LONGEST_DUE, values![now, left_out, self.limit]).await?;
+        let apps = apps.iter().map(app_id).collect::<Result<Vec<_>, _>>()?;
         let apps: Value<'_> = apps.iter().map(AsRef::as_ref).collect();
         work.lock(CHOOSE_JOBS_OF_APPS, values![now, self.limit, apps]).await
     }
@@ -172,9 +190,15 @@ pub(super) fn check_lease(lease: &LeaseRef) -> Step<'_> {
     Step::new(CHECK_LEASE, values![lease.job_id.as_str(), fence_number(lease)]).rows(1, Guard::Lease)
 }
 
-pub(super) async fn next_due_at(readers: &Readers) -> Result<Option<Timestamp>, StoreError> {
-    let (free, leased) =
-        tokio::try_join!(readers.point(NEXT_FREE, values![NEVER]), readers.point(NEXT_LEASED, values![]))?;
+pub(super) async fn next_due_at(readers: &Readers, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    let disabled = readers.points(LIST_DISABLED_APPS, values![micros(now)]).await?;
+    let disabled = disabled.iter().map(app_id).collect::<Result<Vec<_>, _>>()?;
+    let left_out = || -> Value<'_> { disabled.iter().map(AsRef::as_ref).collect() };
+    let free = match disabled.is_empty() {
+        true => readers.point(NEXT_FREE, values![NEVER]),
+        false => readers.point(NEXT_FREE_OF_APPS, values![NEVER, left_out()]),
+    };
+    let (free, leased) = tokio::try_join!(free, readers.point(NEXT_LEASED, values![left_out()]))?;
     let due = |row: Option<tokio_postgres::Row>| {
         row.map(|row| Columns { row: &row, table: TABLE, key: "" }.optional_integer(0, "due_at")).transpose()
     };

@@ -321,7 +321,7 @@ impl Store for PostgresStore {
     }
 
     async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        jobs::next_due_at(&self.readers).await
+        jobs::next_due_at(&self.readers, self.now()).await
     }
 
     async fn count_due_jobs(&self, app: &AppId, now: Timestamp) -> Result<u64, StoreError> {

@@ -25,7 +25,8 @@ const STRUGGLING_FENCE: i64 = 5;
 const EXAMINE: &str = "SELECT (SELECT MAX(version)::BIGINT FROM refinery_schema_history), \
     (SELECT COUNT(*) FROM jobs WHERE state = 'open'), \
     (SELECT COUNT(*) FROM jobs WHERE state = 'open' AND fence >= $1), \
-    (SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND due_at <= $2), \
+    (SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND due_at <= $2 AND NOT EXISTS \
+    (SELECT 1 FROM apps WHERE apps.app_id = jobs.app_id AND apps.disabled_at <= $2)), \
     (SELECT COUNT(*) FROM links WHERE deleted_at IS NOT NULL AND wrapped_key IS NOT NULL)";
 const DATABASE_SIZE: &str = "SELECT pg_database_size(current_database())";
 

@@ -36,7 +36,7 @@ const TIMED_AT_ONCE: u32 = 500;
 /// After a failure to change due times.
 const RETIME_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-const SELECT_APP: &str = "SELECT app_id, name, clock, allowed_origins FROM apps";
+const SELECT_APP: &str = "SELECT app_id, name, clock, allowed_origins, disabled_at FROM apps";
 
 pub(super) fn lookup_app(connection: &Connection, id: &AppId) -> Result<Option<App>, ReadError> {
     first(connection, &format!("{SELECT_APP} WHERE app_id = ?1"), [id.as_str()], |row| Ok(rows::app(row)?))
@@ -52,15 +52,28 @@ pub(super) fn list_apps(connection: &Connection) -> Result<Vec<App>, ReadError> 
     Ok(apps)
 }
 
-const SELECT_CLIENT: &str =
-    "SELECT client_id, app_id, environment, name, secret_hashes, scopes, disabled_at FROM clients";
+/// Ids of the applications that are disabled at `now`.
+pub(super) fn list_disabled_apps(connection: &Connection, now: Timestamp) -> Result<Vec<String>, ReadError> {
+    const SQL: &str = "SELECT app_id FROM apps WHERE disabled_at <= ?1";
+    let mut statement = connection.prepare_cached(SQL)?;
+    let mut found = statement.query([micros(now)])?;
+    let mut apps = Vec::new();
+    while let Some(row) = found.next()? {
+        apps.push(row.get(0)?);
+    }
+    Ok(apps)
+}
+
+const SELECT_CLIENT: &str = "SELECT c.client_id, c.app_id, c.environment, c.name, c.secret_hashes, c.scopes, \
+    c.disabled_at, a.disabled_at FROM clients c JOIN apps a ON a.app_id = c.app_id";
 
 pub(super) fn lookup_client(connection: &Connection, client_id: &str) -> Result<Option<Client>, ReadError> {
-    first(connection, &format!("{SELECT_CLIENT} WHERE client_id = ?1"), [client_id], |row| Ok(rows::client(row)?))
+    first(connection, &format!("{SELECT_CLIENT} WHERE c.client_id = ?1"), [client_id], |row| Ok(rows::client(row)?))
 }
 
 pub(super) fn list_clients(connection: &Connection, app: &AppId) -> Result<Vec<Client>, ReadError> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT_CLIENT} WHERE app_id = ?1 ORDER BY client_id"))?;
+    let sql = format!("{SELECT_CLIENT} WHERE c.app_id = ?1 ORDER BY c.client_id");
+    let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query([app.as_str()])?;
     let mut clients = Vec::new();
     while let Some(row) = found.next()? {
@@ -76,17 +89,25 @@ pub(super) fn find_token_by_hash(
 ) -> Result<Option<Token>, ReadError> {
     const SQL: &str = "SELECT t.client_id, c.name, c.app_id, c.environment, a.name, t.scopes, c.scopes, t.expires_at \
         FROM access_tokens t JOIN clients c ON c.client_id = t.client_id JOIN apps a ON a.app_id = c.app_id \
-        WHERE t.token_hash = ?1 AND (c.disabled_at IS NULL OR c.disabled_at > ?2)";
+        WHERE t.token_hash = ?1 AND (c.disabled_at IS NULL OR c.disabled_at > ?2) \
+        AND (a.disabled_at IS NULL OR a.disabled_at > ?2)";
     first(connection, SQL, params![&hash[..], micros(now)], |row| Ok(rows::token(row)?))
 }
 
 /// Adds an application or changes its settings. The clock of an existing one is changed by [`write_clock`] only, whose
 /// guard a plain overwrite would defeat.
 pub(super) fn write_app(connection: &Connection, app: &App) -> Result<(), WriteError> {
-    const SQL: &str = "INSERT INTO apps (app_id, name, clock, allowed_origins) VALUES (?1, ?2, ?3, ?4) \
-        ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, allowed_origins = excluded.allowed_origins";
+    const SQL: &str = "INSERT INTO apps (app_id, name, clock, allowed_origins, disabled_at) \
+        VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, \
+        allowed_origins = excluded.allowed_origins, disabled_at = excluded.disabled_at";
     let origins = serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises");
-    connection.prepare_cached(SQL)?.execute(params![app.id.as_str(), app.name, clock_text(&app.clock), origins])?;
+    connection.prepare_cached(SQL)?.execute(params![
+        app.id.as_str(),
+        app.name,
+        clock_text(&app.clock),
+        origins,
+        app.disabled_at.map(micros),
+    ])?;
     Ok(())
 }
 

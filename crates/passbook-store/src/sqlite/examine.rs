@@ -16,7 +16,8 @@ pub(super) fn examine(connection: &Connection, now: Timestamp) -> Result<Examina
     let size = |sql: &str| Ok::<_, rusqlite::Error>(u64::try_from(number(sql)?).unwrap_or_default());
     let page = size("PRAGMA page_size")?;
     let oldest: Option<i64> = connection.query_row(
-        "SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND due_at <= ?1",
+        "SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND due_at <= ?1 AND NOT EXISTS \
+         (SELECT 1 FROM apps WHERE apps.app_id = jobs.app_id AND apps.disabled_at <= ?1)",
         [now.as_microsecond()],
         |row| row.get(0),
     )?;

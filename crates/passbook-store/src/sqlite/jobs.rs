@@ -10,9 +10,10 @@ use passbook_core::{
     tenant::{Environment, Tenant},
     time::AppClock,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
+    clients::list_disabled_apps,
     failure::{ReadError, WriteError, constraint_as, one_row},
     links::first,
 };
@@ -110,7 +111,7 @@ pub(super) fn lease_jobs(
     Ok(())
 }
 
-/// The jobs that are due longest, of all applications or of those that are not excepted.
+/// The jobs that are due longest, of all applications or of those that are neither excepted nor disabled.
 pub(super) fn choose_jobs(
     connection: &Connection,
     now: Timestamp,
@@ -124,13 +125,15 @@ pub(super) fn choose_jobs(
         WHERE j.state = 'open' AND j.app_id = ?2 AND j.due_at <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs o \
         WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until > ?1) ORDER BY j.due_at";
     let mut chosen = Vec::new();
-    if except.is_empty() {
+    let mut left_out = list_disabled_apps(connection, now)?;
+    left_out.extend(except.iter().map(ToString::to_string));
+    if left_out.is_empty() {
         let mut due = connection.prepare_cached(DUE)?;
         first_of_each_link(due.query([micros(now)])?, limit, &mut chosen)?;
         return Ok(chosen);
     }
     let mut due = connection.prepare_cached(DUE_OF_APP)?;
-    for app in longest_due(connection, now, except)?.into_iter().take(limit as usize) {
+    for app in longest_due(connection, now, &left_out)?.into_iter().take(limit as usize) {
         first_of_each_link(due.query(params![micros(now), app])?, limit, &mut chosen)?;
     }
     Ok(chosen)
@@ -148,22 +151,32 @@ fn first_of_each_link(mut due: rusqlite::Rows<'_>, limit: u32, chosen: &mut Vec<
     Ok(())
 }
 
-/// Applications with a due job, that of the oldest one first. Goes from application to application, so that the many
-/// jobs of an excepted one cost nothing.
-fn longest_due(connection: &Connection, now: Timestamp, except: &[AppId]) -> Result<Vec<String>, ReadError> {
+/// Applications with an open job. Goes from application to application, so that the many jobs of one that is left out
+/// cost nothing.
+fn apps_with_jobs(connection: &Connection, left_out: &[String]) -> Result<Vec<String>, ReadError> {
     const NEXT: &str = "SELECT app_id FROM jobs WHERE state = 'open' AND app_id > ?1 ORDER BY app_id LIMIT 1";
-    const OLDEST: &str = "SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND app_id = ?1";
-    let (mut next, mut oldest) = (connection.prepare_cached(NEXT)?, connection.prepare_cached(OLDEST)?);
-    let mut found: Vec<(i64, String)> = Vec::new();
+    let mut next = connection.prepare_cached(NEXT)?;
+    let mut found = Vec::new();
     let mut after = String::new();
     while let Some(app) = next.query_row([&after], |row| row.get::<_, String>(0)).optional()? {
-        if except.iter().all(|excepted| excepted.as_str() != app) {
-            let due: i64 = oldest.query_row([&app], |row| row.get(0))?;
-            if due <= micros(now) {
-                found.push((due, app.clone()));
-            }
+        if !left_out.contains(&app) {
+            found.push(app.clone());
         }
         after = app;
+    }
+    Ok(found)
+}
+
+/// Applications with a due job, that of the oldest one first.
+fn longest_due(connection: &Connection, now: Timestamp, left_out: &[String]) -> Result<Vec<String>, ReadError> {
+    const OLDEST: &str = "SELECT MIN(due_at) FROM jobs WHERE state = 'open' AND app_id = ?1";
+    let mut oldest = connection.prepare_cached(OLDEST)?;
+    let mut found: Vec<(i64, String)> = Vec::new();
+    for app in apps_with_jobs(connection, left_out)? {
+        let due: i64 = oldest.query_row([&app], |row| row.get(0))?;
+        if due <= micros(now) {
+            found.push((due, app));
+        }
     }
     found.sort();
     Ok(found.into_iter().map(|(_, app)| app).collect())
@@ -192,21 +205,39 @@ pub(super) fn end_all_leases(connection: &Connection) -> rusqlite::Result<usize>
     )
 }
 
-pub(super) fn next_due_at(connection: &Connection) -> Result<Option<Timestamp>, ReadError> {
-    // Links that no lease touches: the oldest due time, straight from the index.
+fn due_at(row: &Row<'_>) -> Result<Option<i64>, ReadError> {
+    Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at")?)
+}
+
+/// When the oldest job of a link is due that no lease touches, straight from the index; of all applications or of those
+/// that are not left out.
+fn next_free(connection: &Connection, left_out: &[String]) -> Result<Option<i64>, ReadError> {
     const FREE: &str = "SELECT j.due_at FROM jobs j WHERE j.state = 'open' AND j.due_at < ?1 AND NOT EXISTS \
         (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' AND o.lease_until IS NOT NULL) \
         ORDER BY j.due_at LIMIT 1";
-    // The few others: not before the lease ends, nor before the link's oldest job is due.
+    const FREE_OF_APP: &str = "SELECT j.due_at FROM jobs j WHERE j.state = 'open' AND j.app_id = ?2 \
+        AND j.due_at < ?1 AND NOT EXISTS (SELECT 1 FROM jobs o WHERE o.link_id = j.link_id AND o.state = 'open' \
+        AND o.lease_until IS NOT NULL) ORDER BY j.due_at LIMIT 1";
+    if left_out.is_empty() {
+        return Ok(first(connection, FREE, [NEVER], due_at)?.flatten());
+    }
+    let mut next: Option<i64> = None;
+    for app in apps_with_jobs(connection, left_out)? {
+        let due = first(connection, FREE_OF_APP, params![NEVER, app], due_at)?.flatten();
+        next = next.into_iter().chain(due).min();
+    }
+    Ok(next)
+}
+
+pub(super) fn next_due_at(connection: &Connection, now: Timestamp) -> Result<Option<Timestamp>, ReadError> {
+    // Links under a lease are few: not before it ends, nor before the link's oldest job is due.
     const LEASED: &str = "SELECT MIN(CASE WHEN j.lease_until > o.oldest THEN j.lease_until ELSE o.oldest END) \
         FROM jobs j JOIN (SELECT link_id, MIN(due_at) AS oldest FROM jobs WHERE state = 'open' AND link_id IN \
         (SELECT link_id FROM jobs WHERE state = 'open' AND lease_until IS NOT NULL) GROUP BY link_id) o \
-        ON o.link_id = j.link_id WHERE j.state = 'open' AND j.lease_until IS NOT NULL";
-    let free = first(connection, FREE, [NEVER], |row| {
-        Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "due_at")?)
-    })?
-    .flatten();
-    let leased = first(connection, LEASED, [], |row| {
+        ON o.link_id = j.link_id WHERE j.state = 'open' AND j.lease_until IS NOT NULL AND NOT EXISTS \
+        (SELECT 1 FROM apps a WHERE a.app_id = j.app_id AND a.disabled_at <= ?1)";
+    let free = next_free(connection, &list_disabled_apps(connection, now)?)?;
+    let leased = first(connection, LEASED, [micros(now)], |row| {
         Ok(Columns { row, table: TABLE, key: "" }.optional_integer(0, "lease_until")?)
     })?
     .flatten();

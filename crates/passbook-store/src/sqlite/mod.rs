@@ -385,7 +385,7 @@ impl Store for SqliteStore {
     }
 
     async fn next_due_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.readers.point(jobs::next_due_at)
+        self.readers.point(|connection| jobs::next_due_at(connection, self.now()))
     }
 
     async fn count_due_jobs(&self, app: &AppId, now: Timestamp) -> Result<u64, StoreError> {

@@ -379,7 +379,7 @@ pub(crate) fn session(row: &impl StoredRow, keys: &Keys) -> Result<StoredSession
     })
 }
 
-/// `app_id, name, clock, allowed_origins`.
+/// `app_id, name, clock, allowed_origins, disabled_at`.
 pub(crate) fn app(row: &impl StoredRow) -> Result<App, StoreError> {
     let id = Columns { row, table: "apps", key: "" }.parsed(0, "app_id", AppId::parse)?;
     let columns = Columns { row, table: "apps", key: id.as_str() };
@@ -387,11 +387,12 @@ pub(crate) fn app(row: &impl StoredRow) -> Result<App, StoreError> {
         name: columns.text(1, "name")?.into_owned(),
         clock: columns.json(2, "clock")?,
         allowed_origins: columns.json(3, "allowed_origins")?,
+        disabled_at: columns.optional_instant(4, "disabled_at")?,
         id: id.clone(),
     })
 }
 
-/// `client_id, app_id, environment, name, secret_hashes, scopes, disabled_at`.
+/// `client_id, app_id, environment, name, secret_hashes, scopes, disabled_at`, and `disabled_at` of its app.
 pub(crate) fn client(row: &impl StoredRow) -> Result<Client, StoreError> {
     let client_id = Columns { row, table: "clients", key: "" }.text(0, "client_id")?;
     let columns = Columns { row, table: "clients", key: &client_id };
@@ -406,6 +407,7 @@ pub(crate) fn client(row: &impl StoredRow) -> Result<Client, StoreError> {
         secret_hashes: secret_hashes.to_vec(),
         scopes: ScopeSet::from_bits(columns.integer(5, "scopes")?),
         disabled_at: columns.optional_instant(6, "disabled_at")?,
+        app_disabled_at: columns.optional_instant(7, "disabled_at")?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use passbook_core::{
     ids::JobId,
     product::Product,
@@ -20,6 +21,7 @@ crate::on_every_store! {
     a_token_shows_what_its_client_may_do_now,
     a_revoked_client_has_no_tokens,
     a_client_that_will_be_disabled_keeps_its_tokens_until_then,
+    a_disabled_app_has_no_tokens_and_its_clients_say_so,
     a_token_needs_a_client_and_is_unique,
     the_newest_time_covers_all_sandbox_objects,
     a_withdrawn_secret_takes_the_clients_tokens_with_it,
@@ -34,6 +36,7 @@ fn client() -> Client {
         secret_hashes: vec![[1; 32], [2; 32]],
         scopes: ScopeSet::all(),
         disabled_at: None,
+        app_disabled_at: None,
     }
 }
 
@@ -52,16 +55,25 @@ async fn store_client(store: &Arc<dyn Store>, client: Client) {
     store.commit(Changes { app: Some(app(1)), client: Some(client), ..Changes::default() }).await.unwrap();
 }
 
+async fn disable_app(store: &Arc<dyn Store>, disabled_at: Option<Timestamp>) {
+    let one = App { disabled_at, ..app(1) };
+    store.commit(Changes { app: Some(one), ..Changes::default() }).await.unwrap();
+}
+
 async fn an_app_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
     let mut one = App { clock: AppClock::Frozen { at: second(0) }, ..app(1) };
     store.commit(Changes { app: Some(one.clone()), ..Changes::default() }).await.unwrap();
     store.commit(Changes { app: Some(app(2)), ..Changes::default() }).await.unwrap();
     one.name = "Renamed".into();
     one.allowed_origins = vec!["https://app.example".into(), "http://localhost:*".into()];
+    one.disabled_at = Some(second(9));
     store.commit(Changes { app: Some(one.clone()), ..Changes::default() }).await.unwrap();
     let stored = store.lookup_app(&one.id).await.unwrap().unwrap();
+    assert!(!stored.is_disabled(second(8)) && stored.is_disabled(second(9)));
     assert_eq!((stored.name, stored.clock, stored.allowed_origins), (one.name, one.clock, one.allowed_origins));
-    assert_eq!(store.list_apps().await.unwrap().len(), 2);
+    assert_eq!(stored.disabled_at, one.disabled_at);
+    let disabled: Vec<_> = store.list_apps().await.unwrap().into_iter().map(|app| app.disabled_at).collect();
+    assert_eq!((disabled.len(), disabled.iter().flatten().count()), (2, 1));
     assert!(store.lookup_app(&app_id(3)).await.unwrap().is_none());
 }
 
@@ -131,6 +143,27 @@ async fn a_client_that_will_be_disabled_keeps_its_tokens_until_then(store: Arc<d
     store_client(&store, Client { disabled_at: Some(at("2999-01-01T00:00:00Z")), ..client() }).await;
     store.commit(Changes { token: Some(token(7)), ..Changes::default() }).await.unwrap();
     assert!(store.find_token_by_hash(&[7; 32]).await.unwrap().is_some());
+}
+
+async fn a_disabled_app_has_no_tokens_and_its_clients_say_so(store: Arc<dyn Store>) {
+    store_client(&store, client()).await;
+    store.commit(Changes { token: Some(token(7)), ..Changes::default() }).await.unwrap();
+    let far = at("2999-01-01T00:00:00Z");
+    for (disabled_at, is_refused) in [(Some(second(-2)), true), (Some(far), false), (None, false)] {
+        disable_app(&store, disabled_at).await;
+        let known = store.lookup_client("client_1").await.unwrap().unwrap();
+        assert_eq!((known.disabled_at, known.app_disabled_at), (None, disabled_at));
+        assert_eq!(known.refused_from(), disabled_at);
+        assert_eq!(store.list_clients(&app_id(1)).await.unwrap()[0].app_disabled_at, disabled_at);
+        assert_eq!(store.find_token_by_hash(&[7; 32]).await.unwrap().is_none(), is_refused);
+        // What was read is not written: it is the app's.
+        store.commit(Changes { client: Some(known), ..Changes::default() }).await.unwrap();
+    }
+    // Whichever comes first.
+    let later = Client { disabled_at: Some(far), ..client() };
+    store.commit(Changes { client: Some(later), ..Changes::default() }).await.unwrap();
+    disable_app(&store, Some(second(-2))).await;
+    assert_eq!(store.lookup_client("client_1").await.unwrap().unwrap().refused_from(), Some(second(-2)));
 }
 
 async fn a_token_needs_a_client_and_is_unique(store: Arc<dyn Store>) {

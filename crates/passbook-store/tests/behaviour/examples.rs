@@ -59,6 +59,7 @@ pub fn app(bits: u128) -> App {
         name: format!("App {bits}"),
         clock: AppClock::default(),
         allowed_origins: vec!["http://localhost:*".into()],
+        disabled_at: None,
     }
 }
 

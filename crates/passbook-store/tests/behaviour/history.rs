@@ -148,6 +148,7 @@ fn client(a: u8, b: u8, c: u8) -> Client {
         secret_hashes: (0..=c % 3).map(|hash| [hash.wrapping_add(b); 32]).collect(),
         scopes: ScopeSet::all(),
         disabled_at: c.is_multiple_of(5).then(|| moment(c)),
+        app_disabled_at: None,
     }
 }
 
@@ -192,7 +193,13 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
     let nothing = Changes::default;
     Some(match kind {
         0 => Changes {
-            app: Some(passbook_store::port::App { name: user(b), ..app(u128::from(a % 2) + 1) }),
+            app: Some(passbook_store::port::App {
+                name: user(b),
+                // Only the one that has the jobs: while another one is disabled, which of several that are due at once
+                // comes first is nobody's promise.
+                disabled_at: (a.is_multiple_of(2) && c % 6 == 5).then(|| moment(c)),
+                ..app(u128::from(a % 2) + 1)
+            }),
             ..nothing()
         },
         1 => Changes { client: Some(client(a, b, c)), ..nothing() },

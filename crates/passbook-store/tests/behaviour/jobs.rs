@@ -10,7 +10,7 @@ use passbook_core::{
     time::AppClock,
 };
 use passbook_store::port::{
-    Changes, ClockWrite, CommitError, FinishedJob, Guard, JobState, JobWork, LeaseRef, LeasedJob, NewJob, Store,
+    App, Changes, ClockWrite, CommitError, FinishedJob, Guard, JobState, JobWork, LeaseRef, LeasedJob, NewJob, Store,
 };
 
 use crate::examples::*;
@@ -33,6 +33,7 @@ crate::on_every_store! {
     a_clock_change_needs_the_clock_it_was_decided_from,
     due_jobs_are_counted_per_app,
     jobs_of_excepted_applications_are_passed_over,
+    jobs_of_a_disabled_application_wait_until_it_is_enabled,
     parallel_workers_never_share_a_link,
     connected_links_without_a_planned_update_are_found,
 }
@@ -321,6 +322,36 @@ async fn jobs_of_excepted_applications_are_passed_over(store: Arc<dyn Store>) {
     assert_eq!(leased, job_ids(&[2, 7]));
     assert_eq!(ids(&lease(&store, 10, 100).await), job_ids(&[1, 6]));
     assert!(others(10, &[4]).await.is_empty(), "the links of what is left have leased jobs");
+}
+
+async fn jobs_of_a_disabled_application_wait_until_it_is_enabled(store: Arc<dyn Store>) {
+    for link in 1..=3 {
+        stored_link(&*store, link).await;
+    }
+    let switch = async |disabled_at: Option<Timestamp>| {
+        let one = App { disabled_at, ..app(1) };
+        store.commit(Changes { app: Some(one), ..Changes::default() }).await.unwrap();
+    };
+    store.commit(Changes { app: Some(app(2)), ..Changes::default() }).await.unwrap();
+    let theirs = Tenant { app_id: app_id(2), ..tenant() };
+    let jobs = vec![job(1, 1, second(1)), job(2, 2, second(2)), NewJob { tenant: theirs, ..job(3, 3, second(5)) }];
+    add(&store, jobs).await;
+    let running = store.lease_jobs("worker", second(10), second(20), 1, &[]).await.unwrap().remove(0).lease;
+    assert_eq!(running.job_id, JobId::from_bits(1));
+    switch(Some(second(-2))).await;
+    assert_eq!(store.next_due_at().await.unwrap(), Some(second(5)));
+    assert_eq!(ids(&lease(&store, 10, 100).await), job_ids(&[3]));
+    // Neither what waits nor what runs is worth a look.
+    assert_eq!(store.next_due_at().await.unwrap(), Some(second(100)));
+    assert!(lease(&store, 30, 100).await.is_empty(), "not even a job whose lease has ended");
+    assert!(store.renew_lease(&running, second(40)).await.unwrap(), "what runs goes on");
+    store.commit(finished(&running, JobState::Done)).await.unwrap();
+    // One that will be disabled is not yet.
+    for disabled_at in [Some(at("2999-01-01T00:00:00Z")), None] {
+        switch(disabled_at).await;
+        assert_eq!(store.next_due_at().await.unwrap(), Some(second(2)));
+    }
+    assert_eq!(ids(&lease(&store, 10, 100).await), job_ids(&[2]));
 }
 
 async fn parallel_workers_never_share_a_link(store: Arc<dyn Store>) {

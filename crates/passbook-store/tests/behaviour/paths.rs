@@ -116,6 +116,7 @@ impl Walk {
             secret_hashes: vec![[7; 32]],
             scopes: ScopeSet::all(),
             disabled_at: None,
+            app_disabled_at: None,
         }
     }
 
@@ -359,6 +360,10 @@ impl Walk {
         for leased in leased.iter().chain(&second_job).filter(|job| job.lease != lease) {
             store.release_job(&leased.lease, second(20)).await.unwrap();
         }
+        let switched = |disabled_at| passbook_store::port::App { disabled_at, ..app(3) };
+        self.commit(Changes { app: Some(switched(Some(second(-2)))), ..Changes::default() }).await;
+        assert!(store.next_due_at().await.unwrap().is_some());
+        self.commit(Changes { app: Some(switched(None)), ..Changes::default() }).await;
     }
 
     fn event(&self, sequence: u64) -> Event {

@@ -67,7 +67,7 @@ async fn a_migration_that_was_cut_off_is_done_by_the_next_one() {
     // transaction and its guard end with its connection.
     let raw = home.raw().await;
     let undo = "DROP TABLE unfinished_work; DROP TABLE app_usage; DROP TABLE link_usage; DROP INDEX jobs_by_link; DROP INDEX audit_by_time; \
-        ALTER TABLE link_sessions DROP COLUMN seen_at; DROP TABLE watched_time; DROP TABLE commit_marks; DROP TABLE kept_answers; DROP INDEX jobs_one_lease_per_link; \
+        ALTER TABLE apps DROP COLUMN disabled_at; ALTER TABLE link_sessions DROP COLUMN seen_at; DROP TABLE watched_time; DROP TABLE commit_marks; DROP TABLE kept_answers; DROP INDEX jobs_one_lease_per_link; \
         DROP INDEX links_of_master_key; DROP TABLE transaction_changes; ALTER TABLE transactions DROP COLUMN pending_id; ALTER TABLE transactions DROP COLUMN enrichment; \
         DROP INDEX links_of_user; DROP TABLE holdings; DROP TABLE investment_transactions; \
         DROP TABLE deliveries; DROP TABLE webhook_addresses; DROP INDEX events_waiting; DROP INDEX events_by_position; \

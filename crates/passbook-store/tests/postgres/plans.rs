@@ -56,7 +56,8 @@ const LEAVES_OUT: &[(&str, &str)] = &[
     ("MARK_WELL", "the address itself, when it was well"),
     ("CHOOSE_JOBS", "other jobs of the same link"),
     ("CHOOSE_JOBS_OF_APPS", "other jobs of the same link"),
-    ("LONGEST_DUE", "applications that hold their share of the slots"),
+    ("LONGEST_DUE", "applications that hold their share of the slots, or are disabled"),
+    ("NEXT_FREE_OF_APPS", "applications that are disabled"),
     ("FORGET_REMOVED", "the other row of the same transaction"),
 ];
 
@@ -76,6 +77,7 @@ const MAY_LOOK_AT_ALL: &[(&str, &str)] = &[
     ("SEE_SESSIONS", "the same"),
     ("FORGET_STUBS", "the same"),
     ("LIST_SWITCHED_OFF", "upkeep; addresses are few"),
+    ("LIST_DISABLED_APPS", "applications are few"),
     ("LIST_FAILING_ADDRESSES", "addresses are few, and doctor asks"),
 ];
 

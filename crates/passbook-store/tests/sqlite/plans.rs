@@ -69,7 +69,7 @@ const MAY_LOOK_AT_ALL: [(&str, &str); 9] = [
     ("SELECT version, name, applied_on, checksum", "migrations are few, and read when another test opens a store"),
     ("SELECT app_id, environment, url, failing_since", "addresses are few, and doctor asks"),
     ("SELECT l.link_id, l.app_id, l.environment FROM links l", "walks over all links once, after a start"),
-    ("SELECT app_id, name, clock, allowed_origins FROM apps ORDER BY", "applications are few"),
+    ("SELECT app_id, name, clock, allowed_origins, disabled_at FROM apps ORDER BY", "applications are few"),
 ];
 
 /// Steps of SQLite's machine that one run may take: a page of a hundred links, or all that one link has, a few times

@@ -100,6 +100,16 @@ pub enum AppsCommand {
         /// The new name.
         name: String,
     },
+    /// Refuse every client of an app and let its updates wait, until `enable`.
+    Disable {
+        /// Its id or name.
+        app: String,
+    },
+    /// Let an app work again that was disabled; its secrets are the same.
+    Enable {
+        /// Its id or name.
+        app: String,
+    },
 }
 
 /// See [`OperatorCommand::Clients`].
@@ -311,6 +321,8 @@ impl From<AppsCommand> for Request {
             AppsCommand::Add { name, origins } => Self::AddApp { name, origins },
             AppsCommand::List => Self::ListApps,
             AppsCommand::Rename { app, name } => Self::RenameApp { app, name },
+            AppsCommand::Disable { app } => Self::DisableApp { app },
+            AppsCommand::Enable { app } => Self::EnableApp { app },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use passbook_store::port::MasterKeyUse;
 
 use crate::operator::{Answer, AppShown, BackupShown, Check, ClientShown, Verdict, WebhookShown};
@@ -54,9 +55,14 @@ fn apps(list: &[AppShown]) -> String {
         let (rows, mib) = app.usage.map_or(("-".to_owned(), "-".to_owned()), |usage| {
             (usage.rows.to_string(), usage.bytes.div_ceil(1 << 20).to_string())
         });
-        vec![app.app_id.clone(), printable(&app.name), rows, mib, app.origins.join(" ")]
+        vec![app.app_id.clone(), printable(&app.name), rows, mib, since(app.disabled_at), app.origins.join(" ")]
     });
-    table(&["APP", "NAME", "ROWS", "MIB", "ORIGINS"], rows)
+    table(&["APP", "NAME", "ROWS", "MIB", "DISABLED", "ORIGINS"], rows)
+}
+
+/// An instant, or a dash for none.
+fn since(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.to_string())
 }
 
 fn clients(list: &[ClientShown]) -> String {
@@ -66,7 +72,7 @@ fn clients(list: &[ClientShown]) -> String {
             client.app_id.clone(),
             printable(&client.name),
             client.live_secrets.to_string(),
-            client.disabled_at.map(|at| at.to_string()).unwrap_or_else(|| "-".to_owned()),
+            since(client.disabled_at),
             client.scopes.clone(),
         ]
     });
@@ -92,10 +98,9 @@ fn keys(list: &[MasterKeyUse]) -> String {
 
 fn webhooks(list: &[WebhookShown]) -> String {
     let rows = list.iter().map(|webhook| {
-        let since = webhook.failing_since.map_or_else(|| "-".to_owned(), |at| at.to_string());
         let state = webhook.switched_off.as_ref().map_or_else(|| "on".to_owned(), |reason| format!("off ({reason})"));
         let environment = webhook.environment.as_str().to_owned();
-        vec![webhook.app_id.clone(), environment, state, since, printable(&webhook.url)]
+        vec![webhook.app_id.clone(), environment, state, since(webhook.failing_since), printable(&webhook.url)]
     });
     table(&["APP", "ENVIRONMENT", "STATE", "FAILING SINCE", "URL"], rows)
 }
@@ -174,6 +179,28 @@ mod tests {
         assert_eq!(
             lines,
             ["CLIENT  APP    NAME      SECRETS  DISABLED  SCOPES", "live_0  app_1  Shop?[2J  1        -         links"]
+        );
+    }
+
+    #[test]
+    fn an_app_shows_when_it_was_disabled() {
+        let app = |disabled_at| AppShown {
+            app_id: "app_1".into(),
+            name: "Shop".into(),
+            origins: vec!["https://a.example".into()],
+            disabled_at,
+            usage: None,
+        };
+        let disabled = "2024-05-01T00:00:00Z".parse().unwrap();
+        let text = text(&Answer::Apps(vec![app(None), app(Some(disabled))]));
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "APP    NAME  ROWS  MIB  DISABLED              ORIGINS",
+                "app_1  Shop  -     -    -                     https://a.example",
+                "app_1  Shop  -     -    2024-05-01T00:00:00Z  https://a.example",
+            ]
         );
     }
 

@@ -1,4 +1,4 @@
-//! Apps: adding, listing, renaming, finding by id or name.
+//! Apps: adding, listing, renaming, disabling, finding by id or name.
 
 use passbook_core::{ids::AppId, time::AppClock};
 use passbook_store::port::{App, AppUsage, Changes};
@@ -21,7 +21,7 @@ impl Operator {
         let derivation = self.derivation().await?;
         let ordinal = self.store.take_ordinal(&instance_tenant().app_id, "app").await?;
         let id = AppId::from_bits(derivation.bits("app", &["operator"], ordinal));
-        let app = App { id, name, clock: AppClock::default(), allowed_origins };
+        let app = App { id, name, clock: AppClock::default(), allowed_origins, disabled_at: None };
         self.write_app(app, "add_app").await
     }
 
@@ -38,6 +38,22 @@ impl Operator {
         let app = self.find_app(app).await?;
         let name = self.fresh_name(name, Some(&app.id)).await?;
         self.write_app(App { name, ..app }, "rename_app").await
+    }
+
+    pub(super) async fn disable_app(&self, app: &str) -> Result<Answer, Refusal> {
+        let app = self.find_app(app).await?;
+        if app.disabled_at.is_some() {
+            return Err(Refusal::unfit(format!("{:?} is disabled already", app.name)));
+        }
+        self.write_app(App { disabled_at: Some(self.store.now()), ..app }, "disable_app").await
+    }
+
+    pub(super) async fn enable_app(&self, app: &str) -> Result<Answer, Refusal> {
+        let app = self.find_app(app).await?;
+        if app.disabled_at.is_none() {
+            return Err(Refusal::unfit(format!("{:?} is not disabled", app.name)));
+        }
+        self.write_app(App { disabled_at: None, ..app }, "enable_app").await
     }
 
     pub(super) async fn write_app(&self, app: App, action: &'static str) -> Result<Answer, Refusal> {
@@ -86,6 +102,7 @@ fn shown(app: &App, usage: AppUsage) -> AppShown {
         app_id: app.id.to_string(),
         name: app.name.clone(),
         origins: app.allowed_origins.clone(),
+        disabled_at: app.disabled_at,
         usage: Some(usage),
     }
 }

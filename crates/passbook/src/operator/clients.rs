@@ -36,6 +36,7 @@ impl Operator {
             secret_hashes: vec![self.keys.hash_client_secret(&secret)],
             scopes,
             disabled_at: None,
+            app_disabled_at: app.disabled_at,
         };
         self.write_client(client, "add_client", Some(secret)).await
     }

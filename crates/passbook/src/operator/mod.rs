@@ -131,6 +131,8 @@ impl Operator {
             Request::ListApps => self.list_apps().await,
             Request::AddApp { name, origins } => self.add_app(&name, &origins).await,
             Request::RenameApp { app, name } => self.rename_app(&app, &name).await,
+            Request::DisableApp { app } => self.disable_app(&app).await,
+            Request::EnableApp { app } => self.enable_app(&app).await,
             Request::ListClients { app } => self.list_clients(app.as_deref()).await,
             Request::AddClient { app, environment, name, scopes } => {
                 self.add_client(&app, environment, name.as_deref(), &scopes).await

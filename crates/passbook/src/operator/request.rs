@@ -28,6 +28,16 @@ pub enum Request {
         /// The new name.
         name: String,
     },
+    /// Refuses every client of an app and lets its jobs wait, until it is enabled.
+    DisableApp {
+        /// Which.
+        app: String,
+    },
+    /// Ends that.
+    EnableApp {
+        /// Which.
+        app: String,
+    },
     /// A new client of an app.
     AddClient {
         /// Whose.
@@ -188,6 +198,9 @@ pub struct AppShown {
     pub name: String,
     /// Origins that may receive redirects.
     pub origins: Vec<String>,
+    /// When it was disabled.
+    #[serde(default)]
+    pub disabled_at: Option<Timestamp>,
     /// What it stores; `None` from a server that does not count it.
     #[serde(default)]
     pub usage: Option<AppUsage>,

@@ -167,7 +167,7 @@ impl Services {
         let hashes = client.as_ref().map(|client| client.secret_hashes.as_slice()).unwrap_or_default();
         let matches = Keys::client_secret_hash_matches(hash, hashes);
         let now = self.store.now();
-        Ok(client.filter(|client| matches && client.disabled_at.is_none_or(|at| at > now)))
+        Ok(client.filter(|client| matches && client.refused_from().is_none_or(|at| at > now)))
     }
 
     /// Recognises a bearer token.
@@ -249,7 +249,7 @@ impl Services {
             scope: actor.scopes.to_string(),
             app_id: actor.tenant.app_id.to_string(),
             app_name: app.map(|app| app.name).unwrap_or_default(),
-            disabled_at: client.and_then(|client| client.disabled_at),
+            disabled_at: client.and_then(|client| client.refused_from()),
         })
     }
 }
@@ -266,7 +266,7 @@ pub struct Introspection {
     pub app_id: String,
     /// Its name.
     pub app_name: String,
-    /// When the client was or will be disabled.
+    /// When the client or its application was or will be disabled.
     pub disabled_at: Option<Timestamp>,
 }
 

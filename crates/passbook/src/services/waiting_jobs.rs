@@ -5,7 +5,7 @@ use passbook_store::port::StoreError;
 
 use super::Services;
 
-/// Work that should have been done by now.
+/// Work that should have been done by now. That of disabled apps does not count: it waits until they are enabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitingJobs {
     /// Unfinished jobs that are due, running ones included.
@@ -22,7 +22,7 @@ impl Services {
     pub async fn waiting_jobs(&self) -> Result<WaitingJobs, StoreError> {
         let now = self.store.now();
         let mut due = 0;
-        for app in self.store.list_apps().await? {
+        for app in self.store.list_apps().await?.into_iter().filter(|app| !app.is_disabled(now)) {
             due += self.store.count_due_jobs(&app.id, now).await?;
         }
         let next_due = self.store.next_due_at().await?;

@@ -256,6 +256,20 @@ async fn a_stream_of_a_revoked_client_ends_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_stream_of_a_disabled_app_ends_and_says_why() {
+    let server = TestServer::start().await;
+    let streams = both_streams(&server).await;
+    server.disable_app(&server.a).await;
+    for stream in streams {
+        assert_eq!(stream.end().await, "api_error.auth.unauthorized");
+    }
+    server.enable_app(&server.a).await;
+    let mut again = Stream::open(&server, "?cursor=0", None).await;
+    linked(&server, &server.a).await;
+    again.next().await;
+}
+
+#[tokio::test]
 async fn a_stream_of_a_withdrawn_secret_ends_and_says_why() {
     let server = TestServer::start().await;
     let streams = both_streams(&server).await;

@@ -143,6 +143,26 @@ async fn a_deleted_link_is_not_updated() {
 }
 
 #[tokio::test]
+async fn links_of_a_disabled_app_are_not_updated_until_it_is_enabled() {
+    let server = updating(2).await;
+    let products = json!({"transactions": {"prefetch": true}});
+    let fields = json!({"institution_id": "credentials_bank", "settings": {"products": products}});
+    server.link_with(&server.b, fields).await;
+    planned_link(&server).await;
+    let before = server.bank.all_fetches();
+    server.disable_app(&server.a).await;
+    server.advance(SLOT);
+    server.drain(&server.b).await;
+    assert_eq!(server.bank.all_fetches(), before, "another app's update is done, and this one's is not begun");
+    let waiting = server.services.waiting_jobs().await.expect("a count");
+    assert_eq!((waiting.due, waiting.oldest_waits.as_secs()), (0, 0), "no worker is late");
+    server.enable_app(&server.a).await;
+    let transactions = fetched(&server);
+    pass(&server, 1).await;
+    assert_eq!(fetched(&server), transactions + 1);
+}
+
+#[tokio::test]
 async fn without_a_schedule_nothing_is_planned() {
     let server = TestServer::start().await;
     planned_link(&server).await;

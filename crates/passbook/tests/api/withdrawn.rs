@@ -20,11 +20,16 @@ async fn change_client(server: &TestServer, change: impl FnOnce(&mut ClientRow))
 
 /// Makes a call that waits for the bank; changes the client meanwhile; gives what the call was answered.
 async fn answer_after(server: &TestServer, call: Call, change: impl FnOnce(&mut ClientRow)) -> Answer {
+    answer_behind(server, call, change_client(server, change)).await
+}
+
+/// The same with another change.
+async fn answer_behind(server: &TestServer, call: Call, change: impl Future<Output = ()>) -> Answer {
     server.bank.hold();
     let mut answering = tokio::spawn(call.send());
     // As long as a recognition holds, the caller is believed.
     tokio::time::timeout(CACHED_FOR, &mut answering).await.expect_err("it waits for the bank");
-    change_client(server, change).await;
+    change.await;
     server.bank.release();
     tokio::time::timeout(PATIENCE, answering).await.expect("an answer in time").unwrap()
 }
@@ -48,6 +53,37 @@ async fn a_call_that_waited_for_a_bank_tells_a_revoked_client_nothing() {
     let answer = answer_after(&server, sandbox_link(&server), |client| client.disabled_at = Some(now)).await;
     assert_eq!((answer.status, answer.code()), (401, "api_error.auth.unauthorized".to_owned()));
     assert!(!answer.text().contains("link_id"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_call_that_waited_for_a_bank_tells_a_client_of_a_disabled_app_nothing() {
+    let server = TestServer::start().await;
+    let answer = answer_behind(&server, sandbox_link(&server), server.disable_app(&server.a)).await;
+    answer.expect(401, "api_error.auth.unauthorized");
+    assert!(!answer.text().contains("link_id"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn clients_of_a_disabled_app_are_refused_until_it_is_enabled() {
+    let server = TestServer::start().await;
+    let token = server.token(&server.a).await;
+    let credentials = format!("client_id={}&client_secret={}", server.a.id, server.a.secret);
+    let new_token = server.anonymous("POST", "/auth/token").form(&credentials);
+    server.disable_app(&server.a).await;
+    for call in [
+        server.call(&server.a, "GET", "/links"),
+        server.call(&server.live, "GET", "/links"),
+        server.bearer(&token, "GET", "/links"),
+        new_token,
+    ] {
+        call.send().await.expect(401, "api_error.auth.unauthorized");
+    }
+    server.get(&server.b, "/links").await.ok(200);
+    server.enable_app(&server.a).await;
+    server.get(&server.a, "/links").await.ok(200);
+    server.get(&server.live, "/links").await.ok(200);
+    server.bearer(&token, "GET", "/links").send().await.ok(200);
+    server.token(&server.a).await;
 }
 
 #[tokio::test]

@@ -104,6 +104,46 @@ async fn a_revoked_client_is_refused_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_disabled_app_is_refused_within_a_second_until_it_is_enabled() {
+    let home = Home::new();
+    let server = home.start().await;
+    home.ask(&["apps", "add", "Shop"]);
+    let client = home.ask(&["clients", "add", "--app", "Shop", "--environment", "sandbox"]);
+    let (id, secret) = (field(&client, "client_id"), field(&client, "client_secret"));
+    let token = server.token(&id, &secret).await.unwrap();
+    assert_eq!((server.status_for(&id, &secret).await, server.status_with(&token).await), (200, 200));
+    let disabled = home.ask(&["apps", "disable", "Shop"]);
+    assert!(disabled["disabled_at"].is_string());
+    let took = wait_until("every way in is closed", async || {
+        server.status_for(&id, &secret).await == 401 && server.status_with(&token).await == 401
+    })
+    .await;
+    assert!(took < REVOKED_WITHIN, "{took:?}");
+    assert_eq!(server.token(&id, &secret).await, Err(401));
+    assert!(home.refusal(&["apps", "disable", "Shop"]).contains("disabled already"));
+    assert!(home.ask(&["apps", "list"]).as_array().unwrap().contains(&disabled));
+    // What else is changed meanwhile leaves it disabled.
+    assert_eq!(home.ask(&["apps", "rename", "Shop", "Store"])["disabled_at"], disabled["disabled_at"]);
+    let new = field(&home.ask(&["clients", "rotate", &id]), "client_secret");
+    assert_eq!(server.status_for(&id, &new).await, 401);
+
+    assert!(home.ask(&["apps", "enable", "Store"])["disabled_at"].is_null());
+    for good in [&secret, &new] {
+        assert_eq!(server.status_for(&id, good).await, 200);
+    }
+    assert_eq!(server.status_with(&token).await, 200);
+    assert!(home.refusal(&["apps", "enable", "Store"]).contains("is not disabled"));
+}
+
+#[tokio::test]
+async fn a_dev_server_enables_its_own_app_when_it_starts() {
+    let home = Home::served_once().await;
+    home.ask(&["apps", "disable", "Passbook dev"]);
+    let server = home.start().await;
+    assert_eq!(server.numbers_status(&server.link_id).await, Some(200));
+}
+
+#[tokio::test]
 async fn scopes_that_are_taken_away_are_gone_from_tokens_too() {
     let home = Home::new();
     let server = home.start().await;
@@ -145,6 +185,8 @@ async fn every_change_leaves_an_audit_row_and_no_secret_in_a_file() {
     home.ask(&["origins", "remove", "--app", "Shop", "https://shop.example"]);
     home.ask(&["clients", "revoke", &id]);
     home.ask(&["apps", "rename", "Shop", "Store"]);
+    home.ask(&["apps", "disable", "Store"]);
+    home.ask(&["apps", "enable", "Store"]);
     let database = rusqlite::Connection::open(home.data().join("passbook.db")).unwrap();
     let mut audit = database.prepare("SELECT DISTINCT action FROM audit WHERE actor = 'operator'").unwrap();
     let actions = audit.query_map([], |row| row.get::<_, String>(0)).unwrap();
@@ -153,6 +195,8 @@ async fn every_change_leaves_an_audit_row_and_no_secret_in_a_file() {
         "add_app",
         "add_client",
         "add_origin",
+        "disable_app",
+        "enable_app",
         "remove_origin",
         "rename_app",
         "revoke_client",

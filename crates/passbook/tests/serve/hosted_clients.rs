@@ -91,6 +91,20 @@ fn a_revoked_client_is_refused_by_every_replica_within_a_second() {
 }
 
 #[test]
+fn a_disabled_app_is_refused_by_every_replica_within_a_second_until_it_is_enabled() {
+    let Some(database) = Database::create() else { return };
+    let sites = database.two_sites();
+    let servers = sites.each_ref().map(|site| site.serve());
+    let client = Client::add(&sites[0], "sandbox");
+    let token = client.token(&servers[1]).unwrap();
+    let disable = || drop(ask(&sites[1], &["apps", "disable", "Shop"]));
+    assert_eq!(refused_after(disable, &|| links_of(&servers, &client, &token)), [401; 4]);
+    assert!(servers.iter().all(|server| client.token(server) == Err(401)));
+    ask(&sites[0], &["apps", "enable", "Shop"]);
+    assert_eq!(links_of(&servers, &client, &token), [200; 4], "at once and everywhere");
+}
+
+#[test]
 fn scopes_and_origins_change_on_every_replica() {
     let Some(database) = Database::create() else { return };
     let sites = database.two_sites();

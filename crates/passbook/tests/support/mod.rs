@@ -326,6 +326,23 @@ impl TestServer {
         self.services.event_bell.notify_one();
     }
 
+    /// Disables the client's application.
+    pub async fn disable_app(&self, client: &Client) {
+        self.switch_app(client, Some(self.services.store.now())).await;
+    }
+
+    /// Enables the client's application.
+    pub async fn enable_app(&self, client: &Client) {
+        self.switch_app(client, None).await;
+    }
+
+    async fn switch_app(&self, client: &Client, disabled_at: Option<jiff::Timestamp>) {
+        let store = &self.services.store;
+        let app = store.lookup_app(&client.tenant.app_id).await.expect("the store answers").expect("an app");
+        let app = App { disabled_at, ..app };
+        store.commit(Changes { app: Some(app), ..Changes::default() }).await.expect("the app is stored");
+    }
+
     /// Every byte of every file of the store; of a database, all that its tables hold.
     pub fn files(&self) -> Vec<u8> {
         self.home.bytes()
@@ -434,7 +451,7 @@ pub fn webhooks_of_this_machine() -> Webhooks {
 async fn add_app(services: &Services, bits: u128, name: &str) {
     let allowed_origins = vec!["https://app.example".to_owned(), "http://localhost:*".to_owned()];
     let id = AppId::from_bits(bits);
-    let app = App { id, name: name.to_owned(), clock: AppClock::default(), allowed_origins };
+    let app = App { id, name: name.to_owned(), clock: AppClock::default(), allowed_origins, disabled_at: None };
     services.store.commit(Changes { app: Some(app), ..Changes::default() }).await.expect("a new app");
 }
 
@@ -462,6 +479,7 @@ pub async fn write_client(
         secret_hashes: vec![services.keys.hash_client_secret(&client.secret)],
         scopes,
         disabled_at,
+        app_disabled_at: None,
     };
     services.store.commit(Changes { client: Some(row), ..Changes::default() }).await.expect("the client is stored");
 }
