@@ -101,8 +101,8 @@ impl<H: Hash + Eq + Clone> Shares<H> {
     }
 
     /// Gives the next free place to whoever is next, who then has it: the waiting holder with the fewest places, of
-    /// equals the one that was given one longest ago, then the one that has waited longest. To be called until it is `None` after a place was given back, a wait was
-    /// given up or a limit was raised.
+    /// equals the one that was given one longest ago, then the one that has waited longest. To be called until it is
+    /// `None` after a place was given back, a wait was given up or a limit was raised.
     pub fn next(&mut self, bounds: Bounds) -> Option<(H, Ticket)> {
         let (holder, ticket) = self
             .holders

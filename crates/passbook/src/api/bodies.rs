@@ -31,10 +31,16 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::BodyExt;
 use passbook_core::tenant::Tenant;
+use serde::de::DeserializeOwned;
 use tokio::{sync::oneshot, time::Instant};
 use zeroize::Zeroizing;
 
-use super::{Api, body::invalid, caller::Caller, errors::ApiError};
+use super::{
+    Api,
+    body::{self, invalid},
+    caller::Caller,
+    errors::ApiError,
+};
 
 /// Bodies up to this size are small.
 const SMALL: usize = 64 << 10;
@@ -88,6 +94,37 @@ impl Api {
         let (parts, body) = request.into_parts();
         let bytes = self.bodies.of_tenant(&caller.tenant, &parts.headers, body, limit).await?;
         Ok((parts, bytes))
+    }
+
+    /// What a body says, read by [`body::parse`].
+    ///
+    /// # Errors
+    /// As [`body::parse`], and as [`Self::apart_if_large`].
+    pub async fn read_json<T: DeserializeOwned + Send + 'static>(
+        &self,
+        caller: &Caller,
+        parts: &Parts,
+        bytes: &Bytes,
+    ) -> Result<T, ApiError> {
+        let (headers, json) = (parts.headers.clone(), bytes.clone());
+        self.apart_if_large(&caller.tenant, bytes.len(), move || body::parse(&headers, &json)).await?
+    }
+
+    /// Does something with a body of so many bytes. What is large takes milliseconds, for which it has a thread of its
+    /// own: on one of the runtime's threads, every other request would wait for it.
+    ///
+    /// # Errors
+    /// 503 when no thread came free in time.
+    pub async fn apart_if_large<T: Send + 'static>(
+        &self,
+        tenant: &Tenant,
+        length: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        if length <= SMALL {
+            return Ok(work());
+        }
+        self.long_answers.thread(tenant).await.map_err(|_| ApiError::unavailable())?.run(work).await
     }
 }
 

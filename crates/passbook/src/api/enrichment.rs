@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     State,
-    body::{self, Problems},
+    body::Problems,
     caller::Caller,
     errors::ApiError,
     idempotency::answer_once,
@@ -37,7 +37,7 @@ pub async fn correct_enrichment(
 ) -> Result<Response, ApiError> {
     let transaction_id = path::text(path::segment(request.uri(), 3)).and_then(|id| TransactionId::parse(&id));
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let kind = kind(&body::parse(&parts.headers, &bytes)?)?;
+    let kind = kind(&api.read_json(&caller, &parts, &bytes).await?)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(corrected_answer);
         let done = api.services.correct_enrichment(&caller, &id, transaction_id.as_ref(), kind, &keep).await?;

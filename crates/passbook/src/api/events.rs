@@ -116,7 +116,7 @@ fn address_of(extensions: &Extensions) -> IpAddr {
 /// Sends events again.
 pub async fn replay_events(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
-    let replay = replay_of(body::parse(&parts.headers, &bytes)?)?;
+    let replay = replay_of(api.read_json(&caller, &parts, &bytes).await?)?;
     caller.standing().check_withdrawal(&api.services).await?;
     let _place = api.admit(&caller).await?;
     let deliveries = api.services.replay(&caller, replay).await? as u64;

@@ -4,6 +4,7 @@
 //! a repeated call passes the same checks as the first.
 
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, request::Parts};
 
 use super::{
@@ -12,7 +13,10 @@ use super::{
     errors::{ApiError, Problem},
     links::json_response,
 };
-use crate::services::idempotency::{Answer, Begun, Held, Patience};
+use crate::{
+    services::idempotency::{Answer, Begun, Held, Patience},
+    system::sha256,
+};
 
 /// What the client sends.
 const KEY: &str = "Idempotency-Key";
@@ -31,7 +35,7 @@ pub async fn answer_once(
     api: &Api,
     caller: &Caller,
     request: &Parts,
-    body: &[u8],
+    body: &Bytes,
     work: impl AsyncFnOnce(Held) -> Result<Answer, ApiError>,
 ) -> Result<Response, ApiError> {
     let key = idempotency_key(&request.headers)?;
@@ -41,7 +45,9 @@ pub async fn answer_once(
         let _place = api.admit(caller).await?;
         return Ok(response(work(Held::default()).await?));
     };
-    let keyed = api.services.keyed_request(caller, caller.operation().id(), &request.uri, key, body);
+    let bytes = body.clone();
+    let body_hash = api.apart_if_large(&caller.tenant, body.len(), move || sha256(&bytes)).await?;
+    let keyed = api.services.keyed_request(caller, caller.operation().id(), &request.uri, key, &body_hash);
     let mut work = Some(work);
     let (mut patience, mut has_waited) = (Patience::default(), false);
     loop {

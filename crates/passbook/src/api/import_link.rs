@@ -98,7 +98,7 @@ struct TransactionBody {
 /// Makes a link of data the app already has.
 pub async fn import_link(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
-    let import = read_link(body::parse(&parts.headers, &bytes)?)?;
+    let import = read_link(api.read_json(&caller, &parts, &bytes).await?)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(answer);
         Ok(answer(&api.services.import_link(&caller, import, &keep).await?))
@@ -114,7 +114,7 @@ pub async fn import_transactions(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let body: ImportTransactionsBody = body::parse(&parts.headers, &bytes)?;
+    let body: ImportTransactionsBody = api.read_json(&caller, &parts, &bytes).await?;
     let mut problems = Problems::default();
     let transactions = read_transactions(&mut problems, body.transactions);
     problems.finish()?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     State,
-    body::{self, Problems},
+    body::Problems,
     caller::Caller,
     errors::ApiError,
     idempotency::answer_once,
@@ -54,7 +54,7 @@ pub async fn update_link(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let update = link_update(body::parse(&parts.headers, &bytes)?, &api.services.webhooks.policy)?;
+    let update = link_update(api.read_json(&caller, &parts, &bytes).await?, &api.services.webhooks.policy)?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(|view: &Vec<u8>| Answer { status: 200, body: view.clone() });
         let body = api.services.update_link(&caller, &id, &update, &keep).await?;
@@ -88,7 +88,7 @@ pub async fn trigger_test_link_webhook_event(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let TestEventBody { webhook_event, webhook_idempotency_key: key } = body::parse(&parts.headers, &bytes)?;
+    let TestEventBody { webhook_event, webhook_idempotency_key: key } = api.read_json(&caller, &parts, &bytes).await?;
     let mut problems = Problems::default();
     problems.length(&key, "webhook_idempotency_key", 1, EVENT_KEY_MAX);
     problems.finish()?;
@@ -108,7 +108,7 @@ pub async fn create_sandbox_event(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let SandboxEventBody { webhook_event } = body::parse(&parts.headers, &bytes)?;
+    let SandboxEventBody { webhook_event } = api.read_json(&caller, &parts, &bytes).await?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(|token: &String| Answer { status: 201, ..test_answer(token) });
         let delivery_token = api.services.simulate_event(&caller, &id, webhook_event, &keep).await?;

@@ -23,7 +23,7 @@ struct ExchangeBody {
 /// Opens a session for Connect.
 pub async fn create_link_session(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
-    let session = link_session_request::parse(&api, &caller, &parts.headers, &bytes)?;
+    let session = link_session_request::read(&api, &caller, api.read_json(&caller, &parts, &bytes).await?)?;
     if let Some(limits) = &api.limits {
         let app = caller.tenant.app_id.as_str();
         let user = session.customer_user_id.as_bytes();
@@ -42,7 +42,7 @@ pub async fn create_link_session(Extract(api): State, caller: Caller, request: R
 /// Trades the token of a finished session for its link.
 pub async fn exchange_token(Extract(api): State, caller: Caller, request: Request) -> Result<Response, ApiError> {
     let (parts, bytes) = api.receive(&caller, request, body::JSON_MAX).await?;
-    let ExchangeBody { exchangeable_token } = body::parse(&parts.headers, &bytes)?;
+    let ExchangeBody { exchangeable_token } = api.read_json(&caller, &parts, &bytes).await?;
     answer_once(&api, &caller, &parts, &bytes, async |held| {
         let keep = held.keep(exchange_answer);
         let exchanged = api.services.exchange_token(&caller, &exchangeable_token, &keep).await?;

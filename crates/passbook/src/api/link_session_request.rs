@@ -1,6 +1,5 @@
 //! The body of `POST /link-session`, strictly typed and checked.
 
-use http::HeaderMap;
 use passbook_core::{
     identity::Owner,
     ids::LinkId,
@@ -16,7 +15,7 @@ use url::Url;
 
 use super::{
     Api,
-    body::{self, Problems, null_is_default, object, objects, optional_object, optional_objects},
+    body::{Problems, null_is_default, object, objects, optional_object, optional_objects},
     caller::Caller,
     errors::ApiError,
 };
@@ -29,8 +28,9 @@ const TAGS_MAX: usize = 50;
 /// Longest URL.
 const URL_MAX: usize = 65_536;
 
+/// The body as it is sent.
 #[derive(Deserialize)]
-struct SessionBody {
+pub struct SessionBody {
     #[serde(deserialize_with = "object")]
     customer_user: CustomerUser,
     redirect_uri: String,
@@ -154,12 +154,11 @@ struct CustomSandboxAccount {
     routing_number: Option<String>,
 }
 
-/// Reads and checks the body.
+/// What the body asks for, checked.
 ///
 /// # Errors
 /// 422 with every problem found.
-pub fn parse(api: &Api, caller: &Caller, headers: &HeaderMap, bytes: &[u8]) -> Result<SessionRequest, ApiError> {
-    let body: SessionBody = body::parse(headers, bytes)?;
+pub fn read(api: &Api, caller: &Caller, body: SessionBody) -> Result<SessionRequest, ApiError> {
     let mut problems = Problems::default();
     check_user(&mut problems, &body.customer_user);
     check_redirect(&mut problems, &body.redirect_uri);

@@ -8,12 +8,7 @@ use passbook_core::product::Product;
 use serde::Deserialize;
 
 use super::{
-    State,
-    body::{self, Problems},
-    caller::Caller,
-    errors::ApiError,
-    idempotency::answer_once,
-    links::read_change,
+    State, body::Problems, caller::Caller, errors::ApiError, idempotency::answer_once, links::read_change,
     path::LinkPath,
 };
 use crate::services::idempotency::Answer;
@@ -31,7 +26,7 @@ pub async fn refresh_products(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let RefreshBody { products } = body::parse(&parts.headers, &bytes)?;
+    let RefreshBody { products } = api.read_json(&caller, &parts, &bytes).await?;
     let mut problems = Problems::default();
     problems.require(!products.is_empty(), "products", "must name at least one product");
     problems.finish()?;

@@ -224,13 +224,13 @@ fn clock_answer(reading: ClockReading) -> Response {
 }
 
 /// The request's head, its body, and what the body says.
-async fn read<T: DeserializeOwned>(
+async fn read<T: DeserializeOwned + Send + 'static>(
     api: &Api,
     caller: &Caller,
     request: Request,
 ) -> Result<(Parts, Bytes, T), ApiError> {
     let (parts, bytes) = api.receive(caller, request, body::JSON_MAX).await?;
-    let parsed = body::parse(&parts.headers, &bytes)?;
+    let parsed = api.read_json(caller, &parts, &bytes).await?;
     Ok((parts, bytes, parsed))
 }
 

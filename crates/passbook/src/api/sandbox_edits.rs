@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     State,
-    body::{self, Problems, objects},
+    body::{Problems, objects},
     caller::Caller,
     errors::ApiError,
     idempotency::answer_once,
@@ -125,7 +125,7 @@ pub async fn edit_sandbox_link(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, bytes) = read_change(&api, &caller, &id, request).await?;
-    let body: EditsBody = body::parse(&parts.headers, &bytes)?;
+    let body: EditsBody = api.read_json(&caller, &parts, &bytes).await?;
     let mut problems = Problems::default();
     let count = body.edits.len();
     problems.require((1..=EDITS_OF_CALL_MAX).contains(&count), "edits", "must have 1 to 100 edits");

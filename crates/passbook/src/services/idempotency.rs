@@ -14,8 +14,11 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use passbook_core::{ids::LinkId, secret::SecretBytes};
-use passbook_store::port::{AnswerKey, AnswerWrite, Changes, Reservation, Store, StoreError};
+use passbook_core::{ids::LinkId, secret::SecretBytes, shares::Bounds, tenant::Tenant};
+use passbook_store::{
+    places::{Place, Places},
+    port::{AnswerKey, AnswerWrite, Changes, Reservation, Store, StoreError},
+};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Actor, Fault, Services, access::later};
@@ -33,6 +36,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often it looks while this process works on the key, and tells it when that has ended.
 const LOOK_EVERY_BESIDE: Duration = Duration::from_secs(1);
+/// Calls that wait for another one with their key; each holds its body. One too many is refused, it does not queue.
+const WAITS: Bounds = Bounds { limit: 1_024, reserve: 256, patient_below: 0, waiting_max: 0 };
 
 /// An answer as it is sent and kept. No `Debug`: it may hold a token.
 #[derive(Clone)]
@@ -62,9 +67,11 @@ pub enum Begun {
     StillRunning,
 }
 
-/// The keys this process works on; whoever waits for one is told when the work has ended.
-#[derive(Default)]
-pub struct KeysAtWork(Mutex<HashMap<String, (u64, watch::Receiver<()>)>>);
+/// The keys this process works on, and the calls that wait for one until its work has ended.
+pub struct KeysAtWork {
+    keys: Mutex<HashMap<String, (u64, watch::Receiver<()>)>>,
+    waits: Arc<Places<Tenant>>,
+}
 
 /// What a request holds while it works: its reserved key, or nothing when it came without one.
 #[derive(Clone, Default)]
@@ -100,20 +107,20 @@ pub struct Keep<T> {
 
 impl Services {
     /// A request as it is recognised: the key belongs to app, environment, operation and path; the content is the query
-    /// and the body. Both are keyed hashes, because a body may hold little more than an account number.
+    /// and the body, of which this is the SHA-256. Both are keyed hashes, because a body may hold little more than an account number.
     pub fn keyed_request(
         &self,
         actor: &Actor,
         operation: &str,
         uri: &http::Uri,
         key: &str,
-        body: &[u8],
+        body_hash: &[u8; 32],
     ) -> KeyedRequest {
         let tenant = &actor.tenant;
         // A path has no line break in it, so no two pairs of path and key make one text.
         let hash = self.keys.fingerprint(tenant, &format!("idempotency key\n{operation}\n{}\n{key}", uri.path()));
-        let (query, body) = (sha256(uri.query().unwrap_or_default().as_bytes()), sha256(body));
-        let content = self.keys.fingerprint(tenant, &format!("idempotent request\n{}\n{}", hex(&query), hex(&body)));
+        let (query, body) = (hex(&sha256(uri.query().unwrap_or_default().as_bytes())), hex(body_hash));
+        let content = self.keys.fingerprint(tenant, &format!("idempotent request\n{query}\n{body}"));
         KeyedRequest { key: AnswerKey { tenant: tenant.clone(), hash }, content: sha256(content.as_bytes()) }
     }
 
@@ -131,10 +138,15 @@ impl Services {
         Ok(tokio::spawn(reserving).await.map_err(|error| Fault::Internal(Box::new(error)))??)
     }
 
-    /// Waits until the key of a call that is under way is worth another look. `false` once the patience is used up.
+    /// Waits until the key of a call that is under way is worth another look. `false` once the patience is used up, or
+    /// when too many calls of the tenant wait.
     pub async fn wait_for_key(&self, request: &KeyedRequest, patience: &mut Patience) -> bool {
         if Instant::now() >= patience.ends_at {
             return false;
+        }
+        if patience.place.is_none() {
+            let Ok(place) = self.keys_at_work.waits.enter(&request.key.tenant).await else { return false };
+            patience.place = Some(place);
         }
         self.keys_at_work.wait(&request.key.hash, patience.pause, patience.ends_at).await;
         patience.pause = (patience.pause * 2).min(LOOK_EVERY);
@@ -146,11 +158,13 @@ impl Services {
 pub struct Patience {
     ends_at: Instant,
     pause: Duration,
+    /// Among the calls that wait; taken with the first wait.
+    place: Option<Place<Tenant>>,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { ends_at: Instant::now() + PATIENCE, pause: FIRST_LOOK }
+        Self { ends_at: Instant::now() + PATIENCE, pause: FIRST_LOOK, place: None }
     }
 }
 
@@ -174,6 +188,12 @@ async fn reserve(
     at_work.add(&key.hash, fence, watched);
     let progress = Mutex::default();
     Ok(Begun::Mine(Held(Some(Arc::new(Hold { store, at_work, key, fence, progress, _ended: ended })))))
+}
+
+impl Default for KeysAtWork {
+    fn default() -> Self {
+        Self { keys: Mutex::default(), waits: Places::new(WAITS, Duration::ZERO) }
+    }
 }
 
 impl KeysAtWork {
@@ -201,7 +221,7 @@ impl KeysAtWork {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (u64, watch::Receiver<()>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,11 +254,12 @@ impl Held {
     /// when a commit ended in a fault.
     pub async fn give_back(&self) {
         let Some(hold) = &self.0 else { return };
-        hold.progress().settled = true;
         if let Err(error) = hold.store.release_answer(&hold.key, hold.fence).await {
             // It comes free by itself when its time is over.
             tracing::warn!(error = &error as &dyn std::error::Error, "an idempotency key was not given back");
         }
+        // Only now: a call that is dropped while it waits for the store gives its key back when it is dropped.
+        hold.progress().settled = true;
     }
 }
 
