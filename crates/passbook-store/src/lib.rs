@@ -4,6 +4,7 @@
 //! root. Secret fields cross the port in the clear and are sealed inside it ([`sealing`]), so no caller can forget to.
 #![deny(missing_docs)]
 
+pub mod compute;
 mod fair;
 pub mod files;
 pub mod places;

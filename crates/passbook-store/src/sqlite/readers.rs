@@ -2,8 +2,8 @@
 //!
 //! Point reads run **on the calling thread**, also inside the async runtime: they take 3 to 8 microseconds, less than
 //! handing them to another thread and being woken again would cost, and a reader never waits for the writer (WAL).
-//! Long reads go to the blocking pool and have connections of their own, so that they neither stall the runtime nor
-//! keep a point read waiting. Their connections are given to tenants in turn, and waiting for one has a deadline.
+//! Long reads go to the threads for long work ([`compute`]) and have connections of their own, so that they neither stall
+//! the runtime nor keep a point read waiting. Tenants take turns there, and waiting has a deadline.
 
 use std::{
     cell::Cell,
@@ -12,10 +12,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use passbook_core::{ids::LinkId, shares::Bounds, tenant::Tenant};
+use passbook_core::{ids::LinkId, tenant::Tenant};
 use rusqlite::{Connection, ErrorCode};
 
 use super::{
@@ -24,24 +23,16 @@ use super::{
     failure::{Closed, ReadError, unavailable},
     views::{Rows, Views},
 };
-use crate::{fair::Lane, places::Places, port::StoreError, stored::met::MetDamage};
+use crate::{compute, port::StoreError, stored::met::MetDamage};
 
 /// Connections for point reads: one per core, within these bounds.
 const POINT_READERS_MIN: usize = 2;
 const POINT_READERS_MAX: usize = 16;
-/// Connections for long reads: not more than there are cores, or they would take the processor from everything else.
-const LONG_READERS_MAX: usize = 2;
-
-/// Long reads of one tenant that may wait.
-const LONG_WAITING_MAX: u32 = 512;
-/// How long a long read waits for a connection.
-const LONG_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// All reading connections of a store.
 pub(super) struct Readers {
     points: Arc<Pool>,
     scans: Arc<Pool>,
-    places: Arc<Places<Lane>>,
     views: Arc<Views>,
 }
 
@@ -49,9 +40,8 @@ impl Readers {
     pub(super) fn open(path: &std::path::Path, views: Arc<Views>, met: &Arc<MetDamage>) -> rusqlite::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(POINT_READERS_MIN, usize::from);
         let points = Pool::open(path, cores.clamp(POINT_READERS_MIN, POINT_READERS_MAX), met)?;
-        let scans = Pool::open(path, cores.clamp(1, LONG_READERS_MAX), met)?;
-        let places = Places::new(Bounds::held_long(scans.slots.len() as u32, LONG_WAITING_MAX), LONG_WAIT_MAX);
-        Ok(Self { points: Arc::new(points), scans: Arc::new(scans), places, views })
+        let scans = Pool::open(path, compute::threads(), met)?;
+        Ok(Self { points: Arc::new(points), scans: Arc::new(scans), views })
     }
 
     /// Runs a point read here and now.
@@ -59,20 +49,14 @@ impl Readers {
         self.points.with(read)
     }
 
-    /// Runs a long read on the blocking pool; `tenant` is whose it is.
+    /// Runs a long read on a thread for long work; `tenant` is whose it is.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         tenant: Option<&Tenant>,
         read: impl FnOnce(&Connection) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let place = self.places.enter(&tenant.cloned()).await.map_err(unavailable)?;
         let scans = Arc::clone(&self.scans);
-        let read = move || {
-            let result = scans.with(read);
-            drop(place);
-            result
-        };
-        tokio::task::spawn_blocking(read).await.map_err(unavailable)?
+        compute::run(tenant, move || scans.with(read)).await.map_err(unavailable)?
     }
 
     /// Runs a long read of rows of these links, in one transaction. While a large commit writes such rows, it sees what
@@ -98,7 +82,6 @@ impl Readers {
 
     /// Closes every connection; later reads fail.
     pub(super) fn close(&self) {
-        self.places.close();
         self.points.close();
         self.scans.close();
     }

@@ -31,6 +31,7 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::BodyExt;
 use passbook_core::tenant::Tenant;
+use passbook_store::compute;
 use serde::de::DeserializeOwned;
 use tokio::{sync::oneshot, time::Instant};
 use zeroize::Zeroizing;
@@ -110,11 +111,10 @@ impl Api {
         self.apart_if_large(&caller.tenant, bytes.len(), move || body::parse(&headers, &json)).await?
     }
 
-    /// Does something with a body of so many bytes. What is large takes milliseconds, for which it has a thread of its
-    /// own: on one of the runtime's threads, every other request would wait for it.
+    /// Does something with a body of so many bytes: at once, or on a thread for long work where it takes milliseconds.
     ///
     /// # Errors
-    /// 503 when no thread came free in time.
+    /// 503 when its turn did not come in time.
     pub async fn apart_if_large<T: Send + 'static>(
         &self,
         tenant: &Tenant,
@@ -124,7 +124,7 @@ impl Api {
         if length <= SMALL {
             return Ok(work());
         }
-        self.long_answers.thread(tenant).await.map_err(|_| ApiError::unavailable())?.run(work).await
+        Ok(compute::run(Some(tenant), work).await?)
     }
 }
 

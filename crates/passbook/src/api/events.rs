@@ -27,6 +27,7 @@ use passbook_core::{
     ids::{EventId, LinkId},
 };
 use passbook_store::{
+    compute::{self, NoResult},
     places::NoPlace,
     port::{self, EventFilter, LedgerPage},
 };
@@ -247,7 +248,7 @@ impl Follower {
         Ok(Ok(api.services.catch_up(&actor, &self.filter, STREAM_PAGE).await?))
     }
 
-    /// Renders a page: a few events at once, more of them on a thread for long answers.
+    /// Renders a page: a few events at once, more of them on a thread for long work.
     async fn render(&mut self, page: LedgerPage) -> Result<Result<(), NoPlace>, ApiError> {
         let (api, tenant, read_to) = (self.api.clone(), self.standing.actor().tenant.clone(), page.read_to);
         let signer = match self.signed {
@@ -257,9 +258,12 @@ impl Follower {
         self.rendered = if page.events.len() <= AT_ONCE_MAX {
             rendered(&api.services, signer.as_ref(), page)?
         } else {
-            let Ok(thread) = self.meanwhile(api.long_answers.thread(&tenant)).await? else { return Ok(Err(NoPlace)) };
             let services = api.services.clone();
-            thread.run(move || rendered(&services, signer.as_ref(), page)).await??
+            let rendering = compute::run(Some(&tenant), move || rendered(&services, signer.as_ref(), page));
+            match self.meanwhile(rendering).await? {
+                Err(NoResult::Busy) => return Ok(Err(NoPlace)),
+                done => done??,
+            }
         };
         self.filter.after = read_to;
         Ok(Ok(()))

@@ -1,62 +1,36 @@
-//! Long answers are rendered away from the runtime's threads.
-//!
-//! Rendering a page of a thousand items takes milliseconds. On a thread of the runtime that would keep every other
-//! request waiting, refusals and reads of account numbers among them. On threads of their own, as many as there are
-//! cores, the operating system shares the processor out between them and the runtime. Tenants share those threads
-//! fairly: the pages of one do not queue in front of everybody else's. Streams of events render and sign their pages there
-//! too.
-//!
-//! A page is in memory until its client has taken it, so bytes are shared as well: a tenant holds at most half of what no
+//! Long answers are rendered on the threads for long work ([`compute`]), where tenants take turns. A page is in memory until its client has taken it, so bytes are shared as well: a tenant holds at most half of what no
 //! other one holds. One that asks for more without reading is refused.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
-use passbook_core::{shares::Bounds, tenant::Tenant};
+use passbook_core::tenant::Tenant;
+use passbook_store::compute::{self, NoResult};
 use serde::Serialize;
 
 use super::{errors::ApiError, links::json_response};
-use passbook_store::places::{NoPlace, Place, Places};
 
 /// Pages of at most this many items are rendered at once: handing them over would take longer.
 const SHORT_ITEMS_MAX: usize = 50;
-/// Pages of one tenant that wait for a thread.
-const WAITING_MAX: u32 = 256;
-/// How long a page waits for a thread.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Bytes of pages that are rendered and not taken yet.
 const UNTAKEN_BYTES_MAX: usize = 256 << 20;
 
 /// Renders answers.
+#[derive(Default)]
 pub struct LongAnswers {
-    threads: Arc<Places<Tenant>>,
     untaken: Arc<Mutex<HashMap<Tenant, usize>>>,
-}
-
-/// The right to one of the threads; dropping it gives it back.
-pub struct Thread(Place<Tenant>);
-
-impl Default for LongAnswers {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let limit = u32::try_from(cores).unwrap_or(u32::MAX);
-        let bounds = Bounds { limit, reserve: 0, patient_below: u32::MAX, waiting_max: WAITING_MAX };
-        Self { threads: Places::new(bounds, PATIENCE), untaken: Arc::default() }
-    }
 }
 
 impl LongAnswers {
     /// The answer 200 of the tenant's request with what `make` makes, a page of so many items, as JSON.
     ///
     /// # Errors
-    /// The answer 500 when it cannot be rendered, 503 when no thread came free in time.
+    /// The answer 500 when it cannot be rendered, 503 when its turn did not come in time.
     pub async fn render<T: Serialize>(
         &self,
         tenant: &Tenant,
@@ -66,8 +40,8 @@ impl LongAnswers {
         if items <= SHORT_ITEMS_MAX {
             return answer(serde_json::to_vec(&make()));
         }
-        let thread = self.thread(tenant).await.map_err(|_| ApiError::unavailable())?;
-        let json = thread.run(move || serde_json::to_vec(&make())).await?.map_err(|_| ApiError::internal())?;
+        let json = compute::run(Some(tenant), move || serde_json::to_vec(&make())).await?;
+        let json = json.map_err(|_| ApiError::internal())?;
         Ok(json_response(StatusCode::OK, Bytes::from_owner(self.keep(tenant, json)?)))
     }
 
@@ -82,28 +56,14 @@ impl LongAnswers {
         untaken.insert(tenant.clone(), own + json.len());
         Ok(Untaken { json, tenant: tenant.clone(), counts: self.untaken.clone() })
     }
-
-    /// A thread for the tenant, at once or after a wait that has its deadline.
-    ///
-    /// # Errors
-    /// [`NoPlace`].
-    pub async fn thread(&self, tenant: &Tenant) -> Result<Thread, NoPlace> {
-        Ok(Thread(self.threads.enter(tenant).await?))
-    }
 }
 
-impl Thread {
-    /// What `work` gives.
-    ///
-    /// # Errors
-    /// 500 when it panics.
-    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-        let done = tokio::task::spawn_blocking(move || {
-            // Kept until the work ends, whether or not somebody still waits for it.
-            let _place = self.0;
-            work()
-        });
-        done.await.map_err(|_| ApiError::internal())
+impl From<NoResult> for ApiError {
+    fn from(none: NoResult) -> Self {
+        match none {
+            NoResult::Busy => Self::unavailable(),
+            NoResult::Panicked => Self::internal(),
+        }
     }
 }
 

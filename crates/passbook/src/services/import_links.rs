@@ -20,7 +20,10 @@ use passbook_core::{
 use rust_decimal::Decimal;
 
 use super::{
-    Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link, idempotency::Keep, links::LinkRefusal,
+    Actor, DECISIONS_MAX, Fault, Outcome, Services, changes_with_link,
+    idempotency::Keep,
+    imports::{ROWS_AT_ONCE_MAX, apart_if},
+    links::LinkRefusal,
     transaction_writes,
 };
 use crate::views;
@@ -229,7 +232,7 @@ impl Services {
         }
     }
 
-    /// Compares thousands of rows: pure computing, so the request threads are left alone, and in turn with files.
+    /// Compares rows, in turn with files.
     async fn merge_imported(
         self: &Arc<Self>,
         link: Link,
@@ -239,11 +242,12 @@ impl Services {
         let turn = self.import_turns.enter(&link.tenant).await;
         let turn = turn.map_err(|error| Fault::Unavailable(Box::new(error)))?;
         let services = self.clone();
-        let merged = tokio::task::spawn_blocking(move || {
+        let count = stored.len() + transactions.len();
+        let merged = apart_if(count > ROWS_AT_ONCE_MAX, move || {
             let _turn = turn;
             services.merge_transactions(link, stored, transactions)
         });
-        merged.await.map_err(|error| Fault::Internal(Box::new(error)))?
+        merged.await?
     }
 
     fn merge_transactions(

@@ -20,6 +20,7 @@ use passbook_core::{
     transaction::Transaction,
 };
 use passbook_store::{
+    compute::{self, NoResult},
     places::{Place, Places},
     port::{AppInstitution, Changes, ImportKey, StoreError},
 };
@@ -31,7 +32,13 @@ use crate::{
 };
 
 /// Statement files read at once. The largest needs some 200 MiB while it is.
-const IMPORTS_MAX: u32 = 2;
+const IMPORTS_MAX: u32 = 3;
+/// Of these, turns that a tenant leaves to others.
+const IMPORTS_RESERVE: u32 = 1;
+/// A file of at most so many bytes is read at once, and at most so many rows are compared at once: handing them to
+/// another thread would take longer.
+const BYTES_AT_ONCE_MAX: usize = 16 << 10;
+pub(super) const ROWS_AT_ONCE_MAX: usize = 100;
 /// Files of one tenant that wait for their turn.
 const IMPORTS_WAITING_MAX: u32 = 64;
 /// How long a file waits for its turn.
@@ -43,8 +50,28 @@ const SLUG_MAX: usize = 60;
 
 /// The turns in which statement files are read; tenants share them fairly.
 pub fn import_turns() -> Arc<Places<Tenant>> {
-    let bounds = Bounds { limit: IMPORTS_MAX, reserve: 0, patient_below: u32::MAX, waiting_max: IMPORTS_WAITING_MAX };
+    let bounds = Bounds {
+        limit: IMPORTS_MAX,
+        reserve: IMPORTS_RESERVE,
+        patient_below: u32::MAX,
+        waiting_max: IMPORTS_WAITING_MAX,
+    };
     Places::new(bounds, IMPORT_PATIENCE)
+}
+
+/// What `work` gives: at once, or on a thread of its own where it takes long. Reading a file and comparing its rows is
+/// pure computing, a second of it for tens of thousands of rows.
+pub(super) async fn apart_if<T: Send + 'static>(
+    takes_long: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    if !takes_long {
+        return Ok(work());
+    }
+    compute::run_apart(work).await.map_err(|none| match none {
+        NoResult::Busy => Fault::Unavailable(Box::new(none)),
+        NoResult::Panicked => Fault::Internal(Box::new(none)),
+    })
 }
 
 /// A file to import.
@@ -178,13 +205,13 @@ impl Services {
         let (rows, secrets) = (link, secrets_before.clone());
         let services = self.clone();
         let statement = file.clone();
-        // Tens of thousands of rows are compared here: pure computing, so the request threads are left alone.
         let turn = turn.clone();
-        let merged = tokio::task::spawn_blocking(move || {
+        let count = stored_rows.len() + statement.transactions.items.len();
+        let merged = apart_if(count > ROWS_AT_ONCE_MAX, move || {
             let _turn = turn;
             services.merge(rows, secrets, stored_rows, &statement)
         });
-        let (mut link, rows, secrets) = merged.await.map_err(|error| Fault::Internal(Box::new(error)))??;
+        let (mut link, rows, secrets) = merged.await??;
         let unchanged = version.is_some() && rows.is_empty() && link == before && secrets == secrets_before;
         let mut imported = Imported {
             link_id: link.id.clone(),
@@ -268,8 +295,7 @@ impl Services {
         Ok(link)
     }
 
-    /// Parsing is pure computing and may take tens of milliseconds, so it leaves the request threads alone. It has the
-    /// turn until it is done, even if nobody waits for it any longer.
+    /// A large file is read apart. It has the turn until that is done, even if nobody waits for it any longer.
     async fn read_file(
         self: &Arc<Self>,
         actor: &Actor,
@@ -279,7 +305,7 @@ impl Services {
     ) -> Result<StatementFile, ImportRefusal> {
         let services = self.clone();
         let (tenant, turn) = (actor.tenant.clone(), turn.clone());
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = apart_if(file.len() > BYTES_AT_ONCE_MAX, move || {
             let _turn = turn;
             let fingerprint = |text: &str| services.keys.fingerprint(&tenant, text);
             let reading = StatementReading { fingerprint: &fingerprint, country };
@@ -288,7 +314,7 @@ impl Services {
                 None => Err(FileRefusal::new("this server reads no statement files")),
             }
         });
-        Ok(reading.await.map_err(|error| Fault::Internal(Box::new(error)))??)
+        Ok(reading.await??)
     }
 
     async fn known_institution(&self, actor: &Actor, id: &str) -> Result<Option<Institution>, Fault> {
