@@ -17,9 +17,7 @@ const READER_MAP_BYTES: i64 = 1 << 40;
 const WRITER_CACHE_KIB: i64 = 4096;
 /// Page size of a new file. A link's row fits one page, so that reading it touches no second, overflowing one, which in
 /// a store of a million links no cache holds.
-const PAGE_BYTES: i64 = 8_192;
-/// The write-ahead log is cut back to this after a checkpoint that emptied it.
-const WAL_BYTES_KEPT: i64 = 16 << 20;
+pub(super) const PAGE_BYTES: i64 = 8_192;
 /// Distinct statements of the store; all stay prepared.
 const STATEMENTS_KEPT: usize = 128;
 
@@ -53,7 +51,6 @@ pub(super) fn connect_writer(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // Freed bytes are overwritten: deleted secrets must not linger in free pages.
     connection.pragma_update(None, "secure_delete", true)?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     let synchronous: i64 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
     let foreign_keys: i64 = connection.query_row("PRAGMA foreign_keys", [], |row| row.get(0))?;
     let secure_delete: i64 = connection.query_row("PRAGMA secure_delete", [], |row| row.get(0))?;

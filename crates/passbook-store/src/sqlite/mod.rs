@@ -9,6 +9,7 @@
 //! | `pieces`, `undo`, `backlog` | large commits: written in pieces, taken back, and what is left to do |
 //! | `views` | what readers see meanwhile |
 //! | `readers` | who reads where |
+//! | `wal` | the write-ahead log stays short |
 //! | `apply` | a commit inside the writer |
 //! | `links`, `transactions`, `changes`, `jobs`, `sessions`, `clients`, `events`, `deliveries`, `instance`, `answers`, `investments`, `usage` | the tables |
 //! | `retention` | what ends without anybody asking |
@@ -56,6 +57,7 @@ mod upkeep;
 mod usage;
 mod users;
 mod views;
+mod wal;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc};

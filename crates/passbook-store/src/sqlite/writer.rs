@@ -37,6 +37,7 @@ use super::{
     readers::is_broken,
     request::{Effects, Fate, GroupFailed, Request, Task},
     views::Views,
+    wal::Wal,
 };
 use crate::{
     fair::Lane,
@@ -57,7 +58,7 @@ const GROUP_MAX: usize = 256;
 const GROUP_TIME: Duration = Duration::from_millis(15);
 /// How long a piece may take when somebody waits, and when nobody does.
 const PIECE_TIME_SHARED: Duration = Duration::from_millis(10);
-const PIECE_TIME_ALONE: Duration = Duration::from_millis(30);
+const PIECE_TIME_ALONE: Duration = Duration::from_millis(15);
 /// How long the writer must have had nothing to do before it tidies up.
 const IDLE: Duration = Duration::from_millis(200);
 /// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
@@ -65,6 +66,9 @@ const ERASE_WITHIN: Duration = Duration::from_secs(30);
 /// How long emptying the log may wait for readers, and how soon it is tried again when they did not end.
 const ERASE_WAIT: Duration = Duration::from_millis(20);
 const ERASE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A write of no use but to find out whether writing works.
+const PROBE: &str = "UPDATE write_probe SET value = value + 1 WHERE probe_id = 1";
 
 /// The handle to the writing thread.
 pub(super) struct Writer {
@@ -92,14 +96,16 @@ impl Writer {
     /// Starts the thread. `lock` is held until it ends.
     pub(super) fn start(
         path: PathBuf,
-        connection: Connection,
+        mut connection: Connection,
         ledger: DeletionLedger,
         views: Arc<Views>,
         lock: File,
         met: Arc<MetDamage>,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new());
+        let wal = Wal::new(&path, &mut connection).map_err(std::io::Error::other)?;
         let writing = Writing {
+            wal,
             path,
             connection: Some(connection),
             ledger,
@@ -212,6 +218,8 @@ fn has_room(path: &Path, bytes: u64) -> bool {
 
 /// The state of the writing thread.
 struct Writing {
+    // Before the connection and the lock: a copy of the log has a connection of its own.
+    wal: Wal,
     path: PathBuf,
     /// Empty while it has to be opened again after an I/O error.
     connection: Option<Connection>,
@@ -242,7 +250,11 @@ impl Writing {
     fn run(mut self, queue: &Queue) {
         loop {
             let is_busy = self.large.is_some() || self.has_backlog;
-            let is_restless = is_busy || self.suspect || self.erase_since.is_some() || !self.unrecorded.is_empty();
+            let is_restless = is_busy
+                || self.suspect
+                || self.erase_since.is_some()
+                || self.wal.is_long()
+                || !self.unrecorded.is_empty();
             let wake = if is_busy && !self.suspect {
                 Wake::Work
             } else {
@@ -291,6 +303,13 @@ impl Writing {
         }
         self.begin_large(queue);
         self.serve(queue, true);
+        // While a commit goes in pieces, its readers keep the log.
+        if self.large.is_none()
+            && let Some(connection) = &self.connection
+            && let Err(error) = self.wal.look_after(connection)
+        {
+            tracing::debug!(error = %error, "the write-ahead log was not copied");
+        }
     }
 
     /// Whether a commit in pieces may be begun. What earlier ones left is cleared away first: rows of deleted links have
@@ -446,7 +465,7 @@ impl Writing {
     ) -> Result<(), rusqlite::Error> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect_writer(&self.path).inspect_err(|_| self.suspect = true)?,
+            None => self.connect().inspect_err(|_| self.suspect = true)?,
         };
         let result = (|| {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
@@ -476,6 +495,12 @@ impl Writing {
         result
     }
 
+    fn connect(&self) -> Result<Connection, rusqlite::Error> {
+        let mut connection = connect_writer(&self.path)?;
+        self.wal.watch(&mut connection)?;
+        Ok(connection)
+    }
+
     /// Appends what the ledger lacks; whether it now holds everything.
     fn record_deletions(&mut self) -> bool {
         if self.unrecorded.is_empty() {
@@ -503,23 +528,37 @@ impl Writing {
             self.serve(queue, true);
         }
         self.record_deletions();
-        if self.erase_since.is_some() && !self.has_backlog {
+        if self.wal.is_long() {
+            self.shorten_log();
+        } else if self.erase_since.is_some() && !self.has_backlog {
             self.erase();
+        }
+    }
+
+    /// Makes the file of the write-ahead log a step shorter.
+    fn shorten_log(&mut self) {
+        let Some(connection) = self.connection.as_ref().filter(|_| self.large.is_none() && !self.suspect) else {
+            return;
+        };
+        let write = || connection.prepare_cached(PROBE)?.execute([]).map(|_| ());
+        let shortened = connection.busy_timeout(ERASE_WAIT).and_then(|()| self.wal.shorten(connection, write));
+        if let Err(error) = shortened.and_then(|()| connection.busy_timeout(BUSY_TIMEOUT)) {
+            tracing::debug!(error = %error, "the write-ahead log was not shortened");
         }
     }
 
     /// Finds out whether writing works again.
     fn probe(&mut self) -> Result<(), rusqlite::Error> {
-        self.transact(|connection| {
-            connection
-                .prepare_cached("UPDATE write_probe SET value = value + 1 WHERE probe_id = 1")?
-                .execute([])
-                .map(|_| ())
-        })
+        self.transact(|connection| connection.prepare_cached(PROBE)?.execute([]).map(|_| ()))
     }
 
-    /// Moves the write-ahead log into the database and empties it, so that destroyed bytes are in neither.
+    /// Moves the write-ahead log into the database and empties it, so that destroyed bytes are in neither. A long file is
+    /// made shorter first.
     fn erase(&mut self) {
+        if self.wal.is_long() {
+            self.erase_tried = Some(Instant::now());
+            return self.shorten_log();
+        }
         // While a commit goes in pieces, its readers keep the log.
         let Some(connection) = self.connection.as_ref().filter(|_| self.large.is_none()) else { return };
         self.erase_tried = Some(Instant::now());
@@ -563,7 +602,7 @@ mod tests {
     /// A writer that runs on the test's own thread.
     fn writing(directory: &std::path::Path) -> Writing {
         let path = directory.join("test.db");
-        let connection = connect_writer(&path).unwrap();
+        let mut connection = connect_writer(&path).unwrap();
         connection
             .execute_batch(
                 "CREATE TABLE write_probe (probe_id BIGINT PRIMARY KEY, value BIGINT);
@@ -573,6 +612,7 @@ mod tests {
         let (ledger, _) = DeletionLedger::open(&directory.join("ledger")).unwrap();
         let lock = File::create(directory.join("lock")).unwrap();
         Writing {
+            wal: Wal::new(&path, &mut connection).unwrap(),
             path,
             connection: Some(connection),
             ledger,

@@ -1,0 +1,236 @@
+//! Keeps the write-ahead log short, and lets no write wait long for that.
+//!
+//! SQLite by itself copies the log into the database within the commit that made it long, and cuts its file within the
+//! commit that begins it anew. After a commit in pieces, whose readers keep all of the log, both take hundreds of
+//! milliseconds. So the writer decides when: a short log is copied between two groups, a long one on another thread and
+//! connection, beside which writing goes on, and the file is cut in steps.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+
+use super::{condition::beside, connection::connect_writer};
+
+/// The log is copied once it has so many frames. One is a page and a few bytes.
+const COPIED_FROM: u32 = 1_000;
+/// Frames that the writer copies itself, in some 20 ms; more of them go to another thread.
+const COPIED_HERE_MAX: u32 = 2_000;
+/// Between two copies on another thread, when a reader keeps the log.
+const COPY_AGAIN: Duration = Duration::from_millis(200);
+/// After so many of them in a row, writes are quicker than copying: the writer copies what is left.
+const COPIES_MAX: u32 = 3;
+/// What the file keeps, and how much shorter it becomes at a time. Cutting takes a millisecond for each MiB.
+const KEPT_BYTES: u64 = 16 << 20;
+const STEP_BYTES: u64 = 8 << 20;
+
+/// The log as the writer sees it.
+pub(super) struct Wal {
+    database: PathBuf,
+    /// Frames in the log after the last commit; fewer than before when it was begun anew.
+    frames: Arc<AtomicU32>,
+    /// Of these, frames that are in the database as well.
+    copied: u32,
+    copying: Option<JoinHandle<u32>>,
+    copies: u32,
+    copied_at: Option<Instant>,
+    /// What SQLite is to cut the file to, in bytes.
+    limit: u64,
+    is_long: bool,
+}
+
+impl Wal {
+    /// The log of a database that this connection writes.
+    pub(super) fn new(database: &Path, connection: &mut Connection) -> rusqlite::Result<Self> {
+        let wal = Self {
+            database: database.to_owned(),
+            frames: Arc::default(),
+            copied: 0,
+            copying: None,
+            copies: 0,
+            copied_at: None,
+            limit: KEPT_BYTES,
+            is_long: false,
+        };
+        wal.watch(connection)?;
+        Ok(wal)
+    }
+
+    /// Makes a connection tell how long the log is, and leave it alone.
+    pub(super) fn watch(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        connection.pragma_update(None, "journal_size_limit", bytes_for_sqlite(self.limit))?;
+        let frames = Arc::clone(&self.frames);
+        connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: i32| {
+            frames.store(count.try_into().unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
+    }
+
+    /// Whether the file is longer than it should stay.
+    pub(super) fn is_long(&self) -> bool {
+        self.is_long
+    }
+
+    /// Looks after a commit: begins to copy the log or copies it, if that is due, and says what the file is to be cut to.
+    /// Failing costs nothing but the length of the log.
+    pub(super) fn look_after(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let frames = self.frames.load(Ordering::Relaxed);
+        if frames < self.copied {
+            (self.copied, self.copies) = (0, 0);
+        }
+        self.end_copying(false);
+        if frames >= COPIED_FROM && self.copying.is_none() && frames > self.copied {
+            if frames - self.copied <= COPIED_HERE_MAX || self.copies >= COPIES_MAX {
+                self.copied = copy(connection)?;
+            } else if self.copied_at.is_none_or(|at| at.elapsed() >= COPY_AGAIN) {
+                self.begin_copying();
+            }
+        }
+        if frames > frames_of(KEPT_BYTES) || self.is_long {
+            self.set_limit(connection)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a file that is too long shorter by a step, by a write of no other use. For idle moments.
+    pub(super) fn shorten(
+        &mut self,
+        connection: &Connection,
+        write: impl FnOnce() -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        self.end_copying(false);
+        if self.copying.is_some() {
+            return Ok(());
+        }
+        if self.frames.load(Ordering::Relaxed) > self.copied + COPIED_HERE_MAX && self.copies < COPIES_MAX {
+            self.begin_copying();
+            return Ok(());
+        }
+        self.set_limit(connection)?;
+        // The next commit begins the log anew, unless a reader keeps it, and cuts its file.
+        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
+        write()?;
+        self.set_limit(connection)
+    }
+
+    /// A step shorter than the file is now.
+    fn set_limit(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let bytes = std::fs::metadata(beside(&self.database, "-wal")).map_or(0, |file| file.len());
+        self.is_long = bytes > KEPT_BYTES;
+        let limit = bytes.saturating_sub(STEP_BYTES).max(KEPT_BYTES);
+        if limit != self.limit {
+            connection.pragma_update(None, "journal_size_limit", bytes_for_sqlite(limit))?;
+            self.limit = limit;
+        }
+        Ok(())
+    }
+
+    fn begin_copying(&mut self) {
+        let database = self.database.clone();
+        let copying = move || connect_writer(&database).and_then(|connection| copy(&connection)).unwrap_or_default();
+        self.copying = thread::Builder::new().name("store-log".to_owned()).spawn(copying).ok();
+        self.copies += 1;
+        self.copied_at = Some(Instant::now());
+    }
+
+    /// Takes what a copy on another thread did, if it has ended or is to be waited for.
+    fn end_copying(&mut self, waits: bool) {
+        if let Some(copying) = self.copying.take_if(|copying| waits || copying.is_finished()) {
+            self.copied = self.copied.max(copying.join().unwrap_or_default());
+        }
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        // No connection outlives the writer.
+        self.end_copying(true);
+    }
+}
+
+/// Copies as much of the log as no reader still needs, beside readers and a writer. Returns how many of its frames are in
+/// the database now.
+fn copy(connection: &Connection) -> rusqlite::Result<u32> {
+    let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(2))?;
+    Ok(copied.try_into().unwrap_or_default())
+}
+
+fn frames_of(bytes: u64) -> u32 {
+    u32::try_from(bytes / super::connection::PAGE_BYTES as u64).unwrap_or(u32::MAX)
+}
+
+fn bytes_for_sqlite(bytes: u64) -> i64 {
+    bytes.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A writer's connection with a table, and its log.
+    fn opened(directory: &Path) -> (Connection, Wal) {
+        let path = directory.join("test.db");
+        let mut connection = connect_writer(&path).unwrap();
+        connection.execute_batch("CREATE TABLE kept (value BLOB)").unwrap();
+        let wal = Wal::new(&path, &mut connection).unwrap();
+        (connection, wal)
+    }
+
+    fn write(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+        connection.execute("INSERT INTO kept VALUES (zeroblob(?1))", [bytes as i64]).map(|_| ())
+    }
+
+    fn log_bytes(wal: &Wal) -> u64 {
+        std::fs::metadata(beside(&wal.database, "-wal")).unwrap().len()
+    }
+
+    #[test]
+    fn a_log_that_a_reader_kept_is_copied_beside_writes_and_its_file_is_cut_in_steps() {
+        let directory = tempfile::tempdir().unwrap();
+        let (connection, mut wal) = opened(directory.path());
+        let reader = connect_writer(&wal.database).unwrap();
+        reader.execute_batch("BEGIN; SELECT COUNT(*) FROM kept").unwrap();
+        for _ in 0..8 {
+            write(&connection, KEPT_BYTES / 2).unwrap();
+            wal.look_after(&connection).unwrap();
+        }
+        wal.end_copying(true);
+        let longest = log_bytes(&wal);
+        assert!(longest > 4 * KEPT_BYTES, "{longest}");
+        assert_eq!(wal.copied, 0, "the reader keeps all of it");
+        reader.execute_batch("COMMIT").unwrap();
+        wal.begin_copying();
+        wal.end_copying(true);
+        assert!(wal.copied > COPIED_HERE_MAX);
+        let mut before = longest;
+        wal.set_limit(&connection).unwrap();
+        while wal.is_long() {
+            wal.shorten(&connection, || write(&connection, 1)).unwrap();
+            let now = log_bytes(&wal);
+            assert!(before - now <= STEP_BYTES + 1, "{before} {now}");
+            assert!(now < before || !wal.is_long());
+            before = now;
+        }
+        assert!(before <= KEPT_BYTES);
+        let rows: i64 = connection.query_row("SELECT COUNT(*) FROM kept", [], |row| row.get(0)).unwrap();
+        assert!(rows > 8);
+    }
+
+    #[test]
+    fn a_log_that_nobody_keeps_stays_short_under_writes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (connection, mut wal) = opened(directory.path());
+        for _ in 0..200 {
+            write(&connection, 1 << 20).unwrap();
+            wal.look_after(&connection).unwrap();
+        }
+        assert!(log_bytes(&wal) <= KEPT_BYTES + STEP_BYTES, "{}", log_bytes(&wal));
+    }
+}
