@@ -104,6 +104,11 @@ impl Pieces {
         &self.link
     }
 
+    /// Whether the link becomes visible with this commit.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
     /// More than the commit takes of the disk: its rows, their index entries, their share of the log, and what they
     /// replace.
     pub(super) fn bytes(&self) -> u64 {

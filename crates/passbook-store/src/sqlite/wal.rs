@@ -3,7 +3,7 @@
 //! SQLite by itself copies the log into the database within the commit that made it long, and cuts its file within the
 //! commit that begins it anew. After a commit in pieces, whose readers keep all of the log, both take hundreds of
 //! milliseconds. So the writer decides when: a short log is copied between two groups, a long one on another thread and
-//! connection, beside which writing goes on, and the file is cut in steps.
+//! connection, beside which writing goes on, and the file is cut in idle moments, in steps.
 
 use std::{
     path::{Path, PathBuf},
@@ -78,23 +78,29 @@ impl Wal {
         self.is_long
     }
 
-    /// Looks after a commit: begins to copy the log or copies it, if that is due, and says what the file is to be cut to.
-    /// Failing costs nothing but the length of the log.
-    pub(super) fn look_after(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Looks after a commit: begins to copy the log or copies it, if that is due. The file stays as long as it is.
+    /// Failing costs nothing but the length of the log. While a commit goes on in pieces, nothing is copied here.
+    pub(super) fn look_after(&mut self, connection: &Connection, goes_on_in_pieces: bool) -> rusqlite::Result<()> {
         let frames = self.frames.load(Ordering::Relaxed);
         if frames < self.copied {
             (self.copied, self.copies) = (0, 0);
         }
         self.end_copying(false);
-        if frames >= COPIED_FROM && self.copying.is_none() && frames > self.copied {
+        if goes_on_in_pieces {
+            // The log becomes long whatever is done; what is copied now need not be copied when the last piece is written.
+            if frames >= self.copied + COPIED_FROM && self.copying.is_none() {
+                self.begin_copying();
+            }
+        } else if frames >= COPIED_FROM && self.copying.is_none() && frames > self.copied {
             if frames - self.copied <= COPIED_HERE_MAX || self.copies >= COPIES_MAX {
                 self.copied = copy(connection)?;
             } else if self.copied_at.is_none_or(|at| at.elapsed() >= COPY_AGAIN) {
+                self.copies += 1;
                 self.begin_copying();
             }
         }
         if frames > frames_of(KEPT_BYTES) || self.is_long {
-            self.set_limit(connection)?;
+            self.set_limit(connection, 0)?;
         }
         Ok(())
     }
@@ -110,21 +116,22 @@ impl Wal {
             return Ok(());
         }
         if self.frames.load(Ordering::Relaxed) > self.copied + COPIED_HERE_MAX && self.copies < COPIES_MAX {
+            self.copies += 1;
             self.begin_copying();
             return Ok(());
         }
-        self.set_limit(connection)?;
+        self.set_limit(connection, STEP_BYTES)?;
         // The next commit begins the log anew, unless a reader keeps it, and cuts its file.
         connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
         write()?;
-        self.set_limit(connection)
+        self.set_limit(connection, 0)
     }
 
-    /// A step shorter than the file is now.
-    fn set_limit(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    /// Lets SQLite cut so much off the file as it is now when it begins the log anew.
+    fn set_limit(&mut self, connection: &Connection, cut: u64) -> rusqlite::Result<()> {
         let bytes = std::fs::metadata(beside(&self.database, "-wal")).map_or(0, |file| file.len());
         self.is_long = bytes > KEPT_BYTES;
-        let limit = bytes.saturating_sub(STEP_BYTES).max(KEPT_BYTES);
+        let limit = bytes.saturating_sub(cut).max(KEPT_BYTES);
         if limit != self.limit {
             connection.pragma_update(None, "journal_size_limit", bytes_for_sqlite(limit))?;
             self.limit = limit;
@@ -134,9 +141,9 @@ impl Wal {
 
     fn begin_copying(&mut self) {
         let database = self.database.clone();
+        // The writer's own copy, which comes last and syncs, reports what this one may have met.
         let copying = move || connect_writer(&database).and_then(|connection| copy(&connection)).unwrap_or_default();
         self.copying = thread::Builder::new().name("store-log".to_owned()).spawn(copying).ok();
-        self.copies += 1;
         self.copied_at = Some(Instant::now());
     }
 
@@ -199,7 +206,7 @@ mod tests {
         reader.execute_batch("BEGIN; SELECT COUNT(*) FROM kept").unwrap();
         for _ in 0..8 {
             write(&connection, KEPT_BYTES / 2).unwrap();
-            wal.look_after(&connection).unwrap();
+            wal.look_after(&connection, false).unwrap();
         }
         wal.end_copying(true);
         let longest = log_bytes(&wal);
@@ -210,7 +217,7 @@ mod tests {
         wal.end_copying(true);
         assert!(wal.copied > COPIED_HERE_MAX);
         let mut before = longest;
-        wal.set_limit(&connection).unwrap();
+        wal.set_limit(&connection, 0).unwrap();
         while wal.is_long() {
             wal.shorten(&connection, || write(&connection, 1)).unwrap();
             let now = log_bytes(&wal);
@@ -229,7 +236,7 @@ mod tests {
         let (connection, mut wal) = opened(directory.path());
         for _ in 0..200 {
             write(&connection, 1 << 20).unwrap();
-            wal.look_after(&connection).unwrap();
+            wal.look_after(&connection, false).unwrap();
         }
         assert!(log_bytes(&wal) <= KEPT_BYTES + STEP_BYTES, "{}", log_bytes(&wal));
     }

@@ -56,9 +56,13 @@ pub(super) const PART: &str = "store_writer";
 const GROUP_MAX: usize = 256;
 /// How long a group gathers more requests while it works.
 const GROUP_TIME: Duration = Duration::from_millis(15);
-/// How long a piece may take when somebody waits, and when nobody does.
-const PIECE_TIME_SHARED: Duration = Duration::from_millis(10);
-const PIECE_TIME_ALONE: Duration = Duration::from_millis(15);
+/// How long a piece and its part of the COMMIT may take when somebody waits, and when nobody does.
+const PIECE_TIME_SHARED: Duration = Duration::from_millis(25);
+const PIECE_TIME_ALONE: Duration = Duration::from_millis(35);
+/// How long a piece waits for what follows the answers to the last group.
+const FOLLOW_UP: Duration = Duration::from_micros(500);
+/// A piece may take this part of its time at least; the rest is for the COMMIT, as long as the last one took.
+const PIECE_PART_MIN: u32 = 5;
 /// How long the writer must have had nothing to do before it tidies up.
 const IDLE: Duration = Duration::from_millis(200);
 /// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
@@ -111,6 +115,7 @@ impl Writer {
             ledger,
             views,
             large: None,
+            piece_commit: Duration::ZERO,
             has_backlog: false,
             unrecorded: Vec::new(),
             erase_since: None,
@@ -227,6 +232,8 @@ struct Writing {
     views: Arc<Views>,
     /// The commit that is under way in pieces; no other one is begun meanwhile.
     large: Option<Large>,
+    /// How long the COMMIT after the last piece took, with its sync.
+    piece_commit: Duration,
     /// `backlog::work` has something to do.
     has_backlog: bool,
     /// Committed deletions that the ledger does not hold yet.
@@ -302,11 +309,20 @@ impl Writing {
             }
         }
         self.begin_large(queue);
+        if self.large.is_some() || self.has_backlog {
+            // Whoever waits has waited for the last piece and its COMMIT; not for the next one as well. A request often
+            // has a second write, which follows the answer to its first.
+            queue.wait(Some(FOLLOW_UP), false, |request| {
+                self.held_link().is_none_or(|held| request.link() != Some(held))
+            });
+            self.serve(queue, false);
+        }
         self.serve(queue, true);
-        // While a commit goes in pieces, its readers keep the log.
-        if self.large.is_none()
+        let large = self.large.as_ref();
+        // Readers of a link whose rows are being replaced keep the log.
+        if large.is_none_or(|large| large.pieces.is_new())
             && let Some(connection) = &self.connection
-            && let Err(error) = self.wal.look_after(connection)
+            && let Err(error) = self.wal.look_after(connection, large.is_some())
         {
             tracing::debug!(error = %error, "the write-ahead log was not copied");
         }
@@ -338,7 +354,9 @@ impl Writing {
                 large.answer(Err(unavailable(NoRoom).into()));
                 continue;
             }
-            match self.views.hold(&self.path, large.pieces.link()) {
+            // Nobody finds a new link, so nobody reads its rows.
+            let held = if large.pieces.is_new() { Ok(()) } else { self.views.hold(&self.path, large.pieces.link()) };
+            match held {
                 Ok(()) => self.large = Some(large),
                 Err(error) => large.answer(Err(unavailable(error).into())),
             }
@@ -357,12 +375,15 @@ impl Writing {
         }
         let (mut effects, mut group) = (Effects::default(), Vec::new());
         let (mut step, mut worked) = (None, None);
+        let (commit, mut done_at) = (self.piece_commit, None);
         let result = self.transact(|connection| {
             let begun = Instant::now();
             let is_wanted = next.is_some();
+            let left = |time: Duration| time.saturating_sub(commit).max(time / PIECE_PART_MIN);
             let is_time_up = || {
                 let spent = begun.elapsed();
-                spent >= PIECE_TIME_ALONE || (spent >= PIECE_TIME_SHARED && (is_wanted || queue.is_wanted()))
+                let is_shared = || is_wanted || queue.is_wanted();
+                spent >= left(PIECE_TIME_ALONE) || (spent >= left(PIECE_TIME_SHARED) && is_shared())
             };
             match &large {
                 Some(large) if with_piece => {
@@ -380,8 +401,12 @@ impl Writing {
                     break;
                 }
             }
+            done_at = Some(Instant::now());
             Ok(())
         });
+        if let Some(done_at) = done_at.filter(|_| step.is_some() || worked.is_some()) {
+            self.piece_commit = done_at.elapsed();
+        }
         // One that was taken for a transaction that could not even begin.
         group.extend(next);
         let fate = match result {
@@ -618,6 +643,7 @@ mod tests {
             ledger,
             views: Arc::default(),
             large: None,
+            piece_commit: Duration::ZERO,
             has_backlog: false,
             unrecorded: Vec::new(),
             erase_since: None,
