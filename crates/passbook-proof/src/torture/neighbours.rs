@@ -82,9 +82,11 @@ async fn beside_a_busy_tenant(
     conduct.rounds += 1;
     conduct.tally.acked += beside.done_total();
     running.stop().await?;
-    ground.check(Jobs::HaveEnded).await?;
+    // The figures come first: they are worth knowing whatever the store looks like.
+    let compared = compare(conduct, name, (&alone, &beside), ratio_max, refused_percent_max);
     ensure!(percent >= BUSY_PERCENT_MIN, "{name}: the busy tenant sent only {percent:.0} % of the requests");
-    compare(conduct, name, (&alone, &beside), ratio_max, refused_percent_max)
+    compared?;
+    ground.check(Jobs::HaveEnded).await
 }
 
 /// What the busy tenant sends.

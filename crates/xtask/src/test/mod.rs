@@ -75,6 +75,11 @@ const STEPS: &[Step<Context>] = &[
         run: torture::neighbours,
     },
     Step {
+        name: "torture-neighbours-postgres",
+        about: "short form of `torture neighbours --store postgres`",
+        run: torture::neighbours_postgres,
+    },
+    Step {
         name: "torture-slow-bodies",
         about: "short form of `cargo xtask torture slow-bodies`",
         run: torture::slow_bodies,
@@ -92,6 +97,16 @@ const STEPS: &[Step<Context>] = &[
         run: torture::signing_keys,
     },
     Step { name: "torture-webhooks", about: "short form of `cargo xtask torture webhooks`", run: torture::webhooks },
+    Step {
+        name: "torture-surroundings",
+        about: "short form of `cargo xtask torture surroundings`",
+        run: torture::surroundings,
+    },
+    Step {
+        name: "torture-surroundings-postgres",
+        about: "short form of `torture surroundings --store postgres`",
+        run: torture::surroundings_postgres,
+    },
     Step { name: "torture-streams", about: "short form of `cargo xtask torture streams`", run: torture::streams },
     Step {
         name: "torture-neighbour-webhooks",

@@ -77,13 +77,25 @@ pub fn overload(context: &Context) -> Result<Outcome> {
 
 /// Wide bars, as above.
 pub fn neighbours(context: &Context) -> Result<Outcome> {
+    neighbours_on(context, &["--store", "sqlite", "--limited-ratio-max", "8", "--unlimited-ratio-max", "10"])
+}
+
+/// The database has no core of its own here.
+pub fn neighbours_postgres(context: &Context) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    neighbours_on(context, &["--store", "postgres", "--limited-ratio-max", "30", "--unlimited-ratio-max", "30"])
+}
+
+fn neighbours_on(context: &Context, bars: &[&str]) -> Result<Outcome> {
     if let Some(skipped) = provide(&[TASKSET], context.ci)? {
         return Ok(skipped);
     }
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
         return Ok(Outcome::Skipped("the server and the load need a core each".to_owned()));
     }
-    short(&["neighbours", "--secs", "6", "--limited-ratio-max", "8", "--unlimited-ratio-max", "16"])
+    short(&[&["neighbours", "--secs", "6"], bars].concat())
 }
 
 pub fn slow_bodies(_: &Context) -> Result<Outcome> {
@@ -115,6 +127,22 @@ pub fn signing_keys(context: &Context) -> Result<Outcome> {
 
 pub fn webhooks(_: &Context) -> Result<Outcome> {
     short(&["webhooks", "--events", "600", "--receivers", "20", "--kills", "8"])
+}
+
+pub fn surroundings(_: &Context) -> Result<Outcome> {
+    surroundings_on("sqlite")
+}
+
+pub fn surroundings_postgres(_: &Context) -> Result<Outcome> {
+    if !has_postgres() {
+        return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
+    }
+    surroundings_on("postgres")
+}
+
+fn surroundings_on(store: &str) -> Result<Outcome> {
+    proof::build_faulty("ci")?;
+    short(&["surroundings", "--store", store, "--work-ms", "300", "--workers", "2", "--memory-secs", "12"])
 }
 
 /// Withdrawals, shares and silence, without the two minutes of waiting.
