@@ -163,16 +163,19 @@ mod tests {
     #[tokio::test]
     async fn tenants_take_turns_and_what_nobody_waits_for_is_not_begun() {
         // Keeps every thread busy until all the work has been queued.
-        let gate = std::sync::Arc::new(std::sync::RwLock::new(()));
-        let (order, closed) = (std::sync::Arc::new(Mutex::new(Vec::new())), gate.write().expect("sound"));
-        let blocked = (0..threads()).map(|_| {
-            let gate = gate.clone();
-            tokio::spawn(run(None, move || drop(gate.read().expect("sound"))))
-        });
-        let blocked: Vec<_> = blocked.collect();
-        while Pool::of_process().waiting.lock().expect("sound").any(|_| true) {
-            tokio::task::yield_now().await;
+        let (mut gates, mut blocked) = (Vec::new(), Vec::new());
+        for _ in 0..threads() {
+            let (gate, closed) = std::sync::mpsc::channel::<()>();
+            gates.push(gate);
+            let (begins, begun) = oneshot::channel();
+            let block = move || {
+                begins.send(()).expect("the test waits for it");
+                drop(closed.recv());
+            };
+            blocked.push(tokio::spawn(run(None, block)));
+            begun.await.expect("a free thread");
         }
+        let order = std::sync::Arc::new(Mutex::new(Vec::new()));
         let pieces = [1, 1, 1, 1, 2].map(|bits| {
             let order = order.clone();
             let piece = async move { run(Some(&tenant(bits)), move || order.lock().expect("sound").push(bits)).await };
@@ -184,7 +187,7 @@ mod tests {
         }
         // The first one is given up.
         drop(pieces.remove(0));
-        drop(closed);
+        drop(gates);
         for piece in pieces {
             assert_eq!(piece.await, Ok(()));
         }
