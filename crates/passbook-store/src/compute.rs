@@ -44,8 +44,14 @@ pub enum NoResult {
 type Job = Box<dyn FnOnce() + Send>;
 
 struct Pool {
-    waiting: Mutex<Lanes<Lane, Job>>,
+    waiting: Mutex<Waiting>,
     wake_up: Condvar,
+}
+
+struct Waiting {
+    jobs: Lanes<Lane, Job>,
+    /// Threads that serve. One that the system did not start is tried again with the next piece of work.
+    threads: usize,
 }
 
 /// What `work` gives, once it is the tenant's turn. `None` is work of nobody, such as maintenance. Work that nobody waits
@@ -96,17 +102,22 @@ impl Pool {
     fn of_process() -> &'static Self {
         static POOL: OnceLock<Pool> = OnceLock::new();
         POOL.get_or_init(|| {
-            for number in 0..threads() {
-                let serve = || Self::of_process().serve();
-                let started = thread::Builder::new().name(format!("compute-{number}")).spawn(serve);
-                started.expect("the system starts a few threads");
-            }
-            Self { waiting: Mutex::new(Lanes::new(WAITING_MAX)), wake_up: Condvar::new() }
+            let waiting = Waiting { jobs: Lanes::new(WAITING_MAX), threads: 0 };
+            Self { waiting: Mutex::new(waiting), wake_up: Condvar::new() }
         })
     }
 
-    fn push(&self, lane: &Lane, job: Job) -> Result<(), Job> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(lane, job)?;
+    fn push(&'static self, lane: &Lane, job: Job) -> Result<(), Job> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while waiting.threads < threads() {
+            let name = format!("compute-{}", waiting.threads);
+            let Ok(_serves) = thread::Builder::new().name(name).spawn(|| self.serve()) else { break };
+            waiting.threads += 1;
+        }
+        if waiting.threads == 0 {
+            return Err(job);
+        }
+        waiting.jobs.push(lane, job)?;
         self.wake_up.notify_one();
         Ok(())
     }
@@ -123,7 +134,7 @@ impl Pool {
     fn next(&self) -> Job {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(job) = waiting.pop() {
+            if let Some(job) = waiting.jobs.pop() {
                 return job;
             }
             waiting = self.wake_up.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -134,8 +145,9 @@ impl Pool {
 /// Lowers the priority of the calling thread, where the system has one for each thread.
 fn step_back(nice: i32) {
     #[cfg(target_os = "linux")]
-    // At its old priority it works as well.
-    let _ = rustix::process::setpriority_process(None, nice);
+    if let Err(error) = rustix::process::setpriority_process(None, nice) {
+        tracing::warn!(%error, "a thread for long work keeps the priority of the others");
+    }
     #[cfg(not(target_os = "linux"))]
     let _ = nice;
 }
@@ -170,7 +182,7 @@ mod tests {
             let (begins, begun) = oneshot::channel();
             let block = move || {
                 begins.send(()).expect("the test waits for it");
-                drop(closed.recv());
+                let _opened = closed.recv();
             };
             blocked.push(tokio::spawn(run(None, block)));
             begun.await.expect("a free thread");

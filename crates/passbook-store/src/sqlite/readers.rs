@@ -68,7 +68,12 @@ impl Readers {
         read: impl FnOnce(&Rows<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let views = Arc::clone(&self.views);
-        self.scan(Some(tenant), move |connection| views.read(connection, &links, read)).await
+        let turn = views.turn_of_reader(&links).await;
+        let read = move |connection: &Connection| {
+            let _turn = turn;
+            views.read(connection, &links, read)
+        };
+        self.scan(Some(tenant), read).await
     }
 
     /// Runs a read on the blocking pool that may take a few milliseconds and must not wait for long reads.

@@ -13,6 +13,7 @@ use std::{
 
 use passbook_core::ids::LinkId;
 use rusqlite::{Connection, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     connection::connect_reader,
@@ -25,10 +26,17 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK: &str = "SELECT 1 FROM write_probe WHERE probe_id = 1";
 
 /// Shared by the writer and the readers.
-#[derive(Default)]
 pub(super) struct Views {
     view: Mutex<View>,
     turned: Condvar,
+    /// One reader at a time reads what was there before, and only that one has a thread meanwhile.
+    reader: Arc<Semaphore>,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self { view: Mutex::default(), turned: Condvar::new(), reader: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 #[derive(Default)]
@@ -103,6 +111,15 @@ impl Views {
     pub(super) fn release(&self) {
         *self.locked() = View::Plain;
         self.turned.notify_all();
+    }
+
+    /// A turn for a reader of these links, where only one at a time can read. `None`: none is needed.
+    pub(super) async fn turn_of_reader(&self, links: &[LinkId]) -> Option<OwnedSemaphorePermit> {
+        let is_held = match &*self.locked() {
+            View::Plain => false,
+            View::Before(before) | View::Turning(before) => links.contains(&before.link),
+        };
+        if is_held { Arc::clone(&self.reader).acquire_owned().await.ok() } else { None }
     }
 
     /// Reads rows of `links` on `connection`, in one transaction.

@@ -23,9 +23,10 @@ use super::{condition::beside, connection::connect_writer};
 const COPIED_FROM: u32 = 1_000;
 /// Frames that the writer copies itself, in some 20 ms; more of them go to another thread.
 const COPIED_HERE_MAX: u32 = 2_000;
-/// Between two copies on another thread, when a reader keeps the log.
+/// Between two copies, when a reader keeps the log or copying failed.
 const COPY_AGAIN: Duration = Duration::from_millis(200);
-/// After so many of them in a row, writes are quicker than copying: the writer copies what is left.
+/// After so many copies on another thread that no reader held up, writes are quicker than copying: the writer copies what
+/// is left.
 const COPIES_MAX: u32 = 3;
 /// What the file keeps, and how much shorter it becomes at a time. Cutting takes a millisecond for each MiB.
 const KEPT_BYTES: u64 = 16 << 20;
@@ -38,12 +39,19 @@ pub(super) struct Wal {
     frames: Arc<AtomicU32>,
     /// Of these, frames that are in the database as well.
     copied: u32,
-    copying: Option<JoinHandle<u32>>,
+    copying: Option<Copying>,
     copies: u32,
-    copied_at: Option<Instant>,
+    tried_at: Option<Instant>,
     /// What SQLite is to cut the file to, in bytes.
     limit: u64,
     is_long: bool,
+}
+
+/// A copy on another thread.
+struct Copying {
+    /// Frames there were when it began.
+    frames: u32,
+    thread: JoinHandle<u32>,
 }
 
 impl Wal {
@@ -55,7 +63,7 @@ impl Wal {
             copied: 0,
             copying: None,
             copies: 0,
-            copied_at: None,
+            tried_at: None,
             limit: KEPT_BYTES,
             is_long: false,
         };
@@ -78,6 +86,12 @@ impl Wal {
         self.is_long
     }
 
+    /// Whether another thread copies the log.
+    pub(super) fn is_copied_now(&mut self) -> bool {
+        self.end_copying(false);
+        self.copying.is_some()
+    }
+
     /// Looks after a commit: begins to copy the log or copies it, if that is due. The file stays as long as it is.
     /// Failing costs nothing but the length of the log. While a commit goes on in pieces, nothing is copied here.
     pub(super) fn look_after(&mut self, connection: &Connection, goes_on_in_pieces: bool) -> rusqlite::Result<()> {
@@ -88,14 +102,20 @@ impl Wal {
         self.end_copying(false);
         if goes_on_in_pieces {
             // The log becomes long whatever is done; what is copied now need not be copied when the last piece is written.
+            self.copies = 0;
             if frames >= self.copied + COPIED_FROM && self.copying.is_none() {
                 self.begin_copying();
             }
         } else if frames >= COPIED_FROM && self.copying.is_none() && frames > self.copied {
-            if frames - self.copied <= COPIED_HERE_MAX || self.copies >= COPIES_MAX {
+            if !self.may_try() {
+                // A reader keeps it, or the disk fails.
+            } else if frames - self.copied <= COPIED_HERE_MAX || self.copies >= COPIES_MAX {
+                self.tried_at = Some(Instant::now());
                 self.copied = copy(connection)?;
-            } else if self.copied_at.is_none_or(|at| at.elapsed() >= COPY_AGAIN) {
-                self.copies += 1;
+                if self.copied >= frames {
+                    self.tried_at = None;
+                }
+            } else {
                 self.begin_copying();
             }
         }
@@ -105,26 +125,30 @@ impl Wal {
         Ok(())
     }
 
-    /// Makes a file that is too long shorter by a step, by a write of no other use. For idle moments.
-    pub(super) fn shorten(
-        &mut self,
-        connection: &Connection,
-        write: impl FnOnce() -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        self.end_copying(false);
-        if self.copying.is_some() {
-            return Ok(());
+    /// Prepares a file that is too long to become a step shorter with the next commit, whatever that writes. Whether it
+    /// is prepared: copying may have to come first, and a reader may keep the log. For idle moments.
+    pub(super) fn shorten(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        if self.is_copied_now() || !self.may_try() {
+            return Ok(false);
         }
         if self.frames.load(Ordering::Relaxed) > self.copied + COPIED_HERE_MAX && self.copies < COPIES_MAX {
-            self.copies += 1;
             self.begin_copying();
-            return Ok(());
+            return Ok(false);
         }
         self.set_limit(connection, STEP_BYTES)?;
-        // The next commit begins the log anew, unless a reader keeps it, and cuts its file.
-        connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?;
-        write()?;
-        self.set_limit(connection, 0)
+        // The commit begins the log anew, and cuts its file.
+        let is_busy = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get::<_, i64>(0))? != 0;
+        self.tried_at = is_busy.then(Instant::now);
+        Ok(!is_busy)
+    }
+
+    /// Waits until no other thread copies the log.
+    pub(super) fn finish_copying(&mut self) {
+        self.end_copying(true);
+    }
+
+    fn may_try(&self) -> bool {
+        self.tried_at.is_none_or(|at| at.elapsed() >= COPY_AGAIN)
     }
 
     /// Lets SQLite cut so much off the file as it is now when it begins the log anew.
@@ -143,14 +167,19 @@ impl Wal {
         let database = self.database.clone();
         // The writer's own copy, which comes last and syncs, reports what this one may have met.
         let copying = move || connect_writer(&database).and_then(|connection| copy(&connection)).unwrap_or_default();
-        self.copying = thread::Builder::new().name("store-log".to_owned()).spawn(copying).ok();
-        self.copied_at = Some(Instant::now());
+        let thread = thread::Builder::new().name("store-log".to_owned()).spawn(copying).ok();
+        self.copying = thread.map(|thread| Copying { frames: self.frames.load(Ordering::Relaxed), thread });
     }
 
     /// Takes what a copy on another thread did, if it has ended or is to be waited for.
     fn end_copying(&mut self, waits: bool) {
-        if let Some(copying) = self.copying.take_if(|copying| waits || copying.is_finished()) {
-            self.copied = self.copied.max(copying.join().unwrap_or_default());
+        let Some(copying) = self.copying.take_if(|copying| waits || copying.thread.is_finished()) else { return };
+        let copied = copying.thread.join().unwrap_or_default();
+        self.copied = self.copied.max(copied);
+        if copied >= copying.frames {
+            self.copies += 1;
+        } else {
+            self.tried_at = Some(Instant::now());
         }
     }
 }
@@ -208,18 +237,24 @@ mod tests {
             write(&connection, KEPT_BYTES / 2).unwrap();
             wal.look_after(&connection, false).unwrap();
         }
-        wal.end_copying(true);
+        wal.finish_copying();
         let longest = log_bytes(&wal);
         assert!(longest > 4 * KEPT_BYTES, "{longest}");
         assert_eq!(wal.copied, 0, "the reader keeps all of it");
+        assert_eq!(wal.copies, 0, "copies that a reader held up do not count");
+        wal.tried_at = None;
+        assert!(!wal.shorten(&connection).unwrap(), "another thread copies it first");
+        wal.finish_copying();
+        wal.tried_at = None;
         reader.execute_batch("COMMIT").unwrap();
-        wal.begin_copying();
-        wal.end_copying(true);
+        assert!(!wal.shorten(&connection).unwrap());
+        wal.finish_copying();
         assert!(wal.copied > COPIED_HERE_MAX);
         let mut before = longest;
-        wal.set_limit(&connection, 0).unwrap();
         while wal.is_long() {
-            wal.shorten(&connection, || write(&connection, 1)).unwrap();
+            assert!(wal.shorten(&connection).unwrap());
+            write(&connection, 1).unwrap();
+            wal.look_after(&connection, false).unwrap();
             let now = log_bytes(&wal);
             assert!(before - now <= STEP_BYTES + 1, "{before} {now}");
             assert!(now < before || !wal.is_long());

@@ -65,6 +65,8 @@ const FOLLOW_UP: Duration = Duration::from_micros(500);
 const PIECE_PART_MIN: u32 = 5;
 /// How long the writer must have had nothing to do before it tidies up.
 const IDLE: Duration = Duration::from_millis(200);
+/// The same while another thread copies the log: a commit in pieces may wait for its end.
+const COPYING: Duration = Duration::from_millis(20);
 /// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
 const ERASE_WITHIN: Duration = Duration::from_secs(30);
 /// How long emptying the log may wait for readers, and how soon it is tried again when they did not end.
@@ -121,6 +123,7 @@ impl Writer {
             erase_since: None,
             erase_tried: None,
             erase_failing: false,
+            copy_failing: false,
             suspect: false,
             met,
             #[cfg(feature = "fault-hooks")]
@@ -242,8 +245,9 @@ struct Writing {
     erase_since: Option<Instant>,
     /// When emptying the log was tried last.
     erase_tried: Option<Instant>,
-    /// Emptying the log failed last time, which was logged.
+    /// Emptying the log, or copying it, failed last time, which was logged.
     erase_failing: bool,
+    copy_failing: bool,
     /// The last write failed; see the module page.
     suspect: bool,
     met: Arc<MetDamage>,
@@ -261,14 +265,17 @@ impl Writing {
                 || self.suspect
                 || self.erase_since.is_some()
                 || self.wal.is_long()
+                || self.wal.is_copied_now()
                 || !self.unrecorded.is_empty();
             let wake = if is_busy && !self.suspect {
                 Wake::Work
             } else {
                 // While writing fails, everything that waits is refused.
+                let takes_large = self.takes_large();
+                let patience = if self.wal.is_copied_now() { COPYING } else { IDLE };
                 let held = self.held_link().filter(|_| !self.suspect);
                 let fits = |request: &dyn Request| held.is_none() || request.link() != held;
-                queue.wait(is_restless.then_some(IDLE), self.suspect || self.takes_large(), fits)
+                queue.wait(is_restless.then_some(patience), self.suspect || takes_large, fits)
             };
             match wake {
                 Wake::Work => {
@@ -277,8 +284,7 @@ impl Writing {
                     if self.ends {
                         return;
                     }
-                    let is_late = self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN);
-                    if is_late && self.erase_tried.is_none_or(|tried| tried.elapsed() > ERASE_AGAIN) {
+                    if self.has_to_erase() {
                         self.erase();
                     }
                 }
@@ -289,6 +295,15 @@ impl Writing {
         self.tidy(queue);
         // No connection outlives the lock.
         self.views.release();
+    }
+
+    /// Destroyed data must leave the log now.
+    fn is_erase_late(&self) -> bool {
+        self.erase_since.is_some_and(|since| since.elapsed() > ERASE_WITHIN)
+    }
+
+    fn has_to_erase(&self) -> bool {
+        self.is_erase_late() && self.erase_tried.is_none_or(|tried| tried.elapsed() > ERASE_AGAIN)
     }
 
     /// The link whose rows are being written; other requests for it wait.
@@ -322,16 +337,19 @@ impl Writing {
         // Readers of a link whose rows are being replaced keep the log.
         if large.is_none_or(|large| large.pieces.is_new())
             && let Some(connection) = &self.connection
-            && let Err(error) = self.wal.look_after(connection, large.is_some())
         {
-            tracing::debug!(error = %error, "the write-ahead log was not copied");
+            match self.wal.look_after(connection, large.is_some()) {
+                Ok(()) => self.copy_failing = false,
+                Err(error) => self.note_uncopied(&error),
+            }
         }
     }
 
     /// Whether a commit in pieces may be begun. What earlier ones left is cleared away first: rows of deleted links have
-    /// a time in which they must be gone, and nothing may be taken back that has taken effect.
-    fn takes_large(&self) -> bool {
-        self.large.is_none() && !self.has_backlog
+    /// a time in which they must be gone, and nothing may be taken back that has taken effect. The log of the last one is
+    /// copied first, or the logs of many would become one.
+    fn takes_large(&mut self) -> bool {
+        self.large.is_none() && !self.has_backlog && !self.has_to_erase() && !self.wal.is_copied_now()
     }
 
     /// Refuses what would wait until a commit in pieces has ended: nobody can say when writing works again.
@@ -553,11 +571,24 @@ impl Writing {
             self.serve(queue, true);
         }
         self.record_deletions();
-        if self.wal.is_long() {
+        if self.has_to_erase() {
+            self.erase();
+        } else if self.wal.is_long() {
             self.shorten_log();
         } else if self.erase_since.is_some() && !self.has_backlog {
             self.erase();
         }
+    }
+
+    /// The log only becomes longer by it, and copying is tried again.
+    fn note_uncopied(&mut self, error: &rusqlite::Error) {
+        if is_damage(error) {
+            self.met.note(error.to_string());
+        }
+        if !self.copy_failing {
+            tracing::warn!(error = %error, "the write-ahead log cannot be copied into the database");
+        }
+        self.copy_failing = true;
     }
 
     /// Makes the file of the write-ahead log a step shorter.
@@ -565,10 +596,14 @@ impl Writing {
         let Some(connection) = self.connection.as_ref().filter(|_| self.large.is_none() && !self.suspect) else {
             return;
         };
-        let write = || connection.prepare_cached(PROBE)?.execute([]).map(|_| ());
-        let shortened = connection.busy_timeout(ERASE_WAIT).and_then(|()| self.wal.shorten(connection, write));
-        if let Err(error) = shortened.and_then(|()| connection.busy_timeout(BUSY_TIMEOUT)) {
-            tracing::debug!(error = %error, "the write-ahead log was not shortened");
+        // Nobody's write waits long for somebody's read.
+        let is_prepared = connection.busy_timeout(ERASE_WAIT).and_then(|()| self.wal.shorten(connection));
+        let restored = connection.busy_timeout(BUSY_TIMEOUT);
+        match is_prepared.and_then(|is_prepared| restored.map(|()| is_prepared)) {
+            Ok(false) => {}
+            // Failing is noted there.
+            Ok(true) => drop(self.probe()),
+            Err(error) => self.note_uncopied(&error),
         }
     }
 
@@ -580,12 +615,13 @@ impl Writing {
     /// Moves the write-ahead log into the database and empties it, so that destroyed bytes are in neither. A long file is
     /// made shorter first.
     fn erase(&mut self) {
-        if self.wal.is_long() {
-            self.erase_tried = Some(Instant::now());
+        if self.wal.is_long() && !self.is_erase_late() {
             return self.shorten_log();
         }
+        self.wal.finish_copying();
         // While a commit goes in pieces, its readers keep the log.
-        let Some(connection) = self.connection.as_ref().filter(|_| self.large.is_none()) else { return };
+        let keeps = self.large.as_ref().is_some_and(|large| !large.pieces.is_new());
+        let Some(connection) = self.connection.as_ref().filter(|_| !keeps) else { return };
         self.erase_tried = Some(Instant::now());
         // Nobody's write waits long for somebody's read.
         let busy = connection.busy_timeout(ERASE_WAIT).and_then(|()| {
@@ -649,6 +685,7 @@ mod tests {
             erase_since: None,
             erase_tried: None,
             erase_failing: false,
+            copy_failing: false,
             suspect: false,
             met: Arc::default(),
             #[cfg(feature = "fault-hooks")]
