@@ -139,7 +139,8 @@ pub fn rising(now: Timestamp, previous: Option<Timestamp>) -> Timestamp {
     }
 }
 
-fn truncate(instant: Timestamp) -> Timestamp {
+/// To the microsecond, as stores keep it.
+pub fn truncate(instant: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant)
 }
 

@@ -240,7 +240,7 @@ mod tests {
         wal.finish_copying();
         let longest = log_bytes(&wal);
         assert!(longest > 4 * KEPT_BYTES, "{longest}");
-        assert_eq!(wal.copied, 0, "the reader keeps all of it");
+        assert!(wal.copied < COPIED_FROM, "the reader keeps nearly all of it");
         assert_eq!(wal.copies, 0, "copies that a reader held up do not count");
         wal.tried_at = None;
         assert!(!wal.shorten(&connection).unwrap(), "another thread copies it first");

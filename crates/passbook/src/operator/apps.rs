@@ -1,6 +1,9 @@
 //! Apps: adding, listing, renaming, disabling, finding by id or name.
 
-use passbook_core::{ids::AppId, time::AppClock};
+use passbook_core::{
+    ids::AppId,
+    time::{AppClock, truncate},
+};
 use passbook_store::port::{App, AppUsage, Changes};
 
 use super::{Answer, AppShown, Operator, Refusal, instance_tenant, origins::canonical};
@@ -45,7 +48,7 @@ impl Operator {
         if app.disabled_at.is_some() {
             return Err(Refusal::unfit(format!("{:?} is disabled already", app.name)));
         }
-        self.write_app(App { disabled_at: Some(self.store.now()), ..app }, "disable_app").await
+        self.write_app(App { disabled_at: Some(truncate(self.store.now())), ..app }, "disable_app").await
     }
 
     pub(super) async fn enable_app(&self, app: &str) -> Result<Answer, Refusal> {

@@ -4,7 +4,10 @@
 //! rotated it has two, so that the app can change over without a gap. Withdrawing one takes every token of the client,
 //! because tokens do not say for which secret they were given.
 
-use passbook_core::tenant::{Environment, ScopeSet, Tenant};
+use passbook_core::{
+    tenant::{Environment, ScopeSet, Tenant},
+    time::truncate,
+};
 use passbook_store::port::{Changes, Client};
 
 use super::{Answer, ClientShown, Operator, Refusal, ShownSecret, apps::checked_name};
@@ -81,7 +84,7 @@ impl Operator {
     pub(super) async fn revoke_client(&self, client_id: &str) -> Result<Answer, Refusal> {
         let mut client = self.find_client(client_id).await?;
         client.secret_hashes.clear();
-        client.disabled_at = Some(self.store.now());
+        client.disabled_at = Some(truncate(self.store.now()));
         self.write_client(client, "revoke_client", None).await
     }
 
