@@ -108,7 +108,8 @@ impl Queue {
             if any(&waiting) || (takes_large && !waiting.large.is_empty()) {
                 return Wake::Work;
             }
-            if waiting.is_closed {
+            // A commit in pieces may have to wait for the log; once queued, it runs.
+            if waiting.is_closed && waiting.large.is_empty() {
                 return Wake::Closed;
             }
             waiting.is_asleep = true;

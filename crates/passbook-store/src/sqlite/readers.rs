@@ -68,7 +68,7 @@ impl Readers {
         read: impl FnOnce(&Rows<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let views = Arc::clone(&self.views);
-        let turn = views.turn_of_reader(&links).await;
+        let turn = views.turn_of_reader(&links).await?;
         let read = move |connection: &Connection| {
             let _turn = turn;
             views.read(connection, &links, read)

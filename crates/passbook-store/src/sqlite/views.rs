@@ -13,12 +13,16 @@ use std::{
 
 use passbook_core::ids::LinkId;
 use rusqlite::{Connection, Transaction};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 use super::{
     connection::connect_reader,
     failure::{ReadError, unavailable},
 };
+use crate::port::StoreError;
 
 /// How long a reader waits for a commit that is taking effect.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -26,17 +30,10 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 const LOOK: &str = "SELECT 1 FROM write_probe WHERE probe_id = 1";
 
 /// Shared by the writer and the readers.
+#[derive(Default)]
 pub(super) struct Views {
     view: Mutex<View>,
     turned: Condvar,
-    /// One reader at a time reads what was there before, and only that one has a thread meanwhile.
-    reader: Arc<Semaphore>,
-}
-
-impl Default for Views {
-    fn default() -> Self {
-        Self { view: Mutex::default(), turned: Condvar::new(), reader: Arc::new(Semaphore::new(1)) }
-    }
 }
 
 #[derive(Default)]
@@ -54,6 +51,8 @@ enum View {
 struct Before {
     link: LinkId,
     connection: Arc<Mutex<Connection>>,
+    /// One reader at a time reads there, and only that one has a thread meanwhile.
+    reader: Arc<Semaphore>,
 }
 
 /// What a reader of rows reads on.
@@ -83,7 +82,8 @@ impl Views {
         connection.execute_batch("BEGIN")?;
         connection.query_row(LOOK, [], |_| Ok(()))?;
         // Readers that began before this line see the same.
-        *self.locked() = View::Before(Before { link: link.clone(), connection: Arc::new(Mutex::new(connection)) });
+        let connection = Arc::new(Mutex::new(connection));
+        *self.locked() = View::Before(Before { link: link.clone(), connection, reader: Arc::new(Semaphore::new(1)) });
         Ok(())
     }
 
@@ -114,12 +114,22 @@ impl Views {
     }
 
     /// A turn for a reader of these links, where only one at a time can read. `None`: none is needed.
-    pub(super) async fn turn_of_reader(&self, links: &[LinkId]) -> Option<OwnedSemaphorePermit> {
-        let is_held = match &*self.locked() {
-            View::Plain => false,
-            View::Before(before) | View::Turning(before) => links.contains(&before.link),
-        };
-        if is_held { Arc::clone(&self.reader).acquire_owned().await.ok() } else { None }
+    ///
+    /// # Errors
+    /// When none came in time.
+    pub(super) async fn turn_of_reader(&self, links: &[LinkId]) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
+        let Some(reader) = self.reader_of(links) else { return Ok(None) };
+        let turn = timeout(WAIT_MAX, Arc::clone(&reader).acquire_owned()).await.map_err(unavailable)?;
+        // What comes after the commit needs none.
+        let is_held = self.reader_of(links).is_some_and(|now| Arc::ptr_eq(&now, &reader));
+        Ok(turn.ok().filter(|_| is_held))
+    }
+
+    fn reader_of(&self, links: &[LinkId]) -> Option<Arc<Semaphore>> {
+        match &*self.locked() {
+            View::Before(before) | View::Turning(before) if links.contains(&before.link) => Some(before.reader.clone()),
+            _ => None,
+        }
     }
 
     /// Reads rows of `links` on `connection`, in one transaction.

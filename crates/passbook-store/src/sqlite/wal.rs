@@ -35,8 +35,9 @@ const STEP_BYTES: u64 = 8 << 20;
 /// The log as the writer sees it.
 pub(super) struct Wal {
     database: PathBuf,
-    /// Frames in the log after the last commit; fewer than before when it was begun anew.
-    frames: Arc<AtomicU32>,
+    log: Arc<Log>,
+    /// Which log the counts below are about.
+    generation: u32,
     /// Of these, frames that are in the database as well.
     copied: u32,
     copying: Option<Copying>,
@@ -47,8 +48,18 @@ pub(super) struct Wal {
     is_long: bool,
 }
 
+/// What commits tell.
+#[derive(Default)]
+struct Log {
+    /// Frames after the last commit.
+    frames: AtomicU32,
+    /// How often the log was begun anew.
+    generation: AtomicU32,
+}
+
 /// A copy on another thread.
 struct Copying {
+    generation: u32,
     /// Frames there were when it began.
     frames: u32,
     thread: JoinHandle<u32>,
@@ -59,7 +70,8 @@ impl Wal {
     pub(super) fn new(database: &Path, connection: &mut Connection) -> rusqlite::Result<Self> {
         let wal = Self {
             database: database.to_owned(),
-            frames: Arc::default(),
+            log: Arc::default(),
+            generation: 0,
             copied: 0,
             copying: None,
             copies: 0,
@@ -74,9 +86,12 @@ impl Wal {
     /// Makes a connection tell how long the log is, and leave it alone.
     pub(super) fn watch(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         connection.pragma_update(None, "journal_size_limit", bytes_for_sqlite(self.limit))?;
-        let frames = Arc::clone(&self.frames);
+        let log = Arc::clone(&self.log);
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: i32| {
-            frames.store(count.try_into().unwrap_or(0), Ordering::Relaxed);
+            let count = count.try_into().unwrap_or(0);
+            if count <= log.frames.swap(count, Ordering::Relaxed) {
+                log.generation.fetch_add(1, Ordering::Relaxed);
+            }
             Ok(())
         }))
     }
@@ -84,6 +99,17 @@ impl Wal {
     /// Whether the file is longer than it should stay.
     pub(super) fn is_long(&self) -> bool {
         self.is_long
+    }
+
+    /// Whether much of the log is not in the database yet.
+    pub(super) fn is_behind(&mut self) -> bool {
+        self.frames() > self.copied + COPIED_HERE_MAX
+    }
+
+    /// The log was emptied, and its file with it.
+    pub(super) fn emptied(&mut self) {
+        self.log.frames.store(0, Ordering::Relaxed);
+        (self.copied, self.copies, self.tried_at, self.is_long) = (0, 0, None, false);
     }
 
     /// Whether another thread copies the log.
@@ -95,11 +121,8 @@ impl Wal {
     /// Looks after a commit: begins to copy the log or copies it, if that is due. The file stays as long as it is.
     /// Failing costs nothing but the length of the log. While a commit goes on in pieces, nothing is copied here.
     pub(super) fn look_after(&mut self, connection: &Connection, goes_on_in_pieces: bool) -> rusqlite::Result<()> {
-        let frames = self.frames.load(Ordering::Relaxed);
-        if frames < self.copied {
-            (self.copied, self.copies) = (0, 0);
-        }
         self.end_copying(false);
+        let frames = self.frames();
         if goes_on_in_pieces {
             // The log becomes long whatever is done; what is copied now need not be copied when the last piece is written.
             self.copies = 0;
@@ -131,7 +154,7 @@ impl Wal {
         if self.is_copied_now() || !self.may_try() {
             return Ok(false);
         }
-        if self.frames.load(Ordering::Relaxed) > self.copied + COPIED_HERE_MAX && self.copies < COPIES_MAX {
+        if self.is_behind() && self.copies < COPIES_MAX {
             self.begin_copying();
             return Ok(false);
         }
@@ -145,6 +168,16 @@ impl Wal {
     /// Waits until no other thread copies the log.
     pub(super) fn finish_copying(&mut self) {
         self.end_copying(true);
+    }
+
+    /// Frames in the log; what is known of an earlier log is forgotten.
+    fn frames(&mut self) -> u32 {
+        let generation = self.log.generation.load(Ordering::Relaxed);
+        if generation != self.generation {
+            self.generation = generation;
+            (self.copied, self.copies) = (0, 0);
+        }
+        self.log.frames.load(Ordering::Relaxed)
     }
 
     fn may_try(&self) -> bool {
@@ -168,13 +201,18 @@ impl Wal {
         // The writer's own copy, which comes last and syncs, reports what this one may have met.
         let copying = move || connect_writer(&database).and_then(|connection| copy(&connection)).unwrap_or_default();
         let thread = thread::Builder::new().name("store-log".to_owned()).spawn(copying).ok();
-        self.copying = thread.map(|thread| Copying { frames: self.frames.load(Ordering::Relaxed), thread });
+        let frames = self.frames();
+        self.copying = thread.map(|thread| Copying { generation: self.generation, frames, thread });
     }
 
     /// Takes what a copy on another thread did, if it has ended or is to be waited for.
     fn end_copying(&mut self, waits: bool) {
         let Some(copying) = self.copying.take_if(|copying| waits || copying.thread.is_finished()) else { return };
         let copied = copying.thread.join().unwrap_or_default();
+        self.frames();
+        if copying.generation != self.generation {
+            return;
+        }
         self.copied = self.copied.max(copied);
         if copied >= copying.frames {
             self.copies += 1;

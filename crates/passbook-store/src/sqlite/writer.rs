@@ -69,8 +69,12 @@ const IDLE: Duration = Duration::from_millis(200);
 const COPYING: Duration = Duration::from_millis(20);
 /// Destroyed data leaves the write-ahead log at the latest after this, however busy the writer is.
 const ERASE_WITHIN: Duration = Duration::from_secs(30);
-/// How long emptying the log may wait for readers, and how soon it is tried again when they did not end.
+/// How long a commit in pieces waits for what the log needs.
+const LOG_FIRST_MAX: Duration = Duration::from_secs(5);
+/// How long emptying the log may wait for readers, then if it is very late, and how soon it is tried again when they did
+/// not end.
 const ERASE_WAIT: Duration = Duration::from_millis(20);
+const ERASE_WAIT_LATE: Duration = Duration::from_millis(500);
 const ERASE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A write of no use but to find out whether writing works.
@@ -117,6 +121,7 @@ impl Writer {
             ledger,
             views,
             large: None,
+            large_ended: None,
             piece_commit: Duration::ZERO,
             has_backlog: false,
             unrecorded: Vec::new(),
@@ -235,6 +240,8 @@ struct Writing {
     views: Arc<Views>,
     /// The commit that is under way in pieces; no other one is begun meanwhile.
     large: Option<Large>,
+    /// When the last one ended.
+    large_ended: Option<Instant>,
     /// How long the COMMIT after the last piece took, with its sync.
     piece_commit: Duration,
     /// `backlog::work` has something to do.
@@ -265,14 +272,14 @@ impl Writing {
                 || self.suspect
                 || self.erase_since.is_some()
                 || self.wal.is_long()
-                || self.wal.is_copied_now()
+                || self.copying_comes_first()
                 || !self.unrecorded.is_empty();
             let wake = if is_busy && !self.suspect {
                 Wake::Work
             } else {
                 // While writing fails, everything that waits is refused.
                 let takes_large = self.takes_large();
-                let patience = if self.wal.is_copied_now() { COPYING } else { IDLE };
+                let patience = if self.copying_comes_first() { COPYING } else { IDLE };
                 let held = self.held_link().filter(|_| !self.suspect);
                 let fits = |request: &dyn Request| held.is_none() || request.link() != held;
                 queue.wait(is_restless.then_some(patience), self.suspect || takes_large, fits)
@@ -333,6 +340,10 @@ impl Writing {
             self.serve(queue, false);
         }
         self.serve(queue, true);
+        self.look_after_log();
+    }
+
+    fn look_after_log(&mut self) {
         let large = self.large.as_ref();
         // Readers of a link whose rows are being replaced keep the log.
         if large.is_none_or(|large| large.pieces.is_new())
@@ -349,7 +360,20 @@ impl Writing {
     /// a time in which they must be gone, and nothing may be taken back that has taken effect. The log of the last one is
     /// copied first, or the logs of many would become one.
     fn takes_large(&mut self) -> bool {
-        self.large.is_none() && !self.has_backlog && !self.has_to_erase() && !self.wal.is_copied_now()
+        let log_comes_first = self.erasing_comes_first() || self.copying_comes_first();
+        self.large.is_none() && !self.has_backlog && !log_comes_first
+    }
+
+    /// Not for ever: a reader may keep the log.
+    fn erasing_comes_first(&self) -> bool {
+        let late = self.erase_since.and_then(|since| since.elapsed().checked_sub(ERASE_WITHIN));
+        late.is_some_and(|late| late < LOG_FIRST_MAX)
+    }
+
+    /// As above.
+    fn copying_comes_first(&mut self) -> bool {
+        let is_recent = self.large_ended.is_some_and(|ended| ended.elapsed() < LOG_FIRST_MAX);
+        self.wal.is_copied_now() || (is_recent && self.wal.is_behind())
     }
 
     /// Refuses what would wait until a commit in pieces has ended: nobody can say when writing works again.
@@ -435,7 +459,11 @@ impl Writing {
             Err(error) => Fate::Failed(GroupFailed(Arc::new(error))),
         };
         if with_piece {
+            let was_large = large.is_some();
             large = large.and_then(|large| self.settle_large(large, step, &fate));
+            if was_large && large.is_none() {
+                self.large_ended = Some(Instant::now());
+            }
         }
         self.large = large;
         if let Fate::Failed(failure) = &fate {
@@ -571,6 +599,9 @@ impl Writing {
             self.serve(queue, true);
         }
         self.record_deletions();
+        if !self.suspect {
+            self.look_after_log();
+        }
         if self.has_to_erase() {
             self.erase();
         } else if self.wal.is_long() {
@@ -624,13 +655,16 @@ impl Writing {
         let Some(connection) = self.connection.as_ref().filter(|_| !keeps) else { return };
         self.erase_tried = Some(Instant::now());
         // Nobody's write waits long for somebody's read.
-        let busy = connection.busy_timeout(ERASE_WAIT).and_then(|()| {
+        let is_very_late = self.is_erase_late() && !self.erasing_comes_first();
+        let wait = if is_very_late { ERASE_WAIT_LATE } else { ERASE_WAIT };
+        let busy = connection.busy_timeout(wait).and_then(|()| {
             let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
             connection.busy_timeout(BUSY_TIMEOUT)?;
             busy
         });
         match busy {
             Ok(0) => {
+                self.wal.emptied();
                 self.erase_since = None;
                 self.erase_failing = false;
             }
@@ -679,6 +713,7 @@ mod tests {
             ledger,
             views: Arc::default(),
             large: None,
+            large_ended: None,
             piece_commit: Duration::ZERO,
             has_backlog: false,
             unrecorded: Vec::new(),

@@ -69,6 +69,26 @@ async fn crash_during(home: &Home, commit: Changes, is_there: &str) -> Home {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_commits_that_wait_are_done_before_the_store_closes() {
+    let home = Home::new();
+    let store = home.open();
+    let mut commits: Vec<_> = (1..=3)
+        .map(|number| {
+            let rows = u64::from(number) * 4 * MANY..u64::from(number) * 4 * MANY + 3 * MANY;
+            Box::pin(store.commit(import(connected_link(number.into()), None, rows)))
+        })
+        .collect();
+    for commit in &mut commits {
+        // A commit is queued as soon as it is looked at.
+        assert!(futures_util::poll!(commit).is_pending());
+    }
+    store.close().await;
+    for commit in commits {
+        commit.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_between_pieces_leaves_nothing_of_an_import() {
     let home = Home::new();
     let fresh = connected_link(1);

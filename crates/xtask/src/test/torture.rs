@@ -156,7 +156,7 @@ pub fn neighbour_webhooks(_: &Context) -> Result<Outcome> {
 
 pub fn neighbour_imports(_: &Context) -> Result<Outcome> {
     // A short run on a shared machine: the bar is wide here and meant in the long form.
-    short(&["neighbour-imports", "--imports", "1", "--longest-ms-max", "250", "--writes-min", "10"])
+    short(&["neighbour-imports", "--imports", "1", "--longest-ms-max", "400", "--writes-min", "10"])
 }
 
 /// Whether a process may be traced here; containers often forbid it.
