@@ -72,7 +72,7 @@ async fn crash_during(home: &Home, commit: Changes, is_there: &str) -> Home {
 async fn large_commits_that_wait_are_done_before_the_store_closes() {
     let home = Home::new();
     let store = home.open();
-    let mut commits: Vec<_> = (1..=3)
+    let mut commits: Vec<_> = (1_u32..=3)
         .map(|number| {
             let rows = u64::from(number) * 4 * MANY..u64::from(number) * 4 * MANY + 3 * MANY;
             Box::pin(store.commit(import(connected_link(number.into()), None, rows)))
