@@ -195,8 +195,8 @@ async fn changes_of(from: &Side, step: Step) -> Option<Changes> {
         0 => Changes {
             app: Some(passbook_store::port::App {
                 name: user(b),
-                // Only the one that has the jobs: while another one is disabled, which of several that are due at once
-                // comes first is nobody's promise.
+                // Disable only the app that has the jobs. While another app is disabled, the stores may order jobs that
+                // are due at the same time differently.
                 disabled_at: (a.is_multiple_of(2) && c % 6 == 5).then(|| moment(c)),
                 ..app(u128::from(a % 2) + 1)
             }),

@@ -36,7 +36,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often it looks while this process works on the key, and tells it when that has ended.
 const LOOK_EVERY_BESIDE: Duration = Duration::from_secs(1);
-/// Calls that wait for another one with their key; each holds its body. One too many is refused, it does not queue.
+/// How many calls may wait for an earlier call with the same key. Each keeps its body in memory. Above the bound, calls are
+/// refused at once.
 const WAITS: Bounds = Bounds { limit: 1_024, reserve: 256, patient_below: 0, waiting_max: 0 };
 
 /// An answer as it is sent and kept. No `Debug`: it may hold a token.
