@@ -41,9 +41,28 @@ fn count(raw: &Connection, sql: &str) -> i64 {
     raw.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
+/// Makes each row that is written or erased cost a tenth of a millisecond more, so that a commit takes long enough to
+/// be looked at however busy the machine is.
+fn slow_down(raw: &Connection) {
+    for event in ["INSERT", "DELETE"] {
+        let trigger = format!(
+            "CREATE TRIGGER slow_{event} AFTER {event} ON transactions BEGIN
+                 SELECT COUNT(*) FROM (WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < 1000)
+                     SELECT n FROM step);
+             END"
+        );
+        raw.execute_batch(&trigger).unwrap();
+    }
+}
+
+fn at_full_speed(raw: &Connection) {
+    raw.execute_batch("DROP TRIGGER slow_INSERT; DROP TRIGGER slow_DELETE").unwrap();
+}
+
 /// Ends the store's files where they are when `is_there` first holds, as a crash would, and gives them a home.
 async fn crash_during(home: &Home, commit: Changes, is_there: &str) -> Home {
     let store = Arc::new(home.open());
+    slow_down(&home.raw());
     let running = {
         let store = Arc::clone(&store);
         tokio::spawn(async move { store.commit(commit).await })
@@ -51,20 +70,26 @@ async fn crash_during(home: &Home, commit: Changes, is_there: &str) -> Home {
     let raw = home.raw();
     let copy = Home { directory: tempfile::tempdir().unwrap(), key: home.key.clone() };
     loop {
+        // Asked before looking: a deletion is acknowledged while its rows are still being erased.
+        let was_finished = running.is_finished();
         // What one reader sees is what recovery finds: whole transactions.
         raw.execute_batch("BEGIN").unwrap();
         if count(&raw, is_there) > 0 {
             let mut target = Connection::open(copy.database()).unwrap();
             let backup = rusqlite::backup::Backup::new(&raw, &mut target).unwrap();
             backup.step(-1).unwrap();
+            drop(backup);
+            raw.execute_batch("COMMIT").unwrap();
             break;
         }
         raw.execute_batch("COMMIT").unwrap();
-        assert!(!running.is_finished(), "the commit was never seen half done");
+        assert!(!was_finished, "the commit was never seen half done");
         tokio::task::yield_now().await;
     }
+    at_full_speed(&raw);
     running.await.unwrap().unwrap();
     store.close().await;
+    at_full_speed(&copy.raw());
     copy
 }
 
@@ -145,6 +170,7 @@ async fn a_backup_between_pieces_restores_to_the_state_before() {
     let store = Arc::new(home.open());
     let fresh = connected_link(1);
     stored_link(&*store, 2).await;
+    slow_down(&home.raw());
     let running = {
         let (store, commit) = (Arc::clone(&store), import(fresh.clone(), None, 0..8 * MANY));
         tokio::spawn(async move { store.commit(commit).await })
@@ -156,6 +182,7 @@ async fn a_backup_between_pieces_restores_to_the_state_before() {
     }
     store.back_up(&home.path("backup")).await.unwrap();
     assert!(store.examine().await.unwrap().damage.is_empty());
+    at_full_speed(&raw);
     running.await.unwrap().unwrap();
     let copy = Home { directory: tempfile::tempdir().unwrap(), key: home.key.clone() };
     let options = RestoreOptions {
