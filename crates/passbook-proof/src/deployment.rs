@@ -33,6 +33,8 @@ pub struct Shape<'a> {
     pub directory: &'a Path,
     /// Servers on the database.
     pub replicas: usize,
+    /// Settings of the store beside the needed ones.
+    pub store: &'a str,
     /// Settings of the request limits.
     pub limits: &'a str,
     /// Lines of the configuration beside the needed ones, each a section with its settings.
@@ -105,11 +107,12 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
     let config = directory.join("passbook.toml");
     let text = format!(
         "[server]\nlisten = \"{address}\"\nreplicas = {replicas}\ndrain_seconds = 0\n\
-         [store]\nkind = \"postgres\"\ndata = \"{data}\"\nurl = \"{url}\"\n\
+         [store]\nkind = \"postgres\"\ndata = \"{data}\"\nurl = \"{url}\"\n{store}\n\
          [keys]\nmaster_key_file = \"{key}\"\n[sandbox]\nenabled = true\n[webhooks]\nonly_this_machine = true\n[refresh]\ntimes_per_day = 0\n[limits]\n{limits}\n{settings}\n",
         replicas = shape.replicas,
         data = plan.data.display(),
         key = key.display(),
+        store = shape.store,
         limits = shape.limits,
         settings = shape.settings,
     );

@@ -121,6 +121,22 @@ pub async fn run(load: Load) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The same on a thread of its own that runs only when nobody else wants its core, so that a load from this machine takes
+/// as little from the server and its database as one from another machine would.
+pub async fn run_behind(load: Load) -> Result<Outcome> {
+    let (sender, outcome) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("load".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let outcome = rustix::process::setpriority_process(None, 19)
+            .context("the load's priority")
+            .and_then(|()| runtime.context("a runtime for the load"))
+            .and_then(|runtime| runtime.block_on(run(load)));
+        // Whoever gave up waiting does not want it any more.
+        let _ = sender.send(outcome);
+    })?;
+    outcome.await.context("the load's thread ended")?
+}
+
 async fn drive(mut connection: Connection, load: Load, stream: u64, begun: Instant) -> Result<Outcome> {
     let mut rng = Rng::new(load.seed, stream);
     let mut outcome = Outcome::default();

@@ -5,7 +5,7 @@
 //! a request is answered only under the names that the server was told, and under those of this machine. A name that is
 //! an IP address cannot be rebound: a page under it came from that address.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::OnceLock};
 
 use http::{HeaderMap, Request, Uri, Version, header};
 
@@ -76,15 +76,25 @@ impl Hosts {
         Self(told)
     }
 
-    /// Why a request must not be answered; `None` when it may be. Costs a comparison of texts.
+    /// Why a request must not be answered; `None` when it may be. Costs a comparison of texts when the connection named
+    /// this host before.
     #[must_use]
-    pub fn refuse<B>(&self, request: &Request<B>) -> Option<Refusal> {
-        let host = match named(request.version(), request.uri(), request.headers()) {
-            Ok(host) => host,
-            Err(refusal) => return Some(refusal),
-        };
-        let is_known = host.is_some_and(|host| self.contain(host));
-        if is_known || UNDER_ANY_NAME.contains(&request.uri().path()) { None } else { Some(Refusal::Unknown) }
+    pub fn refuse<B>(&self, request: &Request<B>, before: &NamedBefore) -> Option<Refusal> {
+        self.check(request, before).err()
+    }
+
+    fn check<B>(&self, request: &Request<B>, before: &NamedBefore) -> Result<(), Refusal> {
+        let named = named(request.version(), request.uri(), request.headers())?;
+        if let Some(named) = named {
+            if before.0.get().is_some_and(|before| before == named) {
+                return Ok(());
+            }
+            if self.contain(without_port(named)?) {
+                before.0.get_or_init(|| named.to_owned());
+                return Ok(());
+            }
+        }
+        if UNDER_ANY_NAME.contains(&request.uri().path()) { Ok(()) } else { Err(Refusal::Unknown) }
     }
 
     fn contain(&self, host: &str) -> bool {
@@ -97,7 +107,11 @@ impl Hosts {
     }
 }
 
-/// The host that a request names, without its port. `None` when it names none and need not.
+/// The first host of this server that a connection named, as it named it. Connections hardly ever name another one.
+#[derive(Debug, Default)]
+pub struct NamedBefore(OnceLock<String>);
+
+/// The host that a request names, with its port. `None` when it names none and need not.
 fn named<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Refusal> {
     let mut headers = headers.get_all(header::HOST).iter();
     let in_header = match (headers.next(), headers.next()) {
@@ -111,10 +125,10 @@ fn named<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<O
         // What HTTP/1 has in its target goes before the header.
         (Version::HTTP_09 | Version::HTTP_10 | Version::HTTP_11, Some(target), Some(header)) => {
             without_port(header)?;
-            without_port(target).map(Some)
+            Ok(Some(target))
         }
         (_, Some(target), Some(header)) if !target.eq_ignore_ascii_case(header) => Err(Refusal::Malformed),
-        (_, Some(text), _) | (_, None, Some(text)) => without_port(text).map(Some),
+        (_, Some(text), _) | (_, None, Some(text)) => Ok(Some(text)),
         (Version::HTTP_2 | Version::HTTP_3, None, None) => Err(Refusal::Malformed),
         (_, None, None) => Ok(None),
     }
@@ -165,7 +179,15 @@ mod tests {
         for host in headers {
             request = request.header(header::HOST, *host);
         }
-        hosts().refuse(&request.body(()).unwrap())
+        let request = request.body(()).unwrap();
+        let refusal = hosts().refuse(&request, &NamedBefore::default());
+        // What a connection named before makes no difference, and what it names first is remembered.
+        for known in [Some("localhost:8080"), None] {
+            let before = NamedBefore(known.map(|known| known.to_owned().into()).unwrap_or_default());
+            assert_eq!(hosts().refuse(&request, &before), refusal);
+            assert_eq!(hosts().refuse(&request, &before), refusal);
+        }
+        refusal
     }
 
     #[test]

@@ -57,7 +57,11 @@ use self::{
     socket::Socket,
     tls::Certificates,
 };
-use crate::{hosts::Hosts, metrics::ConnectionGauge, network::Proxies};
+use crate::{
+    hosts::{Hosts, NamedBefore},
+    metrics::ConnectionGauge,
+    network::Proxies,
+};
 
 /// A request head must arrive within this, and so must the next one on a kept connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -199,6 +203,7 @@ struct Server {
 struct Peer {
     address: IpAddr,
     place: Place,
+    named: NamedBefore,
 }
 
 impl Server {
@@ -227,7 +232,7 @@ impl Server {
         }
         let entering = self.peers.wait_to_enter(address, is_proxy);
         if let Ok(Some(place)) = timeout(self.edge.bounds.header_timeout, entering).await {
-            self.attend(stream, Peer { address, place }).await;
+            self.attend(stream, Peer { address, place, named: NamedBefore::default() }).await;
         }
     }
 
@@ -302,9 +307,9 @@ impl Server {
     }
 
     /// What answers the request, by the host that it names.
-    fn router_for(&self, request: &mut Request<Incoming>) -> Router {
+    fn router_for(&self, request: &mut Request<Incoming>, peer: &Peer) -> Router {
         if let Some(named) = &self.edge.named
-            && let Some(refusal) = named.hosts.refuse(request)
+            && let Some(refusal) = named.hosts.refuse(request, &peer.named)
         {
             request.extensions_mut().insert(refusal);
             return named.otherwise.clone();
@@ -324,7 +329,7 @@ impl Server {
         let place = (client != peer.address).then(|| self.proxied.enter(client));
         let running = peer.place.begin();
         let keeps_alive = request.version() < Version::HTTP_2;
-        let router = self.router_for(&mut request);
+        let router = self.router_for(&mut request, peer);
         let draining = self.stop.draining.clone();
         async move {
             let (request, unread) = match keeps_alive {

@@ -45,8 +45,14 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let directory = bench.path("hosted");
     std::fs::create_dir_all(&directory)?;
     let limits = format!("enabled = true\nfactor = {}", super::LIMIT_FACTOR);
-    let shape =
-        Shape { binary: bench.binary.clone(), directory: &directory, replicas: 2, limits: &limits, settings: "" };
+    let shape = Shape {
+        binary: bench.binary.clone(),
+        directory: &directory,
+        replicas: 2,
+        store: "",
+        limits: &limits,
+        settings: "",
+    };
     let deployment = Deployment::new(&shape).await?;
     reads(bench, &deployment, &directory, report).await.context("reads")?;
     imports(bench, &deployment, report).await.context("imports")?;

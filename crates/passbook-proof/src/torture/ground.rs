@@ -60,19 +60,28 @@ impl Ground {
         replicas: usize,
         settings: &str,
     ) -> Result<Self> {
-        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, limits: NO_LIMITS, settings };
+        let shape = Shape {
+            binary: binary(common.server.clone())?,
+            directory,
+            replicas,
+            store: "",
+            limits: NO_LIMITS,
+            settings,
+        };
         Self::of_shape(common, embedded, &shape).await
     }
 
-    /// As [`Ground::new`], with these request limits for hosted servers; the plan says those of the embedded one.
+    /// As [`Ground::new`], with these settings of the store and of the request limits for hosted servers; the plan
+    /// says the limits of the embedded one.
     pub async fn with_limits(
         common: &Common,
         embedded: &Plan,
         directory: &Path,
         replicas: usize,
+        store: &str,
         limits: &str,
     ) -> Result<Self> {
-        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, limits, settings: "" };
+        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, store, limits, settings: "" };
         Self::of_shape(common, embedded, &shape).await
     }
 

@@ -70,8 +70,14 @@ impl<'a> Restarts<'a> {
     async fn prepare(conduct: &'a mut Conduct, options: &StoreRestartsOptions) -> Result<Self> {
         let directory = conduct.directory().to_owned();
         let server = binary(options.common.server.clone())?;
-        let shape =
-            Shape { binary: server, directory: &directory, replicas: REPLICAS, limits: NO_LIMITS, settings: "" };
+        let shape = Shape {
+            binary: server,
+            directory: &directory,
+            replicas: REPLICAS,
+            store: "",
+            limits: NO_LIMITS,
+            settings: "",
+        };
         let cluster = Deployment::make_cluster().await?;
         let proxy = FaultProxy::start(([127, 0, 0, 1], cluster.port()).into()).await?;
         let url = format!("postgres://passbook@{}/{DATABASE}", proxy.address());

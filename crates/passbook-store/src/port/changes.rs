@@ -49,6 +49,11 @@ pub struct Changes {
     /// A client to add, or its new settings; a client never moves to another tenant. When its application was disabled
     /// is not written.
     pub client: Option<Client>,
+    /// What the stored application must still be (its clock aside), so that of two who change it at once the later one
+    /// undoes nothing that it did not see.
+    pub app_was: Option<App>,
+    /// The same for the stored client.
+    pub client_was: Option<Client>,
     /// A token to add.
     pub token: Option<NewToken>,
     /// A clock to set; recomputes the due times of the application's timed jobs.

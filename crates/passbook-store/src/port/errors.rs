@@ -54,6 +54,8 @@ pub enum Guard {
     Clock,
     /// The reservation of an idempotency key.
     Answer,
+    /// [`Changes::app_was`] or [`Changes::client_was`].
+    Settings,
     /// A unique id of a job, client, token or instance value, or a client that a token needs.
     Unique,
 }

@@ -6,7 +6,7 @@ use passbook_core::tenant::Tenant;
 
 use super::{
     answers::write_answer,
-    clients::{add_token, write_app, write_client},
+    clients::{add_token, check_app, check_client, write_app, write_client},
     deliveries::{retime_deliveries, switch_on},
     events::{add_audit_entry, add_events},
     failure::WriteError,
@@ -50,6 +50,8 @@ fn steps(prepared: &Prepared) -> Result<Vec<Step<'_>>, WriteError> {
     steps.extend(rest.finished_job.as_ref().map(finish_job));
     steps.extend(prepared.answer.as_ref().map(write_answer));
     steps.extend(prepared.session.as_ref().map(write_session).transpose()?);
+    steps.extend(rest.app_was.as_ref().map(check_app));
+    steps.extend(rest.client_was.as_ref().map(check_client));
     steps.extend(rest.app.as_ref().map(write_app));
     steps.extend(rest.client.iter().flat_map(write_client));
     steps.extend(rest.token.as_ref().map(add_token));

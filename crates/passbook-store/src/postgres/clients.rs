@@ -51,6 +51,12 @@ const INSERT_TOKEN: &str = "INSERT INTO access_tokens (token_hash, client_id, ap
     created_at, expires_at, purge_after) SELECT $1::BYTEA, client_id, app_id, environment, $3::BIGINT, $4::BIGINT, \
     $5::BIGINT, $6::BIGINT FROM clients WHERE client_id = $2";
 
+// These two change nothing; they lock the row for what follows.
+const CHECK_APP: &str = "UPDATE apps SET name = name WHERE app_id = $1 AND name = $2 AND allowed_origins = $3 \
+    AND disabled_at IS NOT DISTINCT FROM $4";
+const CHECK_CLIENT: &str = "UPDATE clients SET name = name WHERE client_id = $1 AND app_id = $2 AND environment = $3 \
+    AND name = $4 AND secret_hashes = $5 AND scopes = $6 AND disabled_at IS NOT DISTINCT FROM $7";
+
 const NEWEST_TIME: &str = "SELECT MAX(at) FROM (\
     SELECT MAX(at) AS at FROM events WHERE app_id = $1 AND environment = $2 UNION ALL \
     SELECT MAX(newest_at) FROM links WHERE (app_id || '/' || environment) = $3 UNION ALL \
@@ -95,9 +101,18 @@ pub(super) async fn newest_time(readers: &Readers, app: &AppId) -> Result<Option
 }
 
 pub(super) fn write_app(app: &App) -> Step<'_> {
-    let origins = serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises");
     let disabled_at = app.disabled_at.map(micros);
-    Step::new(WRITE_APP, values![app.id.as_str(), &app.name, clock_text(&app.clock), origins, disabled_at])
+    Step::new(WRITE_APP, values![app.id.as_str(), &app.name, clock_text(&app.clock), origins(app), disabled_at])
+}
+
+/// Nothing but a conflict when the stored application is another than `was`.
+pub(super) fn check_app(was: &App) -> Step<'_> {
+    let values = values![was.id.as_str(), &was.name, origins(was), was.disabled_at.map(micros)];
+    Step::new(CHECK_APP, values).rows(1, Guard::Settings)
+}
+
+fn origins(app: &App) -> String {
+    serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises")
 }
 
 /// Adds or replaces a client.
@@ -105,20 +120,29 @@ pub(super) fn write_client(client: &Client) -> [Step<'_>; 3] {
     let (id, app) = (client.client_id.as_str(), client.tenant.app_id.as_str());
     let hashes: Value<'_> = client.secret_hashes.iter().map(|hash| &hash[..]).collect();
     let (scopes, disabled_at) = (i64::from(client.scopes.bits()), client.disabled_at.map(micros));
-    let claim = values![
-        id,
-        app,
-        client.tenant.environment.as_str(),
-        &client.name,
-        client.secret_hashes.concat(),
-        scopes,
-        disabled_at,
-    ];
+    let claim = columns(client);
     let update = values![id, &client.name, client.secret_hashes.concat(), scopes, disabled_at];
     [
         Step::new(CLAIM_CLIENT, claim).parent(Guard::Unique).unique(Guard::Unique).rows(1, Guard::Unique),
         Step::new(DELETE_TOKENS_OF_WITHDRAWN_SECRETS, values![id, app, hashes]),
         Step::new(UPDATE_CLIENT, update),
+    ]
+}
+
+/// Nothing but a conflict when the stored client is another than `was`.
+pub(super) fn check_client(was: &Client) -> Step<'_> {
+    Step::new(CHECK_CLIENT, columns(was)).rows(1, Guard::Settings)
+}
+
+fn columns(client: &Client) -> Vec<Value<'_>> {
+    values![
+        &client.client_id,
+        client.tenant.app_id.as_str(),
+        client.tenant.environment.as_str(),
+        &client.name,
+        client.secret_hashes.concat(),
+        i64::from(client.scopes.bits()),
+        client.disabled_at.map(micros),
     ]
 }
 

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::{
     answers::write_answer,
-    clients::{add_token, write_app, write_client, write_clock},
+    clients::{add_token, check_app, check_client, write_app, write_client, write_clock},
     deliveries::switch_on,
     events::{add_audit_entry, add_event},
     failure::WriteError,
@@ -34,6 +34,12 @@ pub(super) fn apply(connection: &Connection, prepared: &Prepared, effects: &mut 
     }
     if let Some(session) = &prepared.session {
         write_session(connection, session)?;
+    }
+    if let Some(app) = &rest.app_was {
+        check_app(connection, app)?;
+    }
+    if let Some(client) = &rest.client_was {
+        check_client(connection, client)?;
     }
     if let Some(app) = &rest.app {
         write_app(connection, app)?;

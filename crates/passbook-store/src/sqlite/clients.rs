@@ -100,12 +100,11 @@ pub(super) fn write_app(connection: &Connection, app: &App) -> Result<(), WriteE
     const SQL: &str = "INSERT INTO apps (app_id, name, clock, allowed_origins, disabled_at) \
         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (app_id) DO UPDATE SET name = excluded.name, \
         allowed_origins = excluded.allowed_origins, disabled_at = excluded.disabled_at";
-    let origins = serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises");
     connection.prepare_cached(SQL)?.execute(params![
         app.id.as_str(),
         app.name,
         clock_text(&app.clock),
-        origins,
+        origins(app),
         app.disabled_at.map(micros),
     ])?;
     Ok(())
@@ -138,6 +137,35 @@ pub(super) fn write_client(connection: &Connection, client: &Client) -> Result<(
         ])
         .map_err(constraint_as(Guard::Unique))?;
     one_row(changed, Guard::Unique)
+}
+
+/// Nothing but a conflict when the stored application is another than `was`.
+pub(super) fn check_app(connection: &Connection, was: &App) -> Result<(), WriteError> {
+    const SQL: &str =
+        "SELECT 1 FROM apps WHERE app_id = ?1 AND name = ?2 AND allowed_origins = ?3 AND disabled_at IS ?4";
+    let values = params![was.id.as_str(), was.name, origins(was), was.disabled_at.map(micros)];
+    let is_same = connection.prepare_cached(SQL)?.exists(values)?;
+    one_row(usize::from(is_same), Guard::Settings)
+}
+
+/// Nothing but a conflict when the stored client is another than `was`.
+pub(super) fn check_client(connection: &Connection, was: &Client) -> Result<(), WriteError> {
+    const SQL: &str = "SELECT 1 FROM clients WHERE client_id = ?1 AND app_id = ?2 AND environment = ?3 AND name = ?4 \
+        AND secret_hashes = ?5 AND scopes = ?6 AND disabled_at IS ?7";
+    let is_same = connection.prepare_cached(SQL)?.exists(params![
+        was.client_id,
+        was.tenant.app_id.as_str(),
+        was.tenant.environment.as_str(),
+        was.name,
+        was.secret_hashes.concat(),
+        was.scopes.bits(),
+        was.disabled_at.map(micros),
+    ])?;
+    one_row(usize::from(is_same), Guard::Settings)
+}
+
+fn origins(app: &App) -> String {
+    serde_json::to_string(&app.allowed_origins).expect("a list of strings serialises")
 }
 
 /// Adds a token of an existing client.

@@ -16,6 +16,7 @@ use crate::examples::*;
 crate::on_every_store! {
     an_app_comes_back_as_it_was_stored,
     a_client_comes_back_as_it_was_stored,
+    what_changed_since_it_was_read_is_not_written_over,
     clients_are_listed_for_their_app_by_id,
     a_client_never_moves_to_another_tenant,
     a_token_shows_what_its_client_may_do_now,
@@ -88,6 +89,39 @@ async fn a_client_comes_back_as_it_was_stored(store: Arc<dyn Store>) {
     let stored = store.lookup_client("client_1").await.unwrap().unwrap();
     assert_eq!((stored.secret_hashes, stored.disabled_at), (vec![[3; 32]], Some(second(9))));
     assert!(store.lookup_client("client_2").await.unwrap().is_none());
+}
+
+async fn what_changed_since_it_was_read_is_not_written_over(store: Arc<dyn Store>) {
+    let was = client();
+    store_client(&store, was.clone()).await;
+    let renamed = || App { name: "Renamed".into(), ..app(1) };
+    let rename = || Changes { app: Some(renamed()), app_was: Some(app(1)), ..Changes::default() };
+    disable_app(&store, Some(second(9))).await;
+    assert!(matches!(store.commit(rename()).await, Err(CommitError::Conflict(Guard::Settings))));
+    assert_eq!(store.lookup_app(&app_id(1)).await.unwrap().unwrap().disabled_at, Some(second(9)));
+    disable_app(&store, None).await;
+    store.commit(rename()).await.unwrap();
+    assert!(matches!(store.commit(rename()).await, Err(CommitError::Conflict(Guard::Settings))));
+    let clock = AppClock::Frozen { at: second(5) };
+    let again = Changes { app: Some(app(1)), app_was: Some(App { clock, ..renamed() }), ..Changes::default() };
+    store.commit(again).await.expect("the clock is not what is compared");
+
+    let write = |client, was| Changes { client: Some(client), client_was: Some(was), ..Changes::default() };
+    let revoked = Client { secret_hashes: Vec::new(), disabled_at: Some(second(9)), ..client() };
+    store.commit(write(revoked.clone(), was.clone())).await.unwrap();
+    for seen in [
+        Client { disabled_at: None, ..revoked.clone() },
+        Client { secret_hashes: was.secret_hashes.clone(), ..revoked.clone() },
+        Client { name: "Another".into(), ..revoked.clone() },
+        Client { scopes: ScopeSet::requested("links", ScopeSet::all()).unwrap(), ..revoked.clone() },
+        Client { client_id: "client_2".into(), ..revoked.clone() },
+    ] {
+        let result = store.commit(write(was.clone(), seen)).await;
+        assert!(matches!(result, Err(CommitError::Conflict(Guard::Settings))));
+    }
+    let stored = store.lookup_client("client_1").await.unwrap().unwrap();
+    assert_eq!((stored.secret_hashes.len(), stored.disabled_at), (0, Some(second(9))));
+    store.commit(write(Client { app_disabled_at: Some(second(1)), ..was }, revoked)).await.unwrap();
 }
 
 async fn clients_are_listed_for_their_app_by_id(store: Arc<dyn Store>) {

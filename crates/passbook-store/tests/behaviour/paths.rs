@@ -153,10 +153,12 @@ impl Walk {
     async fn calls_are_recognised(&self) {
         let store = &self.store;
         let renamed = passbook_store::port::App { name: "Renamed".into(), ..app(1) };
-        self.commit(Changes { app: Some(renamed), client: Some(self.client()), ..Changes::default() }).await;
+        let app_was = Some(app(1));
+        self.commit(Changes { app: Some(renamed), app_was, client: Some(self.client()), ..Changes::default() }).await;
         // A withdrawn secret.
         let client = Client { secret_hashes: vec![[8; 32]], ..self.client() };
-        self.commit(Changes { client: Some(client), ..Changes::default() }).await;
+        let client_was = Some(self.client());
+        self.commit(Changes { client: Some(client), client_was, ..Changes::default() }).await;
         let token = NewToken {
             hash: self.hash(1),
             client_id: self.client().client_id,

@@ -35,7 +35,7 @@ const TARGET: Duration = Duration::from_millis(100);
 /// The bound grows at most this often, so that what it has grown to shows before it grows on.
 const GROW_EVERY: Duration = Duration::from_millis(50);
 /// How long a request that is ready may wait for its turn on the runtime's threads.
-const QUEUE_TARGET: Duration = Duration::from_millis(2);
+const QUEUE_TARGET: Duration = Duration::from_millis(1);
 /// Only a standing wait counts: the median of at least so many, measured over at least and at most this time. A single
 /// long one means that another process had the processor.
 const TURNS_MIN: usize = 3;

@@ -25,7 +25,7 @@ impl Operator {
         let ordinal = self.store.take_ordinal(&instance_tenant().app_id, "app").await?;
         let id = AppId::from_bits(derivation.bits("app", &["operator"], ordinal));
         let app = App { id, name, clock: AppClock::default(), allowed_origins, disabled_at: None };
-        self.write_app(app, "add_app").await
+        self.write_app(None, app, "add_app").await
     }
 
     pub(super) async fn list_apps(&self) -> Result<Answer, Refusal> {
@@ -40,7 +40,7 @@ impl Operator {
     pub(super) async fn rename_app(&self, app: &str, name: &str) -> Result<Answer, Refusal> {
         let app = self.find_app(app).await?;
         let name = self.fresh_name(name, Some(&app.id)).await?;
-        self.write_app(App { name, ..app }, "rename_app").await
+        self.write_app(Some(app.clone()), App { name, ..app }, "rename_app").await
     }
 
     pub(super) async fn disable_app(&self, app: &str) -> Result<Answer, Refusal> {
@@ -48,7 +48,8 @@ impl Operator {
         if app.disabled_at.is_some() {
             return Err(Refusal::unfit(format!("{:?} is disabled already", app.name)));
         }
-        self.write_app(App { disabled_at: Some(truncate(self.store.now())), ..app }, "disable_app").await
+        let disabled_at = Some(truncate(self.store.now()));
+        self.write_app(Some(app.clone()), App { disabled_at, ..app }, "disable_app").await
     }
 
     pub(super) async fn enable_app(&self, app: &str) -> Result<Answer, Refusal> {
@@ -56,13 +57,14 @@ impl Operator {
         if app.disabled_at.is_none() {
             return Err(Refusal::unfit(format!("{:?} is not disabled", app.name)));
         }
-        self.write_app(App { disabled_at: None, ..app }, "enable_app").await
+        self.write_app(Some(app.clone()), App { disabled_at: None, ..app }, "enable_app").await
     }
 
-    pub(super) async fn write_app(&self, app: App, action: &'static str) -> Result<Answer, Refusal> {
+    /// Writes `app` if the stored one is still what it `was`.
+    pub(super) async fn write_app(&self, was: Option<App>, app: App, action: &'static str) -> Result<Answer, Refusal> {
         let audit = self.audit_app(&app.id, action);
         let answer = Answer::App(shown(&app, self.store.app_usage(&app.id).await?));
-        self.store.commit(Changes { app: Some(app), audit, ..Changes::default() }).await?;
+        self.store.commit(Changes { app: Some(app), app_was: was, audit, ..Changes::default() }).await?;
         Ok(answer)
     }
 

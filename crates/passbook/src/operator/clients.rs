@@ -41,7 +41,7 @@ impl Operator {
             disabled_at: None,
             app_disabled_at: app.disabled_at,
         };
-        self.write_client(client, "add_client", Some(secret)).await
+        self.write_client(None, client, "add_client", Some(secret)).await
     }
 
     pub(super) async fn list_clients(&self, app: Option<&str>) -> Result<Answer, Refusal> {
@@ -57,7 +57,8 @@ impl Operator {
     }
 
     pub(super) async fn rotate_client(&self, client_id: &str) -> Result<Answer, Refusal> {
-        let mut client = self.find_client(client_id).await?;
+        let was = self.find_client(client_id).await?;
+        let mut client = was.clone();
         if client.secret_hashes.len() >= LIVE_SECRETS_MAX {
             return Err(Refusal::unfit(format!(
                 "{client_id} has {LIVE_SECRETS_MAX} secrets already; `passbook clients revoke-secret` ends the older one"
@@ -65,11 +66,12 @@ impl Operator {
         }
         let secret = random_alphanumeric();
         client.secret_hashes.push(self.keys.hash_client_secret(&secret));
-        self.write_client(client, "rotate_client_secret", Some(secret)).await
+        self.write_client(Some(was), client, "rotate_client_secret", Some(secret)).await
     }
 
     pub(super) async fn revoke_secret(&self, client_id: &str) -> Result<Answer, Refusal> {
-        let mut client = self.find_client(client_id).await?;
+        let was = self.find_client(client_id).await?;
+        let mut client = was.clone();
         if client.secret_hashes.len() < LIVE_SECRETS_MAX {
             return Err(Refusal::unfit(format!(
                 "{client_id} has one secret; add another with `passbook clients rotate` first, or end the client with \
@@ -78,20 +80,21 @@ impl Operator {
         }
         // New ones are added at the end.
         client.secret_hashes.remove(0);
-        self.write_client(client, "revoke_client_secret", None).await
+        self.write_client(Some(was), client, "revoke_client_secret", None).await
     }
 
     pub(super) async fn revoke_client(&self, client_id: &str) -> Result<Answer, Refusal> {
-        let mut client = self.find_client(client_id).await?;
+        let was = self.find_client(client_id).await?;
+        let mut client = was.clone();
         client.secret_hashes.clear();
         client.disabled_at = Some(truncate(self.store.now()));
-        self.write_client(client, "revoke_client", None).await
+        self.write_client(Some(was), client, "revoke_client", None).await
     }
 
     pub(super) async fn set_scopes(&self, client_id: &str, scopes: &[String]) -> Result<Answer, Refusal> {
-        let client = self.find_client(client_id).await?;
-        let client = Client { scopes: scope_set(scopes)?, ..client };
-        self.write_client(client, "set_client_scopes", None).await
+        let was = self.find_client(client_id).await?;
+        let client = Client { scopes: scope_set(scopes)?, ..was.clone() };
+        self.write_client(Some(was), client, "set_client_scopes", None).await
     }
 
     /// A client that was not revoked.
@@ -106,15 +109,17 @@ impl Operator {
         Ok(client)
     }
 
+    /// Writes `client` if the stored one is still what it `was`.
     async fn write_client(
         &self,
+        was: Option<Client>,
         client: Client,
         action: &'static str,
         secret: Option<String>,
     ) -> Result<Answer, Refusal> {
         let audit = vec![self.audit(&client.tenant, action)];
         let answer = Answer::Client(shown(&client, secret));
-        self.store.commit(Changes { client: Some(client), audit, ..Changes::default() }).await?;
+        self.store.commit(Changes { client: Some(client), client_was: was, audit, ..Changes::default() }).await?;
         Ok(answer)
     }
 }

@@ -17,18 +17,20 @@ impl Operator {
 
     pub(super) async fn add_origin(&self, app: &str, origin: &str) -> Result<Answer, Refusal> {
         let origin = canonical(origin)?;
-        let mut app = self.find_app(app).await?;
+        let was = self.find_app(app).await?;
+        let mut app = was.clone();
         if app.allowed_origins.len() >= ORIGINS_MAX {
             return Err(Refusal::unfit(format!("an app has at most {ORIGINS_MAX} origins")));
         }
         if !app.allowed_origins.contains(&origin) {
             app.allowed_origins.push(origin);
         }
-        self.write_origins(app, "add_origin").await
+        self.write_origins(was, app, "add_origin").await
     }
 
     pub(super) async fn remove_origin(&self, app: &str, origin: &str) -> Result<Answer, Refusal> {
-        let mut app = self.find_app(app).await?;
+        let was = self.find_app(app).await?;
+        let mut app = was.clone();
         // What is stored may be older than today's rules, so it is also found as it is.
         let wanted = canonical(origin).unwrap_or_else(|_| origin.to_owned());
         let before = app.allowed_origins.len();
@@ -36,12 +38,12 @@ impl Operator {
         if app.allowed_origins.len() == before {
             return Err(Refusal::unfit(format!("{origin} is not an origin of {:?}", app.name)));
         }
-        self.write_origins(app, "remove_origin").await
+        self.write_origins(was, app, "remove_origin").await
     }
 
-    async fn write_origins(&self, app: App, action: &'static str) -> Result<Answer, Refusal> {
+    async fn write_origins(&self, was: App, app: App, action: &'static str) -> Result<Answer, Refusal> {
         let origins = app.allowed_origins.clone();
-        self.write_app(app, action).await?;
+        self.write_app(Some(was), app, action).await?;
         Ok(Answer::Origins(origins))
     }
 }
