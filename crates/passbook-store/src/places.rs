@@ -60,7 +60,7 @@ impl<H: Hash + Eq + Clone> Places<H> {
                 }
             }
         };
-        match timeout(self.patience, granted).await {
+        match Box::pin(timeout(self.patience, granted)).await {
             Ok(Ok(())) => Ok(waiting.granted()),
             Ok(Err(_)) | Err(_) => Err(NoPlace),
         }

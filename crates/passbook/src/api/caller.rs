@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
-use http::{Extensions, HeaderMap, header, request::Parts};
+use http::{Extensions, HeaderMap, HeaderName, header, request::Parts};
 
 use super::{
     Api,
@@ -26,6 +26,10 @@ use crate::{
     },
 };
 use passbook_core::tenant::Environment;
+
+const CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
+const CLIENT_SECRET: HeaderName = HeaderName::from_static("x-client-secret");
+const VERSION: HeaderName = HeaderName::from_static("moneykit-version");
 
 /// A recognised caller who may call this operation.
 pub struct Caller(Standing);
@@ -179,7 +183,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 
 /// `X-Client-Id` with `X-Client-Secret`. The id alone names a client for the key set and proves nothing.
 fn header_pair(headers: &HeaderMap) -> Result<Option<(&str, &str)>, ApiError> {
-    let one = |name: &str| {
+    let one = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
         let value = values.next().map(|value| value.to_str());
         match (value, values.next()) {
@@ -188,15 +192,13 @@ fn header_pair(headers: &HeaderMap) -> Result<Option<(&str, &str)>, ApiError> {
             _ => Err(ApiError::unauthorized("Malformed client credentials")),
         }
     };
-    Ok(one("x-client-id")?.zip(one("x-client-secret")?))
+    Ok(one(CLIENT_ID)?.zip(one(CLIENT_SECRET)?))
 }
 
 /// The version header: absent or empty means the default.
 fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
-    let known = headers
-        .get_all("moneykit-version")
-        .iter()
-        .all(|version| version.is_empty() || version.as_bytes() == b"2023-02-18");
+    let known =
+        headers.get_all(VERSION).iter().all(|version| version.is_empty() || version.as_bytes() == b"2023-02-18");
     if known { Ok(()) } else { Err(unknown_version()) }
 }
 

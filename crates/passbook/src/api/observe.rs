@@ -54,9 +54,16 @@ impl Default for RequestIds {
 }
 
 impl RequestIds {
+    /// `req_`, twelve digits of the process and ten of the request.
+    const LENGTH: usize = 26;
+
     fn next(&self) -> HeaderValue {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
-        let text = format!("req_{}{n:010x}", self.process);
+        let mut text = String::with_capacity(Self::LENGTH);
+        text.push_str("req_");
+        text.push_str(&self.process);
+        // Ten digits as long as they are enough.
+        text.push_str(&hex(&n.to_be_bytes()[if n >> 40 == 0 { 3 } else { 0 }..]));
         HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("hex digits are a valid header value")
     }
 }
@@ -133,7 +140,8 @@ where
             api.metrics.answered(operation, status, began.elapsed().as_secs_f64());
             tracing::debug!(request.id = ?request_id, operation = operation.id(), status = status.as_u16(), "answered");
             if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-                tokio::time::sleep(REFUSED_AFTER).await;
+                // Boxed: a timer would make the future of every request larger, and hard to align.
+                Box::pin(tokio::time::sleep(REFUSED_AFTER)).await;
             }
             let headers = response.headers_mut();
             headers.insert(REQUEST_ID, request_id);

@@ -53,7 +53,7 @@ impl Standing {
         if self.recognised.is_fresh() {
             return Ok(());
         }
-        match services.recognise(&self.recognised.proof).await {
+        match Box::pin(services.recognise(&self.recognised.proof)).await {
             Ok(now) => check_scope(self.operation, &now.actor),
             Err(AccessRefusal::Expired) => Ok(()),
             Err(refusal) => Err(refusal.into()),
