@@ -1,7 +1,7 @@
 //! Why the store refused.
 
 #[expect(unused_imports, reason = "named in the documentation")]
-use super::{AnswerWrite, ClockWrite, LinkWrite, SessionWrite};
+use super::{AnswerWrite, Changes, ClockWrite, LinkWrite, SessionWrite};
 
 /// A read or a lease that could not be served.
 #[derive(Debug, thiserror::Error)]
