@@ -33,6 +33,8 @@ pub struct Shape<'a> {
     pub directory: &'a Path,
     /// Servers on the database.
     pub replicas: usize,
+    /// What each server is started under, as [`Plan::under`].
+    pub under: &'a [String],
     /// Settings of the store beside the needed ones.
     pub store: &'a str,
     /// Settings of the request limits.
@@ -102,6 +104,7 @@ fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan>
     let directory = shape.directory.join(format!("replica-{number}"));
     std::fs::create_dir_all(&directory)?;
     let mut plan = Plan::new(shape.binary.clone(), &directory, Vec::new())?;
+    plan.under = shape.under.to_vec();
     // Free now. Should another process take it before the server does, the start fails with that reason.
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let config = directory.join("passbook.toml");

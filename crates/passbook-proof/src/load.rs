@@ -121,8 +121,8 @@ pub async fn run(load: Load) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The same on a thread of its own that runs only when nobody else wants its core, so that a load from this machine takes
-/// as little from the server and its database as one from another machine would.
+/// The same on a thread of its own with the lowest priority: it gets what is left of its core. A load from another machine
+/// would take nothing from it.
 pub async fn run_behind(load: Load) -> Result<Outcome> {
     let (sender, outcome) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("load".to_owned()).spawn(move || {

@@ -12,6 +12,9 @@ use http::{HeaderMap, Request, Uri, Version, header};
 /// Paths that are answered under any name: a balancer asks by address, and nobody learns anything from the answers.
 const UNDER_ANY_NAME: [&str; 2] = ["/healthz", "/readyz"];
 
+/// Longest text that a connection remembers: a name of 253 characters with a port, and some room.
+const REMEMBERED_MAX: usize = 264;
+
 /// A host without its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
@@ -90,7 +93,9 @@ impl Hosts {
                 return Ok(());
             }
             if self.contain(without_port(named)?) {
-                before.0.get_or_init(|| named.to_owned());
+                if named.len() <= REMEMBERED_MAX {
+                    before.0.get_or_init(|| named.to_owned());
+                }
                 return Ok(());
             }
         }

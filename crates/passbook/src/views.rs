@@ -131,7 +131,8 @@ pub fn link_update(stored: StoredLink, secrets: Option<LinkSecrets>) -> LinkWrit
     link_write(stored.link, Some(stored.version), secrets)
 }
 
-/// The numbers answer from its two stored halves. The buffer is wiped when the response has been sent.
+/// The numbers answer from its two stored halves. The server's allocator wipes the buffer when the response
+/// has been sent (ADR 0041).
 pub fn numbers_body(accounts: &[u8], link_view: &[u8]) -> Zeroizing<Vec<u8>> {
     const PARTS: [&[u8]; 3] = [b"{\"accounts\":", b",\"link\":", b"}"];
     let accounts = if accounts.is_empty() { NO_ACCOUNTS } else { accounts };

@@ -49,6 +49,7 @@ pub async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         binary: bench.binary.clone(),
         directory: &directory,
         replicas: 2,
+        under: &[],
         store: "",
         limits: &limits,
         settings: "",

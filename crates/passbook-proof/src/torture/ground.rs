@@ -64,6 +64,7 @@ impl Ground {
             binary: binary(common.server.clone())?,
             directory,
             replicas,
+            under: &embedded.under,
             store: "",
             limits: NO_LIMITS,
             settings,
@@ -81,7 +82,15 @@ impl Ground {
         store: &str,
         limits: &str,
     ) -> Result<Self> {
-        let shape = Shape { binary: binary(common.server.clone())?, directory, replicas, store, limits, settings: "" };
+        let shape = Shape {
+            binary: binary(common.server.clone())?,
+            directory,
+            replicas,
+            under: &embedded.under,
+            store,
+            limits,
+            settings: "",
+        };
         Self::of_shape(common, embedded, &shape).await
     }
 

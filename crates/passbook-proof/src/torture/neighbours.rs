@@ -2,8 +2,8 @@
 //!
 //! First the bystander is alone. Then a busy tenant keeps 64 connections asking for the same things in a closed loop,
 //! with the contract's limits, which refuse most of it, and with limits that are out of reach. The server has one core
-//! and the load the other; the database uses both. The busy tenant's load runs only when nobody else wants its core, so
-//! that what is measured is the server and not the load.
+//! and the load the other; the database uses both. The busy tenant's load has the lowest priority on its core, so that
+//! what is measured is the server and the database and not the load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::NeighboursOptions;
 use super::bystander::{Bystander, compare, link, mixed_requests};
 use super::conduct::Conduct;
 use super::ground::{Ground, StoreKind};
-use super::overload::pin_to_the_other_core;
+use super::overload::{pin_to, pin_to_the_other_core};
 use super::store_files::Jobs;
 use crate::api::Api;
 use crate::load::{self, Load, Requests, Until};
 use crate::server::Access;
 
-/// What `docs/scaling.md` advises for a database with two cores.
+/// What `docs/scaling.md` advises for a database whose two cores are what is short.
 const STORE: &str = "connections = 4";
 /// Connections of the busy tenant.
 const BUSY: usize = 64;
@@ -41,7 +41,6 @@ pub async fn run(options: NeighboursOptions) -> Result<()> {
 }
 
 async fn experiment(conduct: &mut Conduct, options: &NeighboursOptions) -> Result<()> {
-    pin_to_the_other_core()?;
     beside_a_busy_tenant(conduct, options, "limited", 1, (options.limited_ratio_max, 0.0)).await?;
     let bars = (options.unlimited_ratio_max, options.unlimited_refused_percent_max);
     beside_a_busy_tenant(conduct, options, "unlimited", 10_000, bars).await
@@ -64,6 +63,7 @@ async fn beside_a_busy_tenant(
     let limits = format!("factor = {factor}");
     let ground = Ground::with_limits(&options.common, &plan, &directory, 1, STORE, &limits).await?;
     let running = ground.start().await?;
+    pin_to_the_other_core()?;
     let address = running.addresses[0];
     let foreign = Access { api_url: running.access.api_url.clone(), ..ground.add_foreign_client()? };
     // Its own limits must not be what the bystander meets.
@@ -85,6 +85,8 @@ async fn beside_a_busy_tenant(
     conduct.rounds += 1;
     conduct.tally.acked += beside.done_total();
     running.stop().await?;
+    // The next database has all cores again.
+    pin_to("0,1")?;
     // The figures come first: they are worth knowing whatever the store looks like.
     let compared = compare(conduct, name, (&alone, &beside), ratio_max, refused_percent_max);
     ensure!(percent >= BUSY_PERCENT_MIN, "{name}: the busy tenant sent only {percent:.0} % of the requests");

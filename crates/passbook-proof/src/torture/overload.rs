@@ -117,8 +117,13 @@ fn judge(conduct: &mut Conduct, options: &OverloadOptions, capacity: f64, outcom
 
 /// Leaves the first core to the server.
 pub fn pin_to_the_other_core() -> Result<()> {
+    pin_to("1")
+}
+
+/// Leaves this process, and what it starts from now on, these cores.
+pub fn pin_to(cores: &str) -> Result<()> {
     let status = Command::new("taskset")
-        .args(["-a", "-c", "-p", "1", &std::process::id().to_string()])
+        .args(["-a", "-c", "-p", cores, &std::process::id().to_string()])
         .stdout(std::process::Stdio::null())
         .status()
         .context("taskset")?;

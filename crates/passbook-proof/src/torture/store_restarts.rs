@@ -74,6 +74,7 @@ impl<'a> Restarts<'a> {
             binary: server,
             directory: &directory,
             replicas: REPLICAS,
+            under: &[],
             store: "",
             limits: NO_LIMITS,
             settings: "",

@@ -129,7 +129,8 @@ impl Site {
         let (mut plan, deployment) = match common.store {
             StoreKind::Sqlite => (embedded(binary, directory).await?, None),
             StoreKind::Postgres => {
-                let shape = Shape { binary, directory, replicas: 1, store: "", limits: NO_LIMITS, settings: "" };
+                let shape =
+                    Shape { binary, directory, replicas: 1, under: &[], store: "", limits: NO_LIMITS, settings: "" };
                 let deployment = Deployment::new(&shape).await?;
                 (deployment.plans[0].clone(), Some(deployment))
             }

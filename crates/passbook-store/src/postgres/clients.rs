@@ -1,7 +1,10 @@
 //! The `apps`, `clients` and `access_tokens` tables.
 
 use jiff::Timestamp;
-use passbook_core::{ids::AppId, tenant::Environment};
+use passbook_core::{
+    ids::AppId,
+    tenant::{Environment, ScopeSet},
+};
 
 use super::{
     readers::Readers,
@@ -55,7 +58,7 @@ const INSERT_TOKEN: &str = "INSERT INTO access_tokens (token_hash, client_id, ap
 const CHECK_APP: &str = "UPDATE apps SET name = name WHERE app_id = $1 AND name = $2 AND allowed_origins = $3 \
     AND disabled_at IS NOT DISTINCT FROM $4";
 const CHECK_CLIENT: &str = "UPDATE clients SET name = name WHERE client_id = $1 AND app_id = $2 AND environment = $3 \
-    AND name = $4 AND secret_hashes = $5 AND scopes = $6 AND disabled_at IS NOT DISTINCT FROM $7";
+    AND name = $4 AND secret_hashes = $5 AND scopes & $8 = $6 AND disabled_at IS NOT DISTINCT FROM $7";
 
 const NEWEST_TIME: &str = "SELECT MAX(at) FROM (\
     SELECT MAX(at) AS at FROM events WHERE app_id = $1 AND environment = $2 UNION ALL \
@@ -131,7 +134,10 @@ pub(super) fn write_client(client: &Client) -> [Step<'_>; 3] {
 
 /// Nothing but a conflict when the stored client is another than `was`.
 pub(super) fn check_client(was: &Client) -> Step<'_> {
-    Step::new(CHECK_CLIENT, columns(was)).rows(1, Guard::Settings)
+    let mut values = columns(was);
+    // Scopes that only a later release knows were not read.
+    values.push(i64::from(ScopeSet::all().bits()).into());
+    Step::new(CHECK_CLIENT, values).rows(1, Guard::Settings)
 }
 
 fn columns(client: &Client) -> Vec<Value<'_>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use passbook_core::{
     ids::{AppId, JobId},
-    tenant::Environment,
+    tenant::{Environment, ScopeSet},
     time::AppClock,
 };
 use rusqlite::{Connection, params};
@@ -151,7 +151,7 @@ pub(super) fn check_app(connection: &Connection, was: &App) -> Result<(), WriteE
 /// Nothing but a conflict when the stored client is another than `was`.
 pub(super) fn check_client(connection: &Connection, was: &Client) -> Result<(), WriteError> {
     const SQL: &str = "SELECT 1 FROM clients WHERE client_id = ?1 AND app_id = ?2 AND environment = ?3 AND name = ?4 \
-        AND secret_hashes = ?5 AND scopes = ?6 AND disabled_at IS ?7";
+        AND secret_hashes = ?5 AND scopes & ?8 = ?6 AND disabled_at IS ?7";
     let is_same = connection.prepare_cached(SQL)?.exists(params![
         was.client_id,
         was.tenant.app_id.as_str(),
@@ -160,6 +160,8 @@ pub(super) fn check_client(connection: &Connection, was: &Client) -> Result<(), 
         was.secret_hashes.concat(),
         was.scopes.bits(),
         was.disabled_at.map(micros),
+        // Scopes that only a later release knows were not read.
+        ScopeSet::all().bits(),
     ])?;
     one_row(usize::from(is_same), Guard::Settings)
 }

@@ -102,6 +102,9 @@ async fn what_changed_since_it_was_read_is_not_written_over(store: Arc<dyn Store
     disable_app(&store, None).await;
     store.commit(rename()).await.unwrap();
     assert!(matches!(store.commit(rename()).await, Err(CommitError::Conflict(Guard::Settings))));
+    let elsewhere = App { allowed_origins: vec!["https://elsewhere.example".into()], ..renamed() };
+    let seen = Changes { app: Some(app(1)), app_was: Some(elsewhere), ..Changes::default() };
+    assert!(matches!(store.commit(seen).await, Err(CommitError::Conflict(Guard::Settings))));
     let clock = AppClock::Frozen { at: second(5) };
     let again = Changes { app: Some(app(1)), app_was: Some(App { clock, ..renamed() }), ..Changes::default() };
     store.commit(again).await.expect("the clock is not what is compared");

@@ -153,11 +153,11 @@ impl Walk {
     async fn calls_are_recognised(&self) {
         let store = &self.store;
         let renamed = passbook_store::port::App { name: "Renamed".into(), ..app(1) };
-        let app_was = Some(app(1));
+        let app_was = store.lookup_app(&app_id(1)).await.unwrap();
         self.commit(Changes { app: Some(renamed), app_was, client: Some(self.client()), ..Changes::default() }).await;
         // A withdrawn secret.
         let client = Client { secret_hashes: vec![[8; 32]], ..self.client() };
-        let client_was = Some(self.client());
+        let client_was = store.lookup_client(&client.client_id).await.unwrap();
         self.commit(Changes { client: Some(client), client_was, ..Changes::default() }).await;
         let token = NewToken {
             hash: self.hash(1),

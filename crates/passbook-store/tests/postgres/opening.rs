@@ -250,6 +250,8 @@ async fn a_start_that_finds_no_statistics_makes_them_once() {
     let Some(home) = Home::create().await else { return };
     let store = home.open().await;
     stored_link(&store, 1).await;
+    // What this start has begun would otherwise go on in the database.
+    store.statistics_settled().await;
     store.close().await;
     // As after a restore: rows, and nothing known about them. Nobody else is to make statistics meanwhile.
     let forget = "ALTER TABLE links SET (autovacuum_enabled = false); \

@@ -120,6 +120,8 @@ const COLD: &[&str] = &[
     "ANALYZE",
     "CHOOSE_JOBS",
     "CHOOSE_JOBS_OF_APPS",
+    "CHECK_APP",
+    "CHECK_CLIENT",
     "CLAIM_CLIENT",
     "CLEANUP_ADDRESSES",
     "CLEANUP_ANSWERS",

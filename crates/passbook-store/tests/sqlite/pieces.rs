@@ -41,13 +41,13 @@ fn count(raw: &Connection, sql: &str) -> i64 {
     raw.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
-/// Makes each row that is written or erased cost a tenth of a millisecond more, so that a commit takes long enough to
+/// Makes each row that is written or erased cost some hundredths of a millisecond more, so that a commit takes long enough to
 /// be looked at however busy the machine is.
 fn slow_down(raw: &Connection) {
     for event in ["INSERT", "DELETE"] {
         let trigger = format!(
             "CREATE TRIGGER slow_{event} AFTER {event} ON transactions BEGIN
-                 SELECT COUNT(*) FROM (WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < 1000)
+                 SELECT COUNT(*) FROM (WITH RECURSIVE step(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM step WHERE n < 300)
                      SELECT n FROM step);
              END"
         );
@@ -56,6 +56,8 @@ fn slow_down(raw: &Connection) {
 }
 
 fn at_full_speed(raw: &Connection) {
+    // The writer leaves little time between two pieces.
+    raw.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
     raw.execute_batch("DROP TRIGGER slow_INSERT; DROP TRIGGER slow_DELETE").unwrap();
 }
 
@@ -117,7 +119,7 @@ async fn large_commits_that_wait_are_done_before_the_store_closes() {
 async fn a_crash_between_pieces_leaves_nothing_of_an_import() {
     let home = Home::new();
     let fresh = connected_link(1);
-    let half_done = "SELECT COUNT(*) >= 128 FROM transactions";
+    let half_done = "SELECT COUNT(*) >= 128 AND EXISTS (SELECT 1 FROM unfinished_work) FROM transactions";
     let copy = crash_during(&home, import(fresh.clone(), None, 0..4 * MANY), half_done).await;
     let raw = copy.raw();
     assert!(count(&raw, "SELECT COUNT(*) FROM transactions") > 0);
@@ -156,7 +158,7 @@ async fn a_crash_between_pieces_puts_changed_rows_back() {
     writes.removed = (0..MANY / 2).map(|number| transaction(number.into(), "2024-05-01").id).collect();
     writes.updated = (MANY / 2..MANY).map(|number| transaction(number.into(), "2024-05-02")).collect();
     writes.log.dropped = writes.removed.clone();
-    let half_done = "SELECT COUNT(*) > 2000 FROM transactions";
+    let half_done = "SELECT COUNT(*) > 2000 AND EXISTS (SELECT 1 FROM unfinished_work) FROM transactions";
     let copy = crash_during(&home, commit, half_done).await;
     assert_ne!(rows(&copy.raw()), before);
     copy.open().close().await;

@@ -43,6 +43,8 @@ use crate::{keys::SEED, supervision::Supervisor};
 
 /// Who did it, in the audit trail.
 const ACTOR: &str = "operator";
+/// How often a request is tried when somebody else keeps changing the same thing.
+const TRIES: u32 = 3;
 
 /// Everything that operator requests stand on.
 pub struct Operator {
@@ -127,33 +129,44 @@ impl Operator {
             true => None,
             false => Some(self.turn.lock().await),
         };
+        let mut tries = 1;
+        loop {
+            match self.fulfil(&request).await {
+                // Each try reads and decides anew, so what the other changed is seen.
+                Err(Refusal::LostRace) if tries < TRIES => tries += 1,
+                done => return done,
+            }
+        }
+    }
+
+    async fn fulfil(&self, request: &Request) -> Result<Answer, Refusal> {
         match request {
             Request::ListApps => self.list_apps().await,
-            Request::AddApp { name, origins } => self.add_app(&name, &origins).await,
-            Request::RenameApp { app, name } => self.rename_app(&app, &name).await,
-            Request::DisableApp { app } => self.disable_app(&app).await,
-            Request::EnableApp { app } => self.enable_app(&app).await,
+            Request::AddApp { name, origins } => self.add_app(name, origins).await,
+            Request::RenameApp { app, name } => self.rename_app(app, name).await,
+            Request::DisableApp { app } => self.disable_app(app).await,
+            Request::EnableApp { app } => self.enable_app(app).await,
             Request::ListClients { app } => self.list_clients(app.as_deref()).await,
             Request::AddClient { app, environment, name, scopes } => {
-                self.add_client(&app, environment, name.as_deref(), &scopes).await
+                self.add_client(app, *environment, name.as_deref(), scopes).await
             }
-            Request::RotateClient { client } => self.rotate_client(&client).await,
-            Request::RevokeSecret { client } => self.revoke_secret(&client).await,
-            Request::RevokeClient { client } => self.revoke_client(&client).await,
-            Request::SetScopes { client, scopes } => self.set_scopes(&client, &scopes).await,
-            Request::ListOrigins { app } => self.list_origins(&app).await,
-            Request::AddOrigin { app, origin } => self.add_origin(&app, &origin).await,
-            Request::RemoveOrigin { app, origin } => self.remove_origin(&app, &origin).await,
+            Request::RotateClient { client } => self.rotate_client(client).await,
+            Request::RevokeSecret { client } => self.revoke_secret(client).await,
+            Request::RevokeClient { client } => self.revoke_client(client).await,
+            Request::SetScopes { client, scopes } => self.set_scopes(client, scopes).await,
+            Request::ListOrigins { app } => self.list_origins(app).await,
+            Request::AddOrigin { app, origin } => self.add_origin(app, origin).await,
+            Request::RemoveOrigin { app, origin } => self.remove_origin(app, origin).await,
             Request::ListKeys => self.list_keys().await,
             Request::RotateKeys => self.rotate_keys().await,
             Request::GenerateKey => self.generate_key().await,
-            Request::ActivateKey { version } => self.activate_key(version).await,
-            Request::RetireKey { version } => self.retire_key(version).await,
-            Request::RotateSigningKey { environment } => self.rotate_signing_key(environment).await,
+            Request::ActivateKey { version } => self.activate_key(*version).await,
+            Request::RetireKey { version } => self.retire_key(*version).await,
+            Request::RotateSigningKey { environment } => self.rotate_signing_key(*environment).await,
             Request::ListWebhooks => self.list_webhooks().await,
-            Request::EnableWebhook { app, environment, url } => self.enable_webhook(&app, environment, &url).await,
-            Request::ShowWebhookSecret { app, environment } => self.show_webhook_secret(&app, environment).await,
-            Request::BackUp { to } => self.back_up(&to).await,
+            Request::EnableWebhook { app, environment, url } => self.enable_webhook(app, *environment, url).await,
+            Request::ShowWebhookSecret { app, environment } => self.show_webhook_secret(app, *environment).await,
+            Request::BackUp { to } => self.back_up(to).await,
             Request::Examine => Ok(Answer::Checks(doctor::store_checks(self).await)),
         }
     }

@@ -85,7 +85,7 @@ pub fn neighbours_postgres(context: &Context) -> Result<Outcome> {
     if !has_postgres() {
         return Ok(Outcome::Skipped("no PostgreSQL server binaries; see step `postgres`".to_owned()));
     }
-    neighbours_on(context, &["--store", "postgres", "--limited-ratio-max", "20", "--unlimited-ratio-max", "40"])
+    neighbours_on(context, &["--store", "postgres", "--limited-ratio-max", "60", "--unlimited-ratio-max", "150"])
 }
 
 fn neighbours_on(context: &Context, bars: &[&str]) -> Result<Outcome> {
