@@ -158,11 +158,7 @@ impl Shedder {
     }
 
     /// Learns from how long a request that was ready waited for its turn.
-    fn learn_turn(&self, took: Duration, at_once: u32, now: Instant) {
-        if at_once < SHORT_MIN {
-            // Whatever has the processor, it is not what was admitted here, and no lower limit would help.
-            return;
-        }
+    fn learn_turn(&self, took: Duration, now: Instant) {
         let mut learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         let turns = learning.turns.get_or_insert_with(|| Turns { since: now, took: Vec::new() });
         turns.took.push(took);
@@ -211,7 +207,7 @@ impl Admitted<'_> {
             let measured = Measuring(&self.shedder.is_measuring);
             tokio::task::yield_now().await;
             drop(measured);
-            self.shedder.learn_turn(began.elapsed(), self.shedder.short.held(), Instant::now());
+            self.shedder.learn_turn(began.elapsed(), Instant::now());
         }
     }
 }
@@ -329,7 +325,7 @@ mod tests {
         for n in 0..125 {
             finish_round(shedder, TARGET / 10, at);
             at += Duration::from_millis(8);
-            shedder.learn_turn(took(n), SHORT_MIN, at);
+            shedder.learn_turn(took(n), at);
         }
     }
 
@@ -348,21 +344,11 @@ mod tests {
     }
 
     #[test]
-    fn waits_beside_hardly_any_admitted_request_say_nothing() {
-        let (shedder, mut at) = (Shedder::default(), Instant::now());
-        for _ in 0..100 {
-            at += TURNS_AT_LEAST;
-            shedder.learn_turn(QUEUE_TARGET * 10, SHORT_MIN - 1, at);
-        }
-        assert_eq!(shedder.limit(), SHORT_START);
-    }
-
-    #[test]
     fn waits_that_were_measured_seldom_say_nothing() {
         let (shedder, mut at) = (Shedder::default(), Instant::now());
         for _ in 0..100 {
             at += TURNS_AT_MOST;
-            shedder.learn_turn(QUEUE_TARGET * 10, SHORT_START, at);
+            shedder.learn_turn(QUEUE_TARGET * 10, at);
         }
         assert_eq!(shedder.limit(), SHORT_START);
     }
