@@ -6,9 +6,16 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use passbook_store::sealing::MasterKey;
+use passbook::{keys::SEED, system::SystemClock, views};
+use passbook_core::secret::SecretBytes;
+use passbook_store::{
+    port::{Changes, Store as _},
+    postgres::{Connections, OpenOptions, PostgresStore},
+    sealing::{KeyFile, MasterKey},
+};
 use postgres_cluster::{Binaries, Cluster, Place};
 use serde_json::Value;
 
@@ -69,13 +76,26 @@ impl Deployment {
         Ok(cluster)
     }
 
+    /// As [`Deployment::new`], with a known seed of everything that the servers derive, where a server makes one at
+    /// random: the same calls then give the same ids and people.
+    pub async fn seeded(shape: &Shape<'_>, seed: u64) -> Result<Self> {
+        let cluster = Self::make_cluster().await?;
+        let url = cluster.url(DATABASE);
+        let key = write_key(shape)?;
+        give_seed(&url, &key, shape.directory, seed).await?;
+        Self::with_key(cluster, shape, &url, &key).await
+    }
+
     /// As [`Deployment::new`], on a cluster that is there and with this way to its database.
     pub async fn on(cluster: Cluster, shape: &Shape<'_>, url: &str) -> Result<Self> {
-        let key = shape.directory.join("master.key");
-        write_private(&key, MasterKey::generate().to_file_text().as_bytes())?;
+        let key = write_key(shape)?;
+        Self::with_key(cluster, shape, url, &key).await
+    }
+
+    async fn with_key(cluster: Cluster, shape: &Shape<'_>, url: &str, key: &Path) -> Result<Self> {
         let mut plans = Vec::new();
         for number in 0..shape.replicas {
-            plans.push(plan(shape, number, &key, url)?);
+            plans.push(plan(shape, number, key, url)?);
         }
         // The first start makes what commands build on.
         let first = plans.first().context("no replicas")?.clone();
@@ -98,6 +118,30 @@ impl Deployment {
     pub fn cluster(&self) -> Result<&Cluster> {
         self.cluster.as_ref().context("the cluster is being restarted")
     }
+}
+
+fn write_key(shape: &Shape<'_>) -> Result<PathBuf> {
+    let key = shape.directory.join("master.key");
+    write_private(&key, MasterKey::generate().to_file_text().as_bytes())?;
+    Ok(key)
+}
+
+/// Makes the store and gives it its seed, before a server comes that would make one.
+async fn give_seed(url: &str, key: &Path, directory: &Path, seed: u64) -> Result<()> {
+    let options = OpenOptions {
+        url,
+        tls_roots: None,
+        connections: Connections::default(),
+        master_keys: KeyFile::new(key).read()?,
+        deletion_ledger: directory.join("seeding.ledger"),
+        wall_clock: Arc::new(SystemClock),
+        renderer: views::RENDERER,
+        render_stub: &views::link_view,
+    };
+    let store = PostgresStore::open(options).await?;
+    let value = SecretBytes::new(format!("experiment:{seed}").into_bytes());
+    let changes = Changes { instance_values: vec![(SEED.to_owned(), value)], ..Changes::default() };
+    store.commit(changes).await.context("the seed")
 }
 
 fn plan(shape: &Shape<'_>, number: usize, key: &Path, url: &str) -> Result<Plan> {

@@ -110,6 +110,25 @@ impl Connection {
         Ok(frame.status)
     }
 
+    /// Sends a request that is answered by a head alone, whatever the head says: HEAD.
+    pub async fn exchange_head(&mut self, request: &[u8]) -> io::Result<Answer> {
+        let frame = self.start(request).await?;
+        let head = String::from_utf8_lossy(&self.buffer[..frame.head_bytes]).into_owned();
+        Ok(Answer { status: frame.status, head, body: Vec::new() })
+    }
+
+    /// Sends a request and reads a chunked body only until it is `enough`, as of an answer that never ends. After a body
+    /// that was not read to its end the connection is of no use.
+    pub async fn exchange_until(&mut self, request: &[u8], enough: impl Fn(&[u8]) -> bool) -> io::Result<Answer> {
+        let frame = self.start(request).await?;
+        let head = String::from_utf8_lossy(&self.buffer[..frame.head_bytes]).into_owned();
+        let body = match frame.body {
+            Body::Length(length) => self.body_of(frame.head_bytes, length).await?.to_vec(),
+            Body::Chunked => self.chunks_until(frame.head_bytes, enough).await?,
+        };
+        Ok(Answer { status: frame.status, head, body })
+    }
+
     async fn start(&mut self, request: &[u8]) -> io::Result<Frame> {
         self.buffer.clear();
         self.stream.write_all(request).await?;
@@ -133,9 +152,16 @@ impl Connection {
     }
 
     async fn chunks(&mut self, start: usize) -> io::Result<Vec<u8>> {
+        self.chunks_until(start, |_| false).await
+    }
+
+    async fn chunks_until(&mut self, start: usize, enough: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         let mut position = start;
         loop {
+            if enough(&body) {
+                return Ok(body);
+            }
             let line = loop {
                 if let Some(length) = find(&self.buffer[position..], b"\r\n") {
                     break length;

@@ -10,6 +10,7 @@ pub mod api;
 pub mod bench;
 #[path = "../../passbook/tests/support/canaries.rs"]
 pub mod canaries;
+pub mod crawl;
 pub mod database;
 pub mod deployment;
 pub mod histogram;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use passbook_proof::{bench, torture, yardstick};
+use passbook_proof::{bench, crawl, torture, yardstick};
 
 // The same allocator as the server: the yardstick must not lose for a reason that is not the server's own work.
 #[global_allocator]
@@ -27,6 +27,8 @@ enum Command {
     },
     /// Measure the server against the yardstick.
     Bench(bench::Options),
+    /// Ask the server everything and write its answers down, or compare them with those of another server.
+    Crawl(crawl::Options),
     /// Be the yardstick: answer every numbers read with the captured answer in this file.
     #[command(hide = true)]
     Static {
@@ -51,6 +53,7 @@ fn run() -> Result<()> {
     match Arguments::parse().command {
         Command::Torture { experiment } => one_thread()?.block_on(torture::run(experiment)),
         Command::Bench(options) => one_thread()?.block_on(bench::run(options)),
+        Command::Crawl(options) => one_thread()?.block_on(crawl::run(options)),
         Command::Static { captured } => {
             let captured = std::fs::read(&captured).with_context(|| format!("{}", captured.display()))?;
             let captured = serde_json::from_slice(&captured).context("the captured answer")?;
