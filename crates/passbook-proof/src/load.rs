@@ -131,7 +131,7 @@ pub async fn run_behind(load: Load) -> Result<Outcome> {
             .context("the load's priority")
             .and_then(|()| runtime.context("a runtime for the load"))
             .and_then(|runtime| runtime.block_on(run(load)));
-        // Whoever gave up waiting does not want it any more.
+        // The receiver is gone when the experiment has failed already.
         let _ = sender.send(outcome);
     })?;
     outcome.await.context("the load's thread ended")?

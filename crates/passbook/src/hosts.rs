@@ -112,7 +112,7 @@ impl Hosts {
     }
 }
 
-/// The first host of this server that a connection named, as it named it. Connections hardly ever name another one.
+/// The first accepted `Host` of a connection. Most connections send the same one with every request.
 #[derive(Debug, Default)]
 pub struct NamedBefore(OnceLock<String>);
 

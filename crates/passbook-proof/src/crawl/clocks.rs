@@ -8,7 +8,7 @@ use super::crawler::Crawler;
 use super::place::ORIGIN;
 use super::world::World;
 
-/// Edits of a bank, one a day. `{pending}` is a pending transaction, `{posted}` another one.
+/// Edits of a bank, one a day. `{pending}` stands for the id of a pending transaction, `{posted}` for that of a posted one.
 const EDITS: &[&str] = &[
     r#"{"edit": "rename_account", "account_id": "{account}", "name": "Bills"}"#,
     r#"{"edit": "change_numbers", "account_id": "{account}", "account_number": "000987654321"}"#,
